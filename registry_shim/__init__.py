@@ -1,0 +1,1 @@
+"""The registry shim: an HTTP registry that lets only verified content through (not built yet)."""

@@ -1,0 +1,1 @@
+"""The face: commands, exit codes and every word on the terminal."""

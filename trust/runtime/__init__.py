@@ -1,0 +1,1 @@
+"""The minimal runtime: from an ``Allowed`` verdict to a running container, and never from a tag."""
