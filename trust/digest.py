@@ -44,9 +44,7 @@ def parse_digest(text: str) -> Digest:
     if length is None:
         raise InputError(f"digest algorithm unknown: expected sha256 or sha512, got {algorithm[:40]!r}")
     if len(hexadecimal) != length:
-        raise InputError(
-            f"{algorithm} digest has wrong length: expected {length} hex, got {len(hexadecimal)}"
-        )
+        raise InputError(f"{algorithm} digest has wrong length: expected {length} hex, got {len(hexadecimal)}")
     if not _HEX.issuperset(hexadecimal):
         raise InputError(f"{algorithm} digest is not lower-case hex: got {hexadecimal[:80]!r}")
     return Digest(algorithm=algorithm, hex=hexadecimal)

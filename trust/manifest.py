@@ -115,9 +115,7 @@ def strict_json(untrusted_bytes: bytes, *, max_bytes: int, what: str) -> Any:  #
         InputError: above ``max_bytes``, too deep, or not such JSON; ``what`` names the document.
     """
     if len(untrusted_bytes) > max_bytes:
-        raise InputError(
-            f"{what} is too large: expected at most {max_bytes} bytes, got {len(untrusted_bytes)}"
-        )
+        raise InputError(f"{what} is too large: expected at most {max_bytes} bytes, got {len(untrusted_bytes)}")
     if _depth(untrusted_bytes) > DEPTH_MAX:
         raise InputError(f"{what} is nested too deeply: expected at most {DEPTH_MAX} levels")
     try:
@@ -163,9 +161,7 @@ def _agreed_media_type(document: dict[str, Any], content_type: str | None) -> st
         raise InputError("manifest is malformed: mediaType is not text")
     outside = content_type.partition(";")[0].strip().lower() if content_type else None
     if outside is not None and inside is not None and outside != inside:
-        raise AmbiguousManifestError(
-            f"manifest is ambiguous: its mediaType is {inside}, it was sent as {outside}"
-        )
+        raise AmbiguousManifestError(f"manifest is ambiguous: its mediaType is {inside}, it was sent as {outside}")
     media_type = inside or outside or (OCI_INDEX if has_index else OCI_MANIFEST)
     if media_type not in MANIFEST_TYPES | INDEX_TYPES:
         raise InputError(
@@ -181,9 +177,7 @@ def _descriptors(document: dict[str, Any], key: str) -> tuple[Descriptor, ...]:
     if not isinstance(values, list):
         raise InputError(f"manifest is malformed: {key} is not a list")
     if len(values) > DESCRIPTORS_MAX:
-        raise InputError(
-            f"manifest has too many {key}: expected at most {DESCRIPTORS_MAX}, got {len(values)}"
-        )
+        raise InputError(f"manifest has too many {key}: expected at most {DESCRIPTORS_MAX}, got {len(values)}")
     return tuple(_descriptor(value, key) for value in values)
 
 

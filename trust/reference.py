@@ -24,9 +24,7 @@ _HOST = re.compile(
     r"|\[[a-fA-F0-9:]+\])(?::[0-9]+)?",
     re.ASCII,
 )
-_PATH = re.compile(
-    r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*", re.ASCII
-)
+_PATH = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*", re.ASCII)
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
 _HEX_NAME = re.compile(r"[a-f0-9]{64}")
 _LOOPBACK = re.compile(r"(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]+)?", re.ASCII)
@@ -99,9 +97,7 @@ def parse_reference(text: str) -> Reference:
     if colon > slash:
         name, tag = name[:colon], name[colon + 1 :]
         if not _TAG.fullmatch(tag):
-            raise InputError(
-                f"tag is malformed: expected [A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}}, got {tag[:140]!r}"
-            )
+            raise InputError(f"tag is malformed: expected [A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}}, got {tag[:140]!r}")
     if tag is None and digest is None:
         tag = "latest"
     if _HEX_NAME.fullmatch(name):

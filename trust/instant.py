@@ -1,0 +1,51 @@
+"""Owns moments and spans of time as text: UTC to the second, and durations such as ``90d`` and ``12h``."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime, timedelta, timezone
+
+from trust.errors import InputError
+
+_UTC_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+_DURATION = re.compile(r"([1-9][0-9]{0,6})([dhms])", re.ASCII)
+_SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
+
+
+def format_utc(moment: datetime) -> str:
+    """Return ``moment`` (aware) as ``2026-01-31T12:00:00Z``; parts of a second are cut off."""
+    return moment.astimezone(timezone.utc).strftime(_UTC_FORMAT)
+
+
+def parse_utc(text: str) -> datetime:
+    """Return the moment that ``text`` spells as ``2026-01-31T12:00:00Z``.
+
+    Raises:
+        InputError: any other spelling.
+    """
+    try:
+        return datetime.strptime(text, _UTC_FORMAT).replace(tzinfo=timezone.utc)
+    except ValueError as err:
+        raise InputError(f"time is malformed: expected YYYY-MM-DDTHH:MM:SSZ, got {text[:40]!r}") from err
+
+
+def parse_duration(text: str) -> timedelta:
+    """Return the span that ``text`` spells: a number above zero and one of d, h, m, s.
+
+    Raises:
+        InputError: any other spelling.
+    """
+    match = _DURATION.fullmatch(text)
+    if match is None:
+        raise InputError(f"duration is malformed: expected 90d, 12h, 30m or 45s, got {text[:40]!r}")
+    return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+
+
+def format_span(span: timedelta) -> str:
+    """Return ``span`` for a reader, in its largest fitting unit: ``89 days``, ``5 hours``, ``2 minutes``."""
+    seconds = int(abs(span.total_seconds()))
+    for unit, size in (("day", 86_400), ("hour", 3_600), ("minute", 60)):
+        if seconds >= size:
+            count = seconds // size
+            return f"{count} {unit}{'' if count == 1 else 's'}"
+    return f"{seconds} second{'' if seconds == 1 else 's'}"

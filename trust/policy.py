@@ -1,0 +1,249 @@
+"""Owns the policy: which collection speaks for an image, and the decision over what it says.
+
+``parse_policy`` reads a TOML document into values and reports every error at once; ``Policy.match`` finds the
+one stanza that decides; ``decide`` turns evidence and a moment into a ``Verdict``. Pure: no IO, no clock. A
+policy names roles and never keys; no match means deny; where the longest match fails, no shorter one is asked.
+
+``decide`` goes through numbered steps and stops at the first that fails:
+  1. the local deny list: digests and key ids
+  2. the whole chain of roles is unexpired
+  3. the signed target is there (or its tombstone says ``revoked``)
+  4. the role that signed it is one that the policy asks for
+  5. with ``digests = "current"``, a tag still names the digest
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Literal
+
+from trust.digest import Digest
+from trust.instant import format_span, format_utc
+from trust.reference import Collection, Reference
+from trust.targets import Target, Tombstone
+from trust.verdict import Allowed, Denied, Reason, Verdict
+
+WARN_FRACTION = 4  # a notice when less than a quarter of the signed period is left
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rewrite:
+    """A mirror that serves ``to…`` under ``from…``: ``hub/acme/`` for ``acme/``."""
+
+    source: str
+    to: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stanza:
+    """What the policy says of one collection."""
+
+    collection: Collection
+    root: Digest
+    metadata: str
+    publish: str | None = None
+    registries: tuple[str, ...] = ()
+    rewrites: tuple[Rewrite, ...] = ()
+    roles: tuple[str, ...] = ()
+    digests: Literal["signed", "current"] = "signed"
+    fresh: Literal["allow", "deny"] = "allow"
+    mode: Literal["enforce", "audit"] = "enforce"
+    max_age: timedelta = timedelta(0)
+    floors: Mapping[str, int] = field(default_factory=dict)
+
+    def path_of(self, reference: Reference) -> str | None:
+        """Return the signed repository path of ``reference`` if this collection covers it, else None."""
+        if reference.repository.host not in (self.collection.host, *self.registries):
+            return None
+        path = reference.repository.path
+        for rewrite in self.rewrites:
+            if path.startswith(rewrite.source):
+                path = rewrite.to + path[len(rewrite.source) :]
+                break
+        return path if self.collection.covers_path(path) else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pinned:
+    """One digest of a third party, admitted until a date without any collection."""
+
+    reference: Reference
+    until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """The stanza that decides for a reference, and the signed path of its repository."""
+
+    stanza: Stanza
+    path: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Policy:
+    """Every stanza, pinned digest and local denial that is in force here."""
+
+    stanzas: tuple[Stanza, ...] = ()
+    pinned: tuple[Pinned, ...] = ()
+    denied_digests: frozenset[Digest] = frozenset()
+    denied_keys: frozenset[str] = frozenset()
+
+    def match(self, reference: Reference) -> Match | None:
+        """Return the stanza with the longest prefix that covers ``reference``; None means deny."""
+        matches = [
+            Match(stanza=stanza, path=path)
+            for stanza in self.stanzas
+            if (path := stanza.path_of(reference)) is not None
+        ]
+        return max(matches, key=lambda match: len(match.stanza.collection.path), default=None)
+
+    def pin_of(self, reference: Reference) -> Pinned | None:
+        """Return the pinned entry that admits ``reference``, by its digest or by the pinned tag."""
+        for pin in self.pinned:
+            if pin.reference.repository != reference.repository:
+                continue
+            if reference.digest == pin.reference.digest or (
+                reference.digest is None and reference.tag == pin.reference.tag is not None
+            ):
+                return pin
+        return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleFacts:
+    """A verified role: its version, its expiry and who signed it; ``period`` is what it is renewed for."""
+
+    name: str
+    version: int
+    expires: datetime
+    signers: tuple[str, ...]
+    threshold: int
+    period: timedelta | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What the verified metadata says of a reference; ``chain`` runs from root to the role that answers."""
+
+    chain: tuple[RoleFacts, ...]
+    target: Target | None
+    tombstone: Tombstone | None
+    tag_target: Target | None = None  # of TAG@DIGEST: what the tag names now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Case:
+    policy: Policy
+    stanza: Stanza
+    reference: Reference
+    evidence: Evidence
+    now: datetime
+
+    def denied(self, reason: Reason, detail: str, hint: str | None = None) -> Denied:
+        return Denied(reference=self.reference, reason=reason, detail=detail, hint=hint)
+
+
+def decide(policy: Policy, match: Match, reference: Reference, evidence: Evidence, now: datetime) -> Verdict:
+    """Return the verdict on ``reference`` at ``now``, by the steps of this module."""
+    case = _Case(policy=policy, stanza=match.stanza, reference=reference, evidence=evidence, now=now)
+    denials = (step(case) for step in (_locally_denied, _expired, _absent, _by_another_role, _not_current))
+    denial = next((denial for denial in denials if denial is not None), None)
+    if denial is not None or evidence.target is None:
+        return denial or case.denied(Reason.UNSIGNED, f"{reference} is not signed")
+    role = evidence.chain[-1]
+    return Allowed(
+        reference=reference,
+        digest=evidence.target.digest,
+        size_bytes=evidence.target.size_bytes,
+        role=role.name,
+        signers=role.signers,
+        versions={facts.name: facts.version for facts in evidence.chain},
+        valid_until=min(facts.expires for facts in evidence.chain),
+        notices=tuple(_notices(case)),
+    )
+
+
+def decide_pinned(pin: Pinned, reference: Reference, now: datetime) -> Verdict:
+    """Return the verdict on a reference that no collection covers and the policy pins by digest."""
+    digest = pin.reference.digest
+    if digest is None or now >= pin.until:
+        detail = f"the policy pinned {pin.reference} until {format_utc(pin.until)}"
+        return Denied(reference=reference, reason=Reason.EXPIRED, detail=detail)
+    return Allowed(
+        reference=reference, digest=digest, size_bytes=0, role="pinned", signers=(), versions={},
+        valid_until=pin.until,
+    )  # fmt: skip
+
+
+def _locally_denied(case: _Case) -> Denied | None:
+    target = case.evidence.target
+    digest = target.digest if target else case.reference.digest
+    if digest in case.policy.denied_digests:
+        return case.denied(Reason.REVOKED, f"digest {digest} is on the local deny list")
+    for facts in case.evidence.chain:
+        if len(set(facts.signers) - case.policy.denied_keys) < facts.threshold:
+            return case.denied(Reason.WRONG_SIGNER, f"a key of role {facts.name} is on the local deny list")
+    return None
+
+
+def _expired(case: _Case) -> Denied | None:
+    for facts in case.evidence.chain:
+        if case.now >= facts.expires:
+            return case.denied(
+                Reason.EXPIRED,
+                f"role {facts.name} version {facts.version} expired on {format_utc(facts.expires)}, "
+                f"{format_span(case.now - facts.expires)} ago",
+                "the publisher must renew, or newer metadata is being withheld; check this clock too",
+            )
+    return None
+
+
+def _absent(case: _Case) -> Denied | None:
+    if case.evidence.target is not None:
+        return None
+    if case.evidence.tombstone is not None:
+        when = format_utc(case.evidence.tombstone.revoked_at)
+        return case.denied(
+            Reason.REVOKED, f"the publisher revoked {case.reference} on {when}", "use another tag that is signed"
+        )
+    collection = case.stanza.collection
+    return case.denied(
+        Reason.UNSIGNED,
+        f"collection {collection} does not sign {case.reference}",
+        f"see what is signed: trust list {collection}",
+    )
+
+
+def _by_another_role(case: _Case) -> Denied | None:
+    role = case.evidence.chain[-1].name
+    if not case.stanza.roles or role in case.stanza.roles:
+        return None
+    asked = ", ".join(case.stanza.roles)
+    return case.denied(Reason.WRONG_SIGNER, f"signed by role {role}, the policy asks for {asked}")
+
+
+def _not_current(case: _Case) -> Denied | None:
+    target = case.evidence.target
+    if case.stanza.digests == "signed" or case.reference.digest is None or target is None:
+        return None
+    if target.tags or target.inside:
+        return None
+    return case.denied(
+        Reason.REVOKED, f"no tag names {target.digest} any more, and the policy admits current digests only"
+    )
+
+
+def _notices(case: _Case) -> Iterable[str]:
+    reference, evidence = case.reference, case.evidence
+    for facts in evidence.chain:
+        left = facts.expires - case.now
+        if facts.period is not None and left < facts.period / WARN_FRACTION:
+            yield f"role {facts.name} expires in {format_span(left)}, on {format_utc(facts.expires)}"
+    if reference.digest is not None and reference.tag is not None:
+        current = evidence.tag_target
+        if current is None:
+            yield f"tag {reference.tag} is not signed; the digest is"
+        elif current.digest != reference.digest:
+            yield f"tag {reference.tag} has moved on to {current.digest}"

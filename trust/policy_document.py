@@ -1,0 +1,240 @@
+"""Owns the policy's spelling: TOML text to ``Policy`` values and back, every error reported at once.
+
+    schema = 1
+    deny = { digests = ["sha256:…"], keys = ["<key id>"] }
+
+    [[collection]]
+    name = "registry.example.com/acme/"        # a repository, or a namespace with its slash
+    root = "sha256:…"                           # the pinned first root, as `trust init` prints it
+    metadata = "registry:"                      # where the metadata is read
+    publish = "…"                               # where it is written, if elsewhere
+    registries = ["mirror.example.com"]         # further hosts that serve the images
+    rewrite = { from = "hub/acme/", to = "acme/" }
+    roles = ["targets"]                         # roles that may sign; none named: any
+    digests = "signed"                          # or "current"
+    fresh = "allow"                             # or "deny": no first use without trusted state
+    mode = "enforce"                            # or "audit", which only the shim knows
+    max_age = "60s"
+    floors = { root = 1, timestamp = 120 }      # lowest versions a fresh consumer accepts
+
+    [[pinned]]
+    image = "registry.k8s.io/pause@sha256:…"
+    until = "2027-01-01T00:00:00Z"
+
+Pure: text in, values out. An unknown key is an error: a misspelt rule must not fall open.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from trust.digest import Digest, parse_digest
+from trust.errors import InputError, TrustError
+from trust.instant import parse_duration, parse_utc
+from trust.policy import Pinned, Policy, Rewrite, Stanza
+from trust.reference import parse_collection, parse_reference
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+SCHEMA = 1
+POLICY_MAX_BYTES = 4 * 1024 * 1024
+
+_STANZA_KEYS = frozenset(
+    "name root metadata publish registries rewrite roles digests fresh mode max_age floors".split()
+)
+T = TypeVar("T")
+
+
+class _Reader:
+    """Reads typed values out of one table and gathers what is wrong with it."""
+
+    def __init__(self, where: str, table: Mapping[str, Any], errors: list[str]) -> None:
+        self.where = where
+        self.table = table
+        self.errors = errors
+
+    def unknown(self, known: Iterable[str]) -> None:
+        extra = sorted(set(self.table) - set(known))
+        self.errors.extend(f"{self.where}: unknown key {key!r}" for key in extra)
+
+    def text(self, key: str, parse: Callable[[str], T], *, default: T | None = None) -> T | None:
+        value = self.table.get(key)
+        if value is None:
+            if default is None:
+                self.errors.append(f"{self.where}: {key} is missing")
+            return default
+        if not isinstance(value, str):
+            self.errors.append(f"{self.where}: {key} is not text")
+            return default
+        return self._parsed(key, value, parse)
+
+    def texts(self, key: str, parse: Callable[[str], T]) -> tuple[T, ...]:
+        values = self.table.get(key, [])
+        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+            self.errors.append(f"{self.where}: {key} is not a list of texts")
+            return ()
+        parsed = (self._parsed(key, value, parse) for value in values)
+        return tuple(value for value in parsed if value is not None)
+
+    def _parsed(self, key: str, value: str, parse: Callable[[str], T]) -> T | None:
+        try:
+            return parse(value)
+        except TrustError as err:
+            self.errors.append(f"{self.where}: {key}: {err}")
+            return None
+
+
+def parse_policy(text: str, *, source: str) -> Policy:
+    """Return the policy that ``text`` spells; ``source`` names the file in messages.
+
+    Raises:
+        InputError: one line with every error of the document.
+    """
+    if len(text) > POLICY_MAX_BYTES:
+        raise InputError(f"policy {source} is too large: expected at most {POLICY_MAX_BYTES} bytes")
+    try:
+        document = tomllib.loads(text)
+    except (tomllib.TOMLDecodeError, RecursionError) as err:
+        raise InputError(f"policy {source} is not valid TOML: {err}") from err
+    errors: list[str] = []
+    top = _Reader("top level", document, errors)
+    top.unknown(("schema", "deny", "collection", "pinned"))
+    if document.get("schema") != SCHEMA:
+        errors.append(f"top level: schema: expected {SCHEMA}, got {document.get('schema')!r}")
+    stanzas = [_stanza(reader) for reader in _tables(document, "collection", errors)]
+    pinned = [_pinned(reader) for reader in _tables(document, "pinned", errors)]
+    deny = _Reader("deny", _table(document, "deny", errors), errors)
+    deny.unknown(("digests", "keys"))
+    denied_digests = deny.texts("digests", parse_digest)
+    denied_keys = deny.texts("keys", str)
+    if errors:
+        hint = "see docs/policy.md; `trust policy check` reads it again"
+        raise InputError(f"policy {source} is wrong: {'; '.join(errors)}", hint=hint)
+    return Policy(
+        stanzas=tuple(stanza for stanza in stanzas if stanza),
+        pinned=tuple(pin for pin in pinned if pin),
+        denied_digests=frozenset(denied_digests),
+        denied_keys=frozenset(denied_keys),
+    )
+
+
+def join_policies(policies: Iterable[tuple[str, Policy]]) -> Policy:
+    """Return all policies as one.
+
+    Raises:
+        InputError: two files speak of the same collection, and it is not ours to choose.
+    """
+    seen: dict[str, str] = {}
+    joined = list(policies)
+    for source, policy in joined:
+        for stanza in policy.stanzas:
+            name = str(stanza.collection)
+            if name in seen:
+                raise InputError(f"collection {name} stands twice in the policy: in {seen[name]} and {source}")
+            seen[name] = source
+    return Policy(
+        stanzas=tuple(stanza for _, policy in joined for stanza in policy.stanzas),
+        pinned=tuple(pin for _, policy in joined for pin in policy.pinned),
+        denied_digests=frozenset().union(*(policy.denied_digests for _, policy in joined)),
+        denied_keys=frozenset().union(*(policy.denied_keys for _, policy in joined)),
+    )
+
+
+def _stanza(reader: _Reader) -> Stanza | None:
+    reader.unknown(_STANZA_KEYS)
+    before = len(reader.errors)
+    collection = reader.text("name", parse_collection)
+    root = reader.text("root", _sha256)
+    metadata = reader.text("metadata", str)
+    options = {
+        "publish": reader.table.get("publish"),
+        "registries": reader.texts("registries", str),
+        "rewrites": _rewrites(reader),
+        "roles": reader.texts("roles", str),
+        "digests": reader.text("digests", _one_of("signed", "current"), default="signed"),
+        "fresh": reader.text("fresh", _one_of("allow", "deny"), default="allow"),
+        "mode": reader.text("mode", _one_of("enforce", "audit"), default="enforce"),
+        "max_age": reader.text("max_age", _age, default=timedelta(0)),
+        "floors": _floors(reader),
+    }
+    if collection is None or root is None or metadata is None or len(reader.errors) > before:
+        return None
+    return Stanza(collection=collection, root=root, metadata=metadata, **options)  # type: ignore[arg-type]
+
+
+def _pinned(reader: _Reader) -> Pinned | None:
+    reader.unknown(("image", "until"))
+    reference = reader.text("image", parse_reference)
+    until = reader.text("until", parse_utc)
+    if reference is None or until is None:
+        return None
+    if reference.digest is None:
+        reader.errors.append(f"{reader.where}: image has no digest: expected HOST/PATH@sha256:…, got {reference}")
+        return None
+    return Pinned(reference=reference, until=until)
+
+
+def _rewrites(reader: _Reader) -> tuple[Rewrite, ...]:
+    value = reader.table.get("rewrite", [])
+    found = []
+    for entry in value if isinstance(value, list) else [value]:
+        if not isinstance(entry, dict) or set(entry) != {"from", "to"} or not _all_text(entry):
+            reader.errors.append(f"{reader.where}: rewrite: expected {{ from = …, to = … }}")
+            continue
+        found.append(Rewrite(source=entry["from"], to=entry["to"]))
+    return tuple(found)
+
+
+def _floors(reader: _Reader) -> dict[str, int]:
+    value = reader.table.get("floors", {})
+    valid = isinstance(value, dict) and all(type(number) is int and number > 0 for number in value.values())
+    if not valid:
+        reader.errors.append(f"{reader.where}: floors: expected role names with versions above zero")
+        return {}
+    return dict(value)
+
+
+def _all_text(entry: Mapping[str, object]) -> bool:
+    return all(isinstance(value, str) for value in entry.values())
+
+
+def _tables(document: Mapping[str, Any], key: str, errors: list[str]) -> list[_Reader]:
+    value = document.get(key, [])
+    if not isinstance(value, list) or not all(isinstance(table, dict) for table in value):
+        errors.append(f"top level: {key}: expected [[{key}]] tables")
+        return []
+    return [_Reader(f"{key} {number}", table, errors) for number, table in enumerate(value, 1)]
+
+
+def _table(document: Mapping[str, Any], key: str, errors: list[str]) -> Mapping[str, Any]:
+    value = document.get(key, {})
+    if isinstance(value, dict):
+        return value
+    errors.append(f"top level: {key}: expected a table")
+    return {}
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in words:
+            raise InputError(f"expected {' or '.join(words)}, got {text!r}")
+        return text
+
+    return parse
+
+
+def _age(text: str) -> timedelta:
+    return timedelta(0) if text in {"0", "0s"} else parse_duration(text)
+
+
+def _sha256(text: str) -> Digest:
+    digest = parse_digest(text)
+    if digest.algorithm != "sha256":
+        raise InputError(f"a root pin is sha256, got {digest.algorithm}")
+    return digest

@@ -1,0 +1,204 @@
+"""Owns what an edit does to the targets of a role: sign, revoke, merge. Pure: no IO, no clock, no TUF library."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from trust.digest import Digest
+from trust.errors import InputError
+from trust.instant import format_utc
+from trust.reference import RESERVED_TAG_PREFIX
+from trust.targets import Table, Target, Tombstone, digest_path, tag_path
+
+COLLECTION_FIELD = "x-collection"  # binds every role to its collection: two that share a key cannot be swapped
+ROLE_FIELD = "x-role"
+REVOKED_FIELD = "x-revoked"
+EXPIRY_FIELD = "x-expiry"  # in root: seconds for each role, so that every publisher renews alike
+
+VERSION_JUMP_MAX = 1000  # a number is burnt by a crash, not by the thousand (Notary audit 15-3)
+DEFAULT_EXPIRY: Mapping[str, timedelta] = {
+    "root": timedelta(days=365),
+    "targets": timedelta(days=90),  # what a consumer without state can be shown at the oldest
+    "snapshot": timedelta(days=7),
+    "timestamp": timedelta(days=7),
+}
+TOP_LEVEL_ROLES = tuple(DEFAULT_EXPIRY)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """What is to be signed: a manifest and, for an index, its children (digest, size, type of each)."""
+
+    digest: Digest
+    size_bytes: int
+    media_type: str
+    children: tuple[Image, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Signature:
+    """When an edit is made, and by which key ids."""
+
+    at: datetime
+    by: tuple[str, ...]
+
+
+def sign_image(
+    table: Table,
+    *,
+    path: str,
+    tag: str | None,
+    image: Image,
+    signature: Signature,
+    annotations: Mapping[str, str],
+) -> Table:
+    """Return ``table`` in which ``path:tag`` is ``image``; the very same object where that was true before.
+
+    Raises:
+        InputError: the tag is reserved for metadata, or a digest of the image was revoked.
+    """
+    if tag is not None and tag.startswith(RESERVED_TAG_PREFIX):
+        raise InputError(f"tag is reserved for trust metadata: got {tag!r}")
+    _refuse_revoked(table, image)
+    targets = dict(table.targets)
+    before = targets.get(tag_path(path, tag)) if tag is not None else None
+    if before is not None and before.digest != image.digest:
+        _drop_tag(targets, path, tag, before.digest)
+    fresh = _target(image, signature, annotations)
+    known = targets.get(digest_path(path, image.digest))
+    tags = {*(known.tags if known else ()), *([tag] if tag else [])}
+    _put(targets, digest_path(path, image.digest), replace(fresh, tags=tuple(sorted(tags))), known)
+    if tag is not None:
+        _put(targets, tag_path(path, tag), fresh, before)
+    for parent, child in _family(image):
+        known = targets.get(digest_path(path, child.digest))
+        inside = tuple(sorted({*(known.inside if known else ()), parent.digest}))
+        entry = replace(_target(child, signature, {}), tags=known.tags if known else (), inside=inside)
+        _put(targets, digest_path(path, child.digest), entry, known)
+    return table if targets == table.targets else replace(table, targets=targets)
+
+
+def revoke_tag(table: Table, *, path: str, tag: str) -> Table:
+    """Return ``table`` without the tag, and without the digests that nothing refers to any more."""
+    targets = dict(table.targets)
+    gone = targets.pop(tag_path(path, tag), None)
+    if gone is None:
+        return table
+    _drop_tag(targets, path, tag, gone.digest)
+    _drop_unreferenced(targets, path, gone.digest)
+    return replace(table, targets=targets)
+
+
+def revoke_digest(table: Table, *, digest: Digest, signature: Signature) -> Table:
+    """Return ``table`` without anything that names ``digest``, with a tombstone for each that went.
+
+    An index that contains it names it too and goes with it; so do children that belonged to nothing else.
+    """
+    targets = dict(table.targets)
+    doomed = _everything_naming(targets, digest)
+    for name in set().union(*doomed.values()):
+        del targets[name]
+    for name, target in list(targets.items()):
+        inside = tuple(parent for parent in target.inside if parent not in doomed)
+        if inside == target.inside:
+            continue
+        targets[name] = replace(target, inside=inside)
+        if not inside and not target.tags:
+            doomed.setdefault(target.digest, set()).add(name)
+            del targets[name]
+    if not any(doomed.values()):
+        return table
+    revoked = dict(table.revoked)
+    for dead, names in doomed.items():
+        revoked[str(dead)] = Tombstone(
+            revoked_at=signature.at, revoked_by=signature.by, paths=tuple(sorted(names))
+        )
+    return Table(targets=targets, revoked=revoked)
+
+
+def merge(table: Table, *, base: Table, theirs: Table) -> Table:
+    """Return ``table`` with what changed from ``base`` to ``theirs`` applied.
+
+    So a change that lost a race is kept. What both changed stays as ``table`` has it; a revocation always wins.
+    """
+    targets = dict(table.targets)
+    for name in base.targets.keys() | theirs.targets.keys():
+        was, now = base.targets.get(name), theirs.targets.get(name)
+        if was == now or table.targets.get(name) != was:
+            continue
+        if now is None:
+            targets.pop(name, None)
+        else:
+            targets[name] = now
+    revoked = {**theirs.revoked, **table.revoked}
+    targets = {name: target for name, target in targets.items() if str(target.digest) not in revoked}
+    return Table(targets=targets, revoked=revoked)
+
+
+def _target(image: Image, signature: Signature, annotations: Mapping[str, str]) -> Target:
+    return Target(
+        digest=image.digest,
+        size_bytes=image.size_bytes,
+        media_type=image.media_type,
+        signed_at=signature.at,
+        signed_by=signature.by,
+        annotations=dict(annotations),
+    )
+
+
+def _put(targets: dict[str, Target], name: str, entry: Target, known: Target | None) -> None:
+    """Write ``entry`` unless ``known`` says the same: a repeated signature keeps its first date."""
+    if known is not None and replace(entry, signed_at=known.signed_at, signed_by=known.signed_by) == known:
+        return
+    targets[name] = entry
+
+
+def _family(image: Image) -> Iterable[tuple[Image, Image]]:
+    for child in image.children:
+        yield image, child
+        yield from _family(child)
+
+
+def _refuse_revoked(table: Table, image: Image) -> None:
+    for digest in (image.digest, *(child.digest for _, child in _family(image))):
+        tombstone = table.revoked.get(str(digest))
+        if tombstone is not None:
+            raise InputError(
+                f"digest was revoked on {format_utc(tombstone.revoked_at)}: got {digest}",
+                hint="build a new image: a revoked digest is never signed again",
+            )
+
+
+def _everything_naming(targets: Mapping[str, Target], digest: Digest) -> dict[Digest, set[str]]:
+    """Return ``digest`` and every index above it, each with the paths that lead to it."""
+    found: dict[Digest, set[str]] = {}
+    pending = [digest]
+    while pending:
+        current = pending.pop()
+        if current in found:
+            continue
+        found[current] = {name for name, target in targets.items() if target.digest == current}
+        for name in found[current]:
+            pending.extend(targets[name].inside)
+    return found
+
+
+def _drop_tag(targets: dict[str, Target], path: str, tag: str | None, digest: Digest) -> None:
+    name = digest_path(path, digest)
+    holder = targets.get(name)
+    if holder is not None:
+        targets[name] = replace(holder, tags=tuple(each for each in holder.tags if each != tag))
+
+
+def _drop_unreferenced(targets: dict[str, Target], path: str, digest: Digest) -> None:
+    name = digest_path(path, digest)
+    holder = targets.get(name)
+    if holder is None or holder.tags or holder.inside:
+        return
+    del targets[name]
+    for child_name, child in list(targets.items()):
+        if digest in child.inside and child_name.startswith(f"{path}@"):
+            targets[child_name] = replace(child, inside=tuple(each for each in child.inside if each != digest))
+            _drop_unreferenced(targets, path, child.digest)

@@ -1,0 +1,136 @@
+"""Owns the target: what a collection's signed metadata says about one manifest, and how that is spelled in TUF.
+
+Signing a tag writes three kinds of target, so that every way to ask is one look-up:
+
+    acme/web:1.4            the tag
+    acme/web@sha256:…       the manifest; its ``tags`` names the tags that point to it
+    acme/web@sha256:…       for an index, each child; its ``in`` names the indexes it belongs to
+
+The path is without the host, so that a signature survives the move to another registry, and with the
+repository, so that one image cannot stand in for another. Pure: no IO, no clock, no TUF library.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from trust.digest import Digest, parse_digest
+from trust.errors import InputError
+from trust.instant import format_utc, parse_utc
+from trust.reference import Reference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """One TUF target: a manifest under a tag or under its digest."""
+
+    digest: Digest
+    size_bytes: int
+    media_type: str
+    signed_at: datetime
+    signed_by: tuple[str, ...]
+    tags: tuple[str, ...] = ()
+    inside: tuple[Digest, ...] = ()
+    annotations: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tombstone:
+    """What remains of a revoked digest, signed, so that a consumer can say ``revoked``."""
+
+    revoked_at: datetime
+    revoked_by: tuple[str, ...]
+    paths: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """All that one targets role says: targets by path, tombstones by digest text."""
+
+    targets: Mapping[str, Target]
+    revoked: Mapping[str, Tombstone]
+
+
+def tag_path(path: str, tag: str) -> str:
+    """Return the target path of a tag: ``acme/web:1.4``."""
+    return f"{path}:{tag}"
+
+
+def digest_path(path: str, digest: Digest) -> str:
+    """Return the target path of a manifest: ``acme/web@sha256:…``."""
+    return f"{path}@{digest}"
+
+
+def lookup_path(path: str, reference: Reference) -> str:
+    """Return the one target path that answers ``reference``; a digest beats the tag beside it."""
+    if reference.digest is not None:
+        return digest_path(path, reference.digest)
+    return tag_path(path, reference.tag or "latest")
+
+
+def target_custom(target: Target) -> dict[str, Any]:
+    """Return the TUF ``custom`` object of ``target``; empty fields are left out."""
+    custom: dict[str, Any] = {
+        "type": target.media_type,
+        "signed": format_utc(target.signed_at),
+        "by": list(target.signed_by),
+    }
+    if target.tags:
+        custom["tags"] = list(target.tags)
+    if target.inside:
+        custom["in"] = [str(digest) for digest in target.inside]
+    if target.annotations:
+        custom["annotations"] = dict(target.annotations)
+    return custom
+
+
+def parse_target(*, hashes: Mapping[str, str], size_bytes: int, custom: Mapping[str, Any]) -> Target:
+    """Return the target of verified TUF fields.
+
+    Raises:
+        InputError: no sha256, or a field is not what ``target_custom`` writes.
+    """
+    try:
+        return Target(
+            digest=parse_digest(f"sha256:{hashes['sha256']}"),
+            size_bytes=size_bytes,
+            media_type=str(custom["type"]),
+            signed_at=parse_utc(custom["signed"]),
+            signed_by=tuple(map(str, custom["by"])),
+            tags=tuple(map(str, custom.get("tags", ()))),
+            inside=tuple(parse_digest(text) for text in custom.get("in", ())),
+            annotations={str(key): str(value) for key, value in custom.get("annotations", {}).items()},
+        )
+    except (KeyError, TypeError, AttributeError) as err:
+        raise InputError(f"a signed target lacks or misspells a field: {err}") from err
+
+
+def tombstone_json(tombstone: Tombstone) -> dict[str, Any]:
+    """Return the value under ``x-revoked`` for one digest."""
+    return {
+        "at": format_utc(tombstone.revoked_at),
+        "by": list(tombstone.revoked_by),
+        "paths": list(tombstone.paths),
+    }
+
+
+def parse_tombstones(value: object) -> dict[str, Tombstone]:
+    """Return the tombstones of a verified ``x-revoked`` field.
+
+    Raises:
+        InputError: it is not what ``tombstone_json`` writes.
+    """
+    try:
+        return {
+            str(parse_digest(digest)): Tombstone(
+                revoked_at=parse_utc(entry["at"]),
+                revoked_by=tuple(map(str, entry["by"])),
+                paths=tuple(map(str, entry["paths"])),
+            )
+            for digest, entry in dict(value).items()  # type: ignore[call-overload]
+        }
+    except (KeyError, TypeError, ValueError) as err:
+        raise InputError(f"the signed list of revocations is malformed: {err}") from err
