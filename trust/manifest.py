@@ -7,17 +7,16 @@ for nobody: nothing here or above follows them.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from trust.digest import Digest, parse_digest
 from trust.errors import AmbiguousManifestError, InputError
+from trust.strict_json import strict_json
 
 MANIFEST_MAX_BYTES = 4 * 1024 * 1024  # distribution-spec 1.1: registries need not take more
 DESCRIPTORS_MAX = 4096  # far above any real image; 10^5 would cost each gate seconds
-DEPTH_MAX = 32  # json of the standard library recurses
 
 OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 OCI_INDEX = "application/vnd.oci.image.index.v1+json"
@@ -106,45 +105,6 @@ def parse_manifest(untrusted_bytes: bytes, *, content_type: str | None = None) -
         layers=_descriptors(document, "layers"),
         annotations=_annotations(document),
     )
-
-
-def strict_json(untrusted_bytes: bytes, *, max_bytes: int, what: str) -> Any:  # noqa: ANN401 - JSON is any shape
-    """Return the JSON value of ``untrusted_bytes``: no duplicate keys, no NaN, at most ``DEPTH_MAX`` deep.
-
-    Raises:
-        InputError: above ``max_bytes``, too deep, or not such JSON; ``what`` names the document.
-    """
-    if len(untrusted_bytes) > max_bytes:
-        raise InputError(f"{what} is too large: expected at most {max_bytes} bytes, got {len(untrusted_bytes)}")
-    if _depth(untrusted_bytes) > DEPTH_MAX:
-        raise InputError(f"{what} is nested too deeply: expected at most {DEPTH_MAX} levels")
-    try:
-        return json.loads(untrusted_bytes, object_pairs_hook=_unique, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as err:
-        raise InputError(f"{what} is not valid JSON: {err}") from err
-
-
-def _depth(data: bytes) -> int:
-    """Return an upper bound of the nesting depth: brackets inside strings count too."""
-    depth = deepest = 0
-    for byte in data.translate(None, delete=_NOT_BRACKETS):
-        depth += 1 if byte in b"[{" else -1
-        deepest = max(deepest, depth)
-    return deepest
-
-
-_NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-
-
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a key stands twice")
-    return result
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is no JSON")
 
 
 def _agreed_media_type(document: dict[str, Any], content_type: str | None) -> str:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
+from trust.chain import RoleFacts
 from trust.digest import Digest
 from trust.instant import format_span, format_utc
 from trust.reference import Collection, Reference
@@ -109,18 +110,6 @@ class Policy:
             ):
                 return pin
         return None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RoleFacts:
-    """A verified role: its version, its expiry and who signed it; ``period`` is what it is renewed for."""
-
-    name: str
-    version: int
-    expires: datetime
-    signers: tuple[str, ...]
-    threshold: int
-    period: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

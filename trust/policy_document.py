@@ -45,9 +45,10 @@ else:
 SCHEMA = 1
 POLICY_MAX_BYTES = 4 * 1024 * 1024
 
-_STANZA_KEYS = frozenset(
-    "name root metadata publish registries rewrite roles digests fresh mode max_age floors".split()
-)
+_STANZA_KEYS = (
+    "name", "root", "metadata", "publish", "registries", "rewrite", "roles", "digests", "fresh", "mode",
+    "max_age", "floors",
+)  # fmt: skip
 T = TypeVar("T")
 
 
@@ -153,7 +154,7 @@ def _stanza(reader: _Reader) -> Stanza | None:
     root = reader.text("root", _sha256)
     metadata = reader.text("metadata", str)
     options = {
-        "publish": reader.table.get("publish"),
+        "publish": reader.text("publish", str, default="") or None,
         "registries": reader.texts("registries", str),
         "rewrites": _rewrites(reader),
         "roles": reader.texts("roles", str),

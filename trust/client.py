@@ -1,0 +1,143 @@
+"""Owns the consumer's side of a collection: trusted state in, a verified and current chain out.
+
+The warm path asks two questions ("is there a newer root?", "is this still the timestamp?") and imports neither
+python-tuf nor any cryptography: nothing changed means that what was verified before still holds. It is taken
+only where the stored chain was verified under exactly this root and pin; everything else goes through
+``trust.refresh``, one process at a time.
+
+  1. the clock has not gone back since the state was written
+  2. within ``max_age``, or offline, the trusted chain is the answer
+  3. the store has nothing new: the trusted chain is the answer, and the moment is noted
+  4. otherwise new roots are verified and kept at once, then the roles below them, then committed
+"""
+
+from __future__ import annotations
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from trust.chain import TrustedChain
+from trust.deadline import Deadline
+from trust.errors import RefusedError, StateError, UnreachableError
+from trust.instant import format_span, format_utc
+from trust.policy import Stanza
+from trust.state import TrustedState
+from trust.stores.interface import TIMESTAMP, Store, View
+from trust.verdict import Reason
+
+CLOCK_TOLERANCE = timedelta(minutes=5)
+NOTE_EVERY = timedelta(minutes=1)  # an unchanged store is noted at most so often: each note is a synced write
+_PROBE_MAX_BYTES = 512_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Current:
+    """A chain that may be judged now; ``is_first_use`` says that nothing was trusted here before."""
+
+    chain: TrustedChain
+    is_first_use: bool
+
+
+def trusted_offline(stanza: Stanza, state: TrustedState, *, now: datetime) -> Current:
+    """Return the trusted chain as it is stored, asking nobody.
+
+    Raises:
+        UnreachableError: nothing is stored, or a newer root than the one it was verified under is known.
+        RefusedError: the clock went back.
+    """
+    chain = state.chain(stanza.root)
+    if chain is None or not chain.is_coherent():
+        raise UnreachableError(
+            f"no trusted state of {stanza.collection} here", hint="verify once without --offline"
+        )
+    _require_clock(chain, now)
+    return Current(chain=chain, is_first_use=False)
+
+
+def refresh(stanza: Stanza, state: TrustedState, store: Store, *, now: datetime, deadline: Deadline) -> Current:
+    """Return the chain after asking ``store`` for anything newer, by the steps of this module.
+
+    Raises:
+        RefusedError: what the store shows is not trusted; the trusted state is unchanged but for new valid roots.
+        UnavailableError: it could not be decided.
+    """
+    chain = state.chain(stanza.root)
+    if chain is not None:
+        _require_clock(chain, now)
+        if chain.is_coherent():
+            if now - chain.checked_at < stanza.max_age:
+                return Current(chain=chain, is_first_use=False)
+            view = store.view(known=chain.token, deadline=deadline)
+            if view is None or _is_unchanged(view, chain, state, stanza):
+                return Current(chain=_noted(stanza, state, chain, view, now), is_first_use=False)
+            return _refreshed(stanza, state, view, now)
+    elif stanza.fresh == "deny":
+        raise RefusedError(
+            f"no trusted state of {stanza.collection} here, and the policy forbids a first use",
+            reason=Reason.NO_FIRST_USE.value,
+            hint="bring the state of another consumer, or allow a first use once",
+        )
+    view = store.view(known=None, deadline=deadline)
+    if view is None:
+        raise UnreachableError(f"the store answered 'not modified' to nobody's question: {store.url}")
+    return _refreshed(stanza, state, view, now)
+
+
+def _require_clock(chain: TrustedChain, now: datetime) -> None:
+    if now < chain.checked_at - CLOCK_TOLERANCE:
+        raise RefusedError(
+            f"the clock went back {format_span(chain.checked_at - now)}: trusted state was written on "
+            f"{format_utc(chain.checked_at)}, now is {format_utc(now)}",
+            reason=Reason.CLOCK.value,
+            hint="set the clock; expiry cannot be judged by it",
+        )
+
+
+def _is_unchanged(view: View, chain: TrustedChain, state: TrustedState, stanza: Stanza) -> bool:
+    if view.read(f"{chain.root_version + 1}.root.json", _PROBE_MAX_BYTES) is not None:
+        return False
+    return view.read(TIMESTAMP, _PROBE_MAX_BYTES) == state.body(stanza.root, "timestamp")
+
+
+def _noted(
+    stanza: Stanza, state: TrustedState, chain: TrustedChain, view: View | None, now: datetime
+) -> TrustedChain:
+    token = chain.token if view is None else view.token
+    if not state.is_read_only and (token != chain.token or now - chain.checked_at >= NOTE_EVERY):
+        state.set_checked(stanza.root, token=token, at=now)
+    return replace(chain, token=token, checked_at=now)
+
+
+def _refreshed(stanza: Stanza, state: TrustedState, view: View, now: datetime) -> Current:
+    # python-tuf is imported here and not above: it costs more than a whole warm verification.
+    from trust.refresh import Known, verify_roles, walk_roots  # noqa: PLC0415
+
+    with _alone(state.home):
+        chain = state.chain(stanza.root)
+        known = Known(chain=chain, roots=state.roots(stanza.root), bodies=state.bodies(stanza.root))
+        roots = walk_roots(stanza, known, view)
+        if known.roots and max(roots.bodies) > max(known.roots):
+            # Kept even if what follows is refused: a revoked key must not return once its revocation was seen.
+            state.add_roots(stanza.root, roots.bodies)
+        refreshed = verify_roles(stanza, known, roots, view, now=now)
+        state.commit(stanza.root, refreshed.chain, roots=roots.bodies, tables=refreshed.tables)
+    return Current(chain=refreshed.chain, is_first_use=chain is None)
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Hold the refresh lock of ``home``: eight refreshes at once lost a third of themselves."""
+    try:
+        lock = (home / "refresh.lock").open("a")
+    except OSError as err:
+        raise StateError(
+            f"trusted state cannot be written: {home}: {err.strerror}",
+            hint="newer metadata cannot be kept here; --offline judges by what is stored",
+        ) from err
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield

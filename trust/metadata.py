@@ -1,0 +1,120 @@
+"""Owns verified TUF metadata as values of ours: bindings, distinct signers, the table of a targets role.
+
+Both sides read metadata through it: the consumer after python-tuf's client, the publisher before an edit.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from tuf.api.metadata import Metadata, Root, Signed, Targets
+from tuf.api.serialization import DeserializationError
+
+from trust.chain import RoleFacts, TrustedRole
+from trust.errors import InputError, LimitError, RefusedError
+from trust.roles import COLLECTION_FIELD, DEFAULT_EXPIRY, EXPIRY_FIELD, REVOKED_FIELD, ROLE_FIELD
+from trust.strict_json import strict_json
+from trust.targets import Table, parse_target, parse_tombstones
+from trust.verdict import Reason
+
+ROOT_MAX_BYTES = 512_000
+TIMESTAMP_MAX_BYTES = 16_384
+SNAPSHOT_MAX_BYTES = 2_000_000
+TARGETS_MAX_BYTES = 32_000_000  # a flat role of 50,000 tags; bins come long before
+
+Delegator = Root | Targets
+
+
+def parse_metadata(body: bytes, name: str) -> Metadata[Any]:
+    """Return the metadata of ``body``, parsed and not verified.
+
+    Raises:
+        RefusedError: it is not TUF metadata.
+    """
+    try:
+        strict_json(body, max_bytes=TARGETS_MAX_BYTES, what=f"role {name}")
+        metadata: Metadata[Any] = Metadata.from_bytes(body)
+    except (InputError, DeserializationError, ValueError) as err:
+        raise RefusedError(f"role {name} is not TUF metadata: {err}", reason=Reason.TAMPERED.value) from err
+    return metadata
+
+
+def identity_of(root: Signed) -> str:
+    """Return the id of the collection that the first root binds."""
+    value = root.unrecognized_fields.get(COLLECTION_FIELD)
+    if not isinstance(value, str):
+        raise RefusedError(f"the pinned root has no {COLLECTION_FIELD}", reason=Reason.TAMPERED.value)
+    return value
+
+
+def require_binding(signed: Signed, name: str, identity: str) -> None:
+    """Refuse a role of another collection, or one that stands in for another role."""
+    for key, wanted in ((COLLECTION_FIELD, identity), (ROLE_FIELD, name)):
+        got = signed.unrecognized_fields.get(key)
+        if got != wanted:
+            raise RefusedError(
+                f"role {name} belongs elsewhere: expected {key} {wanted}, got {got}", reason=Reason.TAMPERED.value
+            )
+
+
+def require_distinct_keys(delegator: Delegator, metadata: Metadata[Any], name: str) -> None:
+    """Refuse a role whose threshold is not met by different key values: one key under two ids is one key."""
+    result = delegator.get_verification_result(name, metadata.signed_bytes, metadata.signatures)
+    distinct = {str(key.keyval) for key in result.signed.values()}
+    if len(distinct) < result.threshold:
+        raise RefusedError(
+            f"role {name} version {metadata.signed.version}: expected {result.threshold} signatures by "
+            f"different keys, got {len(distinct)}",
+            reason=Reason.BELOW_THRESHOLD.value,
+        )
+
+
+def signers_of(delegator: Delegator, metadata: Metadata[Any], name: str) -> tuple[str, ...]:
+    """Return the ids of the keys of ``name`` that have validly signed it."""
+    result = delegator.get_verification_result(name, metadata.signed_bytes, metadata.signatures)
+    return tuple(sorted(result.signed))
+
+
+def table_of(targets: Targets) -> Table:
+    """Return what a verified targets role says.
+
+    Raises:
+        RefusedError: a signed field is malformed.
+        LimitError: it delegates, which this version does not follow.
+    """
+    if targets.delegations is not None:
+        raise LimitError("the collection delegates: this version reads the targets role only")
+    try:
+        found = {
+            path: parse_target(
+                hashes=file.hashes, size_bytes=file.length, custom=file.unrecognized_fields.get("custom", {})
+            )
+            for path, file in targets.targets.items()
+        }
+        revoked = parse_tombstones(targets.unrecognized_fields.get(REVOKED_FIELD, {}))
+        return Table(targets=found, revoked=revoked)
+    except InputError as err:
+        raise RefusedError(str(err), reason=Reason.TAMPERED.value) from err
+
+
+def trusted_role(root: Root, name: str, metadata: Metadata[Any], body: bytes) -> TrustedRole:
+    """Return the facts of a verified top-level role."""
+    facts = RoleFacts(
+        name=name,
+        version=metadata.signed.version,
+        expires=metadata.signed.expires,
+        signers=signers_of(root, metadata, name),
+        threshold=root.roles[name].threshold,
+        period=period_of(root, name),
+    )
+    return TrustedRole(
+        facts=facts, root_version=root.version, delegator="root", delegator_version=root.version, body=body
+    )
+
+
+def period_of(root: Root, name: str) -> timedelta:
+    """Return what ``name`` is renewed for, as the collection's root says, else the default."""
+    periods = root.unrecognized_fields.get(EXPIRY_FIELD, {})
+    seconds = periods.get(name) if isinstance(periods, dict) else None
+    return timedelta(seconds=seconds) if isinstance(seconds, int) and seconds > 0 else DEFAULT_EXPIRY[name]

@@ -1,0 +1,277 @@
+"""Owns the cold path of the verifier: python-tuf's ``ngclient`` under the checks that it lacks.
+
+It takes untrusted bytes from a view and what is trusted already, and returns a new trusted chain; it writes
+nothing. Imported only when something changed: python-tuf costs more than a whole warm verification.
+
+  1. bootstrap: the newest trusted root, else ``1.root.json``, whose sha256 must be the pin
+  2. roots are walked to the newest; "absent" ends the walk, the rotation limit is "could not decide"
+  3. a newer root that changed the snapshot or timestamp keys resets their version floors (TUF 1.0 §5.3.11)
+  4. a new ``Updater``, whose clock is read anew, verifies timestamp, snapshot and targets
+  5. thresholds are counted by key *values*; one key under two ids is one key
+  6. every role is bound to this collection and to its own name
+  7. nothing is below a floor, and no version has two contents
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from tuf.api import exceptions
+from tuf.api.metadata import Metadata, Root
+from tuf.api.serialization import DeserializationError
+from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
+
+from trust.chain import TrustedChain
+from trust.digest import Digest, sha256
+from trust.errors import InputError, LimitError, RefusedError, UnreachableError
+from trust.metadata import (
+    ROOT_MAX_BYTES,
+    SNAPSHOT_MAX_BYTES,
+    TARGETS_MAX_BYTES,
+    TIMESTAMP_MAX_BYTES,
+    identity_of,
+    parse_metadata,
+    require_binding,
+    require_distinct_keys,
+    table_of,
+    trusted_role,
+)
+from trust.policy import Stanza
+from trust.roles import TOP_LEVEL_ROLES
+from trust.stores.interface import View
+from trust.strict_json import strict_json
+from trust.targets import Table
+from trust.verdict import Reason
+
+ROOT_ROTATIONS_MAX = 1_024  # in one refresh; python-tuf alone stops in silence after 256
+
+_CONFIG = UpdaterConfig(
+    max_root_rotations=ROOT_ROTATIONS_MAX,
+    root_max_length=ROOT_MAX_BYTES,
+    timestamp_max_length=TIMESTAMP_MAX_BYTES,
+    snapshot_max_length=SNAPSHOT_MAX_BYTES,
+    targets_max_length=TARGETS_MAX_BYTES,
+)
+_NOT_FOUND = 404
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is trusted before the refresh: the chain, the roots by version, the raw bytes by role."""
+
+    chain: TrustedChain | None
+    roots: Mapping[int, bytes]
+    bodies: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Roots:
+    """The verified chain of roots; the newest is the last."""
+
+    bodies: Mapping[int, bytes]
+    newest: Metadata[Root]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refreshed:
+    """A newly verified chain and what its targets roles say."""
+
+    chain: TrustedChain
+    tables: Mapping[str, Table]
+
+
+class _EndOfRootsError(Exception):
+    """The root walk asked for the timestamp: it is over."""
+
+
+class _ViewFetcher(FetcherInterface):
+    """Lets ngclient read a view by file name, keeping what it read for the checks after it."""
+
+    def __init__(self, view: View, *, roots_only: bool) -> None:
+        self._view = view
+        self._roots_only = roots_only
+        self.fetched: dict[str, bytes] = {}
+        self.last = ""
+        self.roots_ended = False
+
+    def _fetch(self, url: str) -> Iterator[bytes]:
+        raise NotImplementedError(f"only whole files are read: {url}")
+
+    def download_bytes(self, url: str, max_length: int) -> bytes:
+        """Return the untrusted bytes of the file that ``url`` names, read strictly."""
+        name = url.removeprefix("view:/")
+        self.last = name
+        is_root = name.endswith(".root.json")
+        if self._roots_only and not is_root:
+            raise _EndOfRootsError
+        data = None if is_root and not self._roots_only else self._view.read(name, max_length)
+        if data is None:
+            self.roots_ended = self.roots_ended or is_root
+            raise exceptions.DownloadHTTPError(f"no such file: {name}", _NOT_FOUND)
+        self.fetched[name] = data
+        try:
+            strict_json(data, max_bytes=max_length, what=name)
+        except InputError as err:
+            raise RefusedError(str(err), reason=Reason.TAMPERED.value) from err
+        return data
+
+
+def walk_roots(stanza: Stanza, known: Known, view: View) -> Roots:
+    """Return the chain of roots from the pinned one to the newest, verified link by link (steps 1 and 2).
+
+    Raises:
+        RefusedError: the first root is not the pinned one, or a link is not signed by both sides.
+        LimitError: more than ``ROOT_ROTATIONS_MAX`` new roots.
+    """
+    roots = dict(known.roots) or {1: _pinned_root(stanza.root, view)}
+    fetcher = _ViewFetcher(view, roots_only=True)
+    with tempfile.TemporaryDirectory(prefix="trust-") as directory, _refusing(fetcher, stanza, roots):
+        try:
+            updater = _updater(directory, fetcher, roots[max(roots)])
+            updater.refresh()
+        except _EndOfRootsError:
+            pass
+        for name, data in fetcher.fetched.items():
+            roots[int(name.split(".")[0])] = data
+    if not fetcher.roots_ended:
+        raise LimitError(
+            f"root was rotated more than {ROOT_ROTATIONS_MAX} times since version {max(roots)}",
+            hint="repeat the command: each run walks further",
+        )
+    newest = parse_metadata(roots[max(roots)], "root")
+    for version in sorted(set(roots) - set(known.roots)):
+        step = parse_metadata(roots[version], "root")
+        for delegator in (parse_metadata(roots[version - 1], "root") if version > 1 else step, step):
+            require_distinct_keys(delegator.signed, step, "root")
+    return Roots(bodies=roots, newest=newest)
+
+
+def verify_roles(stanza: Stanza, known: Known, roots: Roots, view: View, *, now: datetime) -> Refreshed:
+    """Return the chain below ``roots``, verified (steps 3 to 7).
+
+    Raises:
+        RefusedError: with the reason of the first check that failed.
+        UnreachableError: a file that the metadata names is not there.
+    """
+    bodies = _usable_bodies(known, roots)
+    fetcher = _ViewFetcher(view, roots_only=False)
+    with tempfile.TemporaryDirectory(prefix="trust-") as directory, _refusing(fetcher, stanza, roots.bodies):
+        for name, body in bodies.items():
+            Path(directory, f"{name}.json").write_bytes(body)
+        _updater(directory, fetcher, roots.bodies[max(roots.bodies)]).refresh()
+        fresh = {name: Path(directory, f"{name}.json").read_bytes() for name in TOP_LEVEL_ROLES if name != "root"}
+        fresh["root"] = roots.bodies[max(roots.bodies)]
+        parsed = {name: parse_metadata(body, name) for name, body in fresh.items()}
+    identity = identity_of(parse_metadata(roots.bodies[min(roots.bodies)], "root").signed)
+    for name, metadata in parsed.items():
+        require_binding(metadata.signed, name, identity)
+        require_distinct_keys(roots.newest.signed, metadata, name)
+        _require_floor(stanza, known, name, metadata.signed.version, fresh[name])
+    _require_same_timestamp(fetcher, fresh["timestamp"])
+    return Refreshed(
+        chain=TrustedChain(
+            name=str(stanza.collection),
+            identity=identity,
+            root_version=roots.newest.signed.version,
+            token=view.token,
+            checked_at=now,
+            roles={name: trusted_role(roots.newest.signed, name, parsed[name], fresh[name]) for name in parsed},
+        ),
+        tables={"targets": table_of(parsed["targets"].signed)},
+    )
+
+
+def _updater(directory: str, fetcher: FetcherInterface, bootstrap: bytes) -> Updater:
+    return Updater(directory, "view:/", fetcher=fetcher, config=_CONFIG, bootstrap=bootstrap)
+
+
+def _pinned_root(pin: Digest, view: View) -> bytes:
+    data = view.read("1.root.json", ROOT_MAX_BYTES)
+    if data is None:
+        raise UnreachableError(
+            "metadata has no 1.root.json", hint="is `metadata` in the policy the right address?"
+        )
+    if not pin.matches(data):
+        raise RefusedError(
+            f"the first root is not the pinned one: expected {pin}, got {sha256(data)}",
+            reason=Reason.TAMPERED.value,
+            hint="compare the pin with the publisher's, over another channel",
+        )
+    return data
+
+
+def _usable_bodies(known: Known, roots: Roots) -> dict[str, bytes]:
+    """Return the stored bodies that count as floors, without those whose keys a newer root changed."""
+    if known.chain is None:
+        return {}
+    before = parse_metadata(known.roots[max(known.roots)], "root").signed if known.roots else None
+    after = roots.newest.signed
+    bodies = {name: body for name, body in known.bodies.items() if name != "root"}
+    changed = before is None or any(
+        before.roles[name].keyids != after.roles[name].keyids for name in ("snapshot", "timestamp")
+    )
+    return {name: body for name, body in bodies.items() if not changed or name == "targets"}
+
+
+def _require_floor(stanza: Stanza, known: Known, name: str, version: int, body: bytes) -> None:
+    floor = stanza.floors.get(name, 0)
+    if version < floor:
+        raise RefusedError(
+            f"role {name} is older than the policy's floor: expected at least version {floor}, got {version}",
+            reason=Reason.ROLLED_BACK.value,
+        )
+    stored = known.chain.roles.get(name) if known.chain else None
+    if stored and stored.facts.version == version and known.bodies.get(name) not in {None, body}:
+        raise RefusedError(f"role {name} version {version} has two contents", reason=Reason.TAMPERED.value)
+
+
+def _require_same_timestamp(fetcher: _ViewFetcher, trusted: bytes) -> None:
+    """Refuse a fetched timestamp that ngclient dropped in silence because its version is not newer."""
+    if fetcher.fetched.get("timestamp.json", trusted) != trusted:
+        raise RefusedError("role timestamp has two contents under one version", reason=Reason.TAMPERED.value)
+
+
+def _signature_reason(fetcher: _ViewFetcher, roots: Mapping[int, bytes]) -> Reason:
+    """Tell a foreign key from a broken signature and from too few: each asks something else of the user."""
+    number, _, rest = fetcher.last.partition(".")
+    role = rest.removesuffix(".json") if number.isdigit() else number
+    chain = {**roots, **{int(n.split(".")[0]): body for n, body in fetcher.fetched.items() if ".root." in n}}
+    delegator = chain.get(int(number) - 1) if role == "root" else chain[max(chain)]
+    metadata = parse_metadata(fetcher.fetched[fetcher.last], role)
+    result = parse_metadata(delegator or chain[max(roots)], "root").signed.get_verification_result(
+        role, metadata.signed_bytes, metadata.signatures
+    )
+    if metadata.signatures and not set(metadata.signatures) & {*result.signed, *result.unsigned}:
+        return Reason.WRONG_SIGNER
+    return Reason.TAMPERED if set(metadata.signatures) & set(result.unsigned) else Reason.BELOW_THRESHOLD
+
+
+@contextmanager
+def _refusing(fetcher: _ViewFetcher, stanza: Stanza, roots: Mapping[int, bytes]) -> Iterator[None]:
+    """Turn python-tuf's errors into ours, each with its stable reason."""
+    collection = stanza.collection
+    try:
+        yield
+    except exceptions.ExpiredMetadataError as err:
+        hint = "the publisher must renew, or newer metadata is being withheld; check this clock too"
+        raise RefusedError(f"collection {collection}: {err}", reason=Reason.EXPIRED.value, hint=hint) from err
+    except exceptions.BadVersionNumberError as err:
+        raise RefusedError(
+            f"collection {collection}: {fetcher.last}: {err}", reason=Reason.ROLLED_BACK.value
+        ) from err
+    except exceptions.UnsignedMetadataError as err:
+        reason = _signature_reason(fetcher, roots).value
+        raise RefusedError(f"collection {collection}: {fetcher.last}: {err}", reason=reason) from err
+    except exceptions.DownloadHTTPError as err:
+        raise UnreachableError(
+            f"collection {collection}: {err}", hint="the store is incomplete; try again"
+        ) from err
+    except (exceptions.RepositoryError, DeserializationError) as err:
+        raise RefusedError(
+            f"collection {collection}: {fetcher.last}: {err}", reason=Reason.TAMPERED.value
+        ) from err
