@@ -139,8 +139,10 @@ def decide(policy: Policy, match: Match, reference: Reference, evidence: Evidenc
     case = _Case(policy=policy, stanza=match.stanza, reference=reference, evidence=evidence, now=now)
     denials = (step(case) for step in (_locally_denied, _expired, _absent, _by_another_role, _not_current))
     denial = next((denial for denial in denials if denial is not None), None)
-    if denial is not None or evidence.target is None:
-        return denial or case.denied(Reason.UNSIGNED, f"{reference} is not signed")
+    if denial is not None:
+        return denial
+    if evidence.target is None:  # _absent has refused this already; the type checker cannot know
+        return case.denied(Reason.UNSIGNED, f"{reference} is not signed")
     role = evidence.chain[-1]
     return Allowed(
         reference=reference,

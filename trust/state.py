@@ -95,9 +95,14 @@ class TrustedState:
             "SELECT version, body FROM root WHERE pin = ? ORDER BY version", (str(pin),)
         )}  # fmt: skip
 
-    def pins(self) -> dict[str, str]:
-        """Return the name of each collection with trusted state, by its pin."""
-        return dict(self._rows("SELECT pin, name FROM collection", ()))
+    def newest_roots(self) -> dict[str, tuple[str, bytes]]:
+        """Return name and newest root of each collection with trusted state, by its pin."""
+        rows = self._rows(
+            "SELECT c.pin, c.name, r.body FROM collection c JOIN root r"
+            " ON r.pin = c.pin AND r.version = c.root_version",
+            (),
+        )
+        return {pin: (name, bytes(body)) for pin, name, body in rows}
 
     def target(self, pin: Digest, role: str, path: str) -> Target | None:
         """Return the target that ``role`` signs under ``path``, or None."""

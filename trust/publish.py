@@ -1,0 +1,94 @@
+"""Owns the one way in which a collection changes: load, edit, publish, and again if another was first.
+
+1. the store's current metadata is loaded and verified, against what was published from here before
+2. a change makes an edition of it, or says that there is nothing to do
+3. the store publishes it; where another publisher was first, the change is made anew on what he published
+4. what consumers now see is remembered here, so that a store set back is noticed by its own publisher
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from trust.deadline import Deadline
+from trust.edition import Edition, Signers, next_edition
+from trust.errors import ConflictError, UnreachableError
+from trust.policy import Stanza
+from trust.repository import Loaded, load
+from trust.state import TrustedState
+from trust.stores.interface import Store
+
+ATTEMPTS = 8
+PAUSE_SECONDS = 0.2  # doubled at each conflict, with a random share, so that two publishers fall out of step
+
+Change = Callable[[Loaded], Edition | None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Published:
+    """What a publishing command did; without change, nothing was written and ``versions`` are the current ones."""
+
+    changed: bool
+    versions: Mapping[str, int]
+    rebased: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Publisher:
+    """What publishing needs from outside: the collection, its store, keys at hand, the time, a way to wait."""
+
+    stanza: Stanza
+    state: TrustedState
+    store: Store
+    signers: Signers
+    now: datetime
+    deadline: Deadline
+    pause: Callable[[float], None]
+    dry_run: bool = False
+
+    def load(self) -> Loaded:
+        """Return the current metadata of the store, verified."""
+        view = self.store.view(known=None, deadline=self.deadline)
+        if view is None:
+            raise UnreachableError(f"the store answered 'not modified' to nobody's question: {self.store.url}")
+        return load(self.stanza, view, floors=self.state.published(self.stanza.root))
+
+    def publish(self, change: Change) -> Published:
+        """Return what was published after ``change``, by the steps of this module.
+
+        Raises:
+            ConflictError: others were first ``ATTEMPTS`` times; nothing of this change was published.
+        """
+        for attempt in range(ATTEMPTS):
+            loaded = self.load()
+            edition = change(loaded)
+            if edition is None:
+                return Published(changed=False, versions=loaded.versions())
+            if self.dry_run:
+                return Published(changed=True, versions=edition.versions)
+            try:
+                self.store.publish(edition.publication, deadline=self.deadline)
+            except ConflictError:
+                if attempt + 1 == ATTEMPTS:
+                    raise
+                self.pause(PAUSE_SECONDS * 2**attempt)
+                continue
+            self.state.set_published(self.stanza.root, edition.versions)
+            return Published(changed=True, versions=edition.versions, rebased=attempt)
+        raise ConflictError(f"another publisher was first {ATTEMPTS} times: {self.store.url}")
+
+    def renew(self, roles: frozenset[str]) -> Published:
+        """Return what was published to extend the expiry of ``roles``; snapshot and timestamp always are."""
+
+        def change(loaded: Loaded) -> Edition:
+            return next_edition(
+                loaded,
+                renew_root="root" in roles,
+                renew_targets="targets" in roles,
+                signers=self.signers,
+                now=self.now,
+            )
+
+        return self.publish(change)
