@@ -15,12 +15,12 @@ from datetime import datetime
 from trust.client import refresh
 from trust.deadline import Deadline
 from trust.digest import Digest, sha256
-from trust.edition import Role, Signers, first_edition
-from trust.errors import ConflictError, InputError
+from trust.edition import Keyring, Role, first_edition, first_root
+from trust.errors import ConflictError, InputError, UnreachableError
 from trust.metadata import ROOT_MAX_BYTES, parse_metadata
 from trust.policy import Stanza
 from trust.state import TrustedState
-from trust.stores.interface import TIMESTAMP, Store
+from trust.stores.interface import TIMESTAMP, Store, View
 
 IDENTITY_BYTES = 16
 
@@ -30,7 +30,7 @@ class Born:
     """A new collection: the pin of its first root, and the date on which verification stops unless renewed."""
 
     root: Digest
-    versions: Mapping[str, int]
+    changed: bool  # False: it was there already, with these very keys
     valid_until: datetime
 
 
@@ -40,7 +40,7 @@ def init(
     state: TrustedState,
     store: Store,
     roles: Mapping[str, Role],
-    signers: Signers,
+    keyring: Keyring,
     now: datetime,
     deadline: Deadline,
     randomness: Callable[[int], bytes],
@@ -51,21 +51,45 @@ def init(
         InputError: a key belongs to another collection, or the store cannot hold one.
         ConflictError: a collection is there already.
     """
-    _require_unused_keys(state, roles, str(stanza.collection))
     store.probe(deadline=deadline)
     view = store.view(known=None, deadline=deadline)
-    if view is None or view.read(TIMESTAMP, ROOT_MAX_BYTES) is not None or view.taken("1.root.json"):
-        raise ConflictError(
-            f"a collection is there already: {store.url}", hint="trust inspect shows it; init never overwrites one"
-        )
-    identity = randomness(IDENTITY_BYTES).hex()
-    edition = first_edition(identity=identity, roles=roles, signers=signers, view=view, now=now)
-    store.publish(edition.publication, deadline=deadline)
-    pin = sha256(edition.publication.files["1.root.json"])
-    state.set_published(pin, edition.versions)
+    if view is None:
+        raise UnreachableError(f"the store answered 'not modified' to nobody's question: {store.url}")
+    root_bytes = _root_there(view, roles, store.url)
+    if root_bytes is None:
+        _require_unused_keys(state, roles, str(stanza.collection))
+        identity = randomness(IDENTITY_BYTES).hex()
+        root_bytes = first_root(identity=identity, roles=roles, signers=keyring(_keyids(roles)), now=now)
+    changed = view.read(TIMESTAMP, ROOT_MAX_BYTES) is None
+    pin = sha256(root_bytes)
+    if changed:
+        edition = first_edition(root_bytes, signers=keyring(_keyids(roles)), view=view, now=now)
+        store.publish(edition.publication, deadline=deadline)
+        state.set_published(pin, edition.versions)
     current = refresh(replace(stanza, root=pin, fresh="allow"), state, store, now=now, deadline=deadline)
-    valid_until = min(facts.expires for facts in current.chain.facts("targets"))
-    return Born(root=pin, versions=edition.versions, valid_until=valid_until)
+    facts = current.chain.facts("targets")
+    return Born(root=pin, changed=changed, valid_until=min(each.expires for each in facts))
+
+
+def _root_there(view: View, roles: Mapping[str, Role], url: str) -> bytes | None:
+    """Return the first root that is there already if it has exactly these keys: this very init, begun before.
+
+    Raises:
+        ConflictError: it is somebody else's.
+    """
+    data = view.read("1.root.json", ROOT_MAX_BYTES)
+    if data is None:
+        return None
+    root = parse_metadata(data, "root").signed
+    if any(set(root.roles[name].keyids) != {key.keyid for key in role.keys} for name, role in roles.items()):
+        raise ConflictError(
+            f"another collection is there already: {url}", hint="init never overwrites one; choose another URL"
+        )
+    return data
+
+
+def _keyids(roles: Mapping[str, Role]) -> set[str]:
+    return {key.keyid for role in roles.values() for key in role.keys}
 
 
 def _require_unused_keys(state: TrustedState, roles: Mapping[str, Role], name: str) -> None:

@@ -8,7 +8,7 @@ A published (role, version) never has two contents: a number whose file exists i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -19,13 +19,15 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Tar
 
 from trust.digest import sha256
 from trust.errors import InputError, LimitError, UnavailableError
-from trust.metadata import period_of
+from trust.metadata import identity_of, parse_metadata, period_of
 from trust.repository import Loaded
 from trust.roles import COLLECTION_FIELD, EXPIRY_FIELD, REVOKED_FIELD, ROLE_FIELD, VERSION_JUMP_MAX
 from trust.stores.interface import Publication, View
 from trust.targets import Table, target_custom, tombstone_json
 
 Signers = Mapping[str, Signer]
+Keyring = Callable[[Collection[str]], Signers]
+"""Takes the key ids that may sign, returns the signers of those that are at hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,13 +47,11 @@ class Edition:
     versions: Mapping[str, int]
 
 
-def first_edition(
-    *, identity: str, roles: Mapping[str, Role], signers: Signers, view: View, now: datetime
-) -> Edition:
-    """Return the first edition of a collection: four roles, no target.
+def first_root(*, identity: str, roles: Mapping[str, Role], signers: Signers, now: datetime) -> bytes:
+    """Return root version 1, signed: what consumers pin.
 
     Raises:
-        UnavailableError: a role's threshold cannot be met by ``signers``.
+        UnavailableError: the root's threshold cannot be met by ``signers``.
     """
     periods = {name: int(role.period.total_seconds()) for name, role in roles.items()}
     root = Root(
@@ -64,19 +64,35 @@ def first_edition(
         for key in role.keys:
             root.add_key(key, name)
         root.roles[name].threshold = role.threshold
+    return _signed(root, root, "root", signers)
+
+
+def first_edition(root_bytes: bytes, *, signers: Signers, view: View, now: datetime) -> Edition:
+    """Return the first edition of a collection under its first root: no target.
+
+    Where an earlier attempt left files behind, their numbers are burnt and the root is the one that is there.
+
+    Raises:
+        UnavailableError: a role's threshold cannot be met by ``signers``.
+    """
+    root = parse_metadata(root_bytes, "root").signed
+    identity = identity_of(root)
+    versions = {
+        "root": 1,
+        "targets": _free(view, "targets", 0),
+        "snapshot": _free(view, "snapshot", 0),
+        "timestamp": 1,
+    }
     targets = Targets(
-        version=1,
-        expires=_expiry(now, roles["targets"].period),
+        version=versions["targets"],
+        expires=_expiry(now, period_of(root, "targets")),
         targets={},
         unrecognized_fields=_binding(identity, "targets"),
     )
-    root_bytes = _signed(root, root, "root", signers)
     targets_bytes = _signed(targets, root, "targets", signers)
-    files = {"1.root.json": root_bytes, "1.targets.json": targets_bytes}
-    return _sealed(
-        root, identity, files, targets_bytes, versions={"root": 1, "targets": 1, "snapshot": 1, "timestamp": 1},
-        base=_Base(view=view, timestamp=None, kept=()), signers=signers, now=now,
-    )  # fmt: skip
+    files = {"1.root.json": root_bytes, f"{versions['targets']}.targets.json": targets_bytes}
+    base = _Base(view=view, timestamp=None, kept=())
+    return _sealed(root, identity, files, targets_bytes, versions=versions, base=base, signers=signers, now=now)
 
 
 def next_edition(
@@ -101,7 +117,7 @@ def next_edition(
         versions["root"] = root.version
         files[f"{root.version}.root.json"] = _signed(root, loaded.root.signed, "root", signers)
     targets_bytes = None
-    if table is not None or renew_targets:
+    if table is not None or renew_targets or loaded.is_merged:
         versions["targets"] = _free(loaded.view, "targets", loaded.targets.signed.version)
         targets = _targets(loaded, table or loaded.table, versions["targets"], now)
         targets_bytes = _signed(targets, root, "targets", signers)

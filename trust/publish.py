@@ -9,18 +9,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from trust.deadline import Deadline
-from trust.edition import Edition, Signers, next_edition
-from trust.errors import ConflictError, UnreachableError
+from trust.edition import Edition, Keyring, Signers, next_edition
+from trust.errors import ConflictError, InputError, TrustError, UnreachableError
 from trust.policy import Stanza
 from trust.repository import Loaded, load
+from trust.roles import merge
 from trust.state import TrustedState
 from trust.stores.interface import Store
 
 ATTEMPTS = 8
+ONLINE_ROLES = ("snapshot", "timestamp")
 PAUSE_SECONDS = 0.2  # doubled at each conflict, with a random share, so that two publishers fall out of step
 
 Change = Callable[[Loaded], Edition | None]
@@ -42,10 +44,11 @@ class Publisher:
     stanza: Stanza
     state: TrustedState
     store: Store
-    signers: Signers
+    keyring: Keyring
     now: datetime
     deadline: Deadline
     pause: Callable[[float], None]
+    chosen: frozenset[str] = frozenset()  # of several keys of targets at hand, sign with these alone
     dry_run: bool = False
 
     def load(self) -> Loaded:
@@ -55,6 +58,16 @@ class Publisher:
             raise UnreachableError(f"the store answered 'not modified' to nobody's question: {self.store.url}")
         return load(self.stanza, view, floors=self.state.published(self.stanza.root))
 
+    def signers(self, loaded: Loaded, *roles: str) -> Signers:
+        """Return the signers at hand for ``roles``, and for snapshot and timestamp, which every edition needs."""
+        keyids = {name: set(loaded.root.signed.roles[name].keyids) for name in (*roles, *ONLINE_ROLES)}
+        if self.chosen and "targets" in keyids:
+            foreign = self.chosen - keyids["targets"]
+            if foreign:
+                raise InputError(f"key {min(foreign)[:12]} does not sign targets of {self.stanza.collection}")
+            keyids["targets"] &= self.chosen
+        return self.keyring(set().union(*keyids.values()))
+
     def publish(self, change: Change) -> Published:
         """Return what was published after ``change``, by the steps of this module.
 
@@ -62,8 +75,10 @@ class Publisher:
             ConflictError: others were first ``ATTEMPTS`` times; nothing of this change was published.
         """
         for attempt in range(ATTEMPTS):
-            loaded = self.load()
+            loaded = self._with_strays(self.load())
             edition = change(loaded)
+            if edition is None and loaded.is_merged:
+                edition = next_edition(loaded, signers=self.signers(loaded, "targets"), now=self.now)
             if edition is None:
                 return Published(changed=False, versions=loaded.versions())
             if self.dry_run:
@@ -79,6 +94,22 @@ class Publisher:
             return Published(changed=True, versions=edition.versions, rebased=attempt)
         raise ConflictError(f"another publisher was first {ATTEMPTS} times: {self.store.url}")
 
+    def _with_strays(self, loaded: Loaded) -> Loaded:
+        """Return ``loaded`` with the changes of publishers that a registry passed over, if they are newer.
+
+        Only a number above the current one counts: an old edition, replayed as a claim, must change nothing.
+        """
+        for stray, base in loaded.view.strays():
+            try:
+                theirs = load(self.stanza, stray, floors={})
+                was = load(self.stanza, base, floors={})
+            except TrustError:
+                continue  # whoever can write to the registry can push rubbish; it is nobody's change
+            if theirs.targets.signed.version > loaded.targets.signed.version:
+                table = merge(loaded.table, base=was.table, theirs=theirs.table)
+                loaded = replace(loaded, table=table, is_merged=loaded.is_merged or table != loaded.table)
+        return loaded
+
     def renew(self, roles: frozenset[str]) -> Published:
         """Return what was published to extend the expiry of ``roles``; snapshot and timestamp always are."""
 
@@ -87,7 +118,7 @@ class Publisher:
                 loaded,
                 renew_root="root" in roles,
                 renew_targets="targets" in roles,
-                signers=self.signers,
+                signers=self.signers(loaded, *roles),
                 now=self.now,
             )
 

@@ -48,6 +48,7 @@ class Loaded:
     snapshot: Metadata[Snapshot]
     targets: Metadata[Targets]
     table: Table
+    is_merged: bool = False  # the table has more than the targets role: a passed-over change
 
     def versions(self) -> dict[str, int]:
         """Return the current version of each top-level role."""

@@ -100,14 +100,12 @@ def _editing(
 ) -> Callable[[Loaded], Edition | None]:
     def change(loaded: Loaded) -> Edition | None:
         keyids = loaded.root.signed.roles["targets"].keyids
-        signature = Signature(
-            at=publisher.now.replace(microsecond=0),
-            by=tuple(keyid for keyid in keyids if keyid in publisher.signers),
-        )
-        table = edit(loaded.table, signature)
-        if table is loaded.table or table == loaded.table:
-            return None
-        return next_edition(loaded, table=table, signers=publisher.signers, now=publisher.now)
+        at, nobody = publisher.now.replace(microsecond=0), Signature(at=publisher.now, by=())
+        if edit(loaded.table, nobody) == loaded.table:
+            return None  # nothing to do: no key is unlocked, no passphrase asked
+        signers = publisher.signers(loaded, "targets")
+        signature = Signature(at=at, by=tuple(keyid for keyid in keyids if keyid in signers))
+        return next_edition(loaded, table=edit(loaded.table, signature), signers=signers, now=publisher.now)
 
     return change
 

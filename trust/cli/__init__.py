@@ -1,1 +1,109 @@
-"""The face: commands, exit codes and every word on the terminal."""
+"""The face: commands, exit codes and every word on the terminal.
+
+0 done, allowed · 1 denied · 2 usage or bad input · 3 could not decide or do · 4 conflict · 5 waits for signatures
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+import click
+
+from keys.errors import KeysError, KeysUnavailableError
+from trust import __version__
+from trust.cli.options import Common, Group
+from trust.cli.render import Output
+from trust.errors import ConflictError, InputError, RefusedError, TrustError
+
+COMMANDS = {
+    "check": "trust.cli.reporting:check",
+    "init": "trust.cli.founding:init",
+    "inspect": "trust.cli.reporting:inspect",
+    "key": "trust.cli.keys:key",
+    "list": "trust.cli.reporting:list_",
+    "log": "trust.cli.reporting:log",
+    "login": "trust.cli.transfer:login",
+    "logs": "trust.cli.running:logs",
+    "policy": "trust.cli.policy:policy",
+    "ps": "trust.cli.running:ps",
+    "publish": "trust.cli.publishing:publish",
+    "pull": "trust.cli.transfer:pull",
+    "push": "trust.cli.transfer:push",
+    "renew": "trust.cli.publishing:renew",
+    "resolve": "trust.cli.verifying:resolve",
+    "revoke": "trust.cli.publishing:revoke",
+    "rm": "trust.cli.running:rm",
+    "run": "trust.cli.running:run",
+    "sign": "trust.cli.publishing:sign",
+    "stop": "trust.cli.running:stop",
+    "verify": "trust.cli.verifying:verify",
+}
+
+
+def _version(context: click.Context, _parameter: click.Parameter, value: bool) -> None:
+    if value:
+        click.echo(f"trust {__version__}")
+        context.exit()
+
+
+cli = Group(
+    "trust",
+    lazy=COMMANDS,
+    help="Content trust for container images: what the publisher wants a tag to be now, and nothing else.",
+    params=[
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_version,
+            help="Show the version.",
+        )
+    ],
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+
+def main() -> NoReturn:
+    """Run the command line; the process ends with the exit code of the contract."""
+    arguments = sys.argv[1:]
+    output = Output(as_json="--json" in arguments, quiet="--quiet" in arguments)
+    try:
+        code = cli.main(args=arguments, prog_name="trust", standalone_mode=False, obj=Common())
+    except click.exceptions.Exit as err:
+        code = err.exit_code
+    except click.ClickException as err:
+        hint = f"{err.ctx.command_path} --help" if isinstance(err, click.UsageError) and err.ctx else None
+        output.error(err.format_message(), hint, code=2)
+        code = 2
+    except (click.Abort, KeyboardInterrupt):
+        output.error("interrupted; nothing was left half done", None, code=3)
+        code = 3
+    except KeysError as err:
+        code = 3 if isinstance(err, KeysUnavailableError) else 2
+        output.error(str(err), err.hint, code=code)
+    except TrustError as err:
+        code = exit_code_of(err)
+        reason = err.reason if isinstance(err, RefusedError) else None
+        output.error(str(err), err.hint, code=code, reason=reason)
+    except BrokenPipeError:
+        sys.stderr.close()
+        code = 3
+    except OSError as err:
+        output.error(f"{err.strerror or err}: {err.filename or 'input or output'}", None, code=3)
+        code = 3
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def exit_code_of(err: TrustError) -> int:
+    """Return the exit code of the contract for a failure."""
+    match err:
+        case InputError():
+            return 2
+        case ConflictError():
+            return 4
+        case RefusedError():
+            return 1
+        case _:
+            return 3

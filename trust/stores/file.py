@@ -57,6 +57,10 @@ class FileView:
         """Tell whether the file exists, published or orphaned."""
         return (self._directory / checked_name(name)).exists()
 
+    def strays(self) -> tuple[tuple[View, View], ...]:
+        """Return nothing: the lock lets no change be passed over."""
+        return ()
+
     def _require_directory(self) -> None:
         if not self._directory.is_dir():
             raise UnreachableError(

@@ -36,6 +36,12 @@ class View(Protocol):
     def taken(self, name: str) -> bool:
         """Tell whether a writer, dead or alive, has used ``name``: the number is burnt."""
 
+    def strays(self) -> tuple[tuple[View, View], ...]:
+        """Return changes that were passed over, each as (its view, the view it was built on).
+
+        Empty where the store excludes that: only a registry cannot.
+        """
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Publication:

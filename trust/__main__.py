@@ -1,0 +1,5 @@
+"""``python -m trust`` is the command line."""
+
+from trust.cli import main
+
+main()

@@ -1,0 +1,164 @@
+"""The command ``trust init``: a new collection, its keys, and the root that consumers pin."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from datetime import timedelta
+
+import click
+
+from keys.errors import KeyMissingError
+from keys.public_key import PublicKey
+from keys.signers import key_name, public_key, tuf_key
+from trust.ceremony import Born
+from trust.ceremony import init as create
+from trust.cli.options import Command
+from trust.cli.publishing import assignment
+from trust.cli.secrets import Keyring, passphrase_of
+from trust.cli.session import KNOWN, PUBLISH_SECONDS, Session, session
+from trust.cli.stanzas import add_stanza, stanza_text
+from trust.digest import sha256
+from trust.edition import Role
+from trust.errors import InputError
+from trust.instant import format_span, format_utc, parse_duration
+from trust.policy import Stanza
+from trust.reference import Collection, parse_collection
+from trust.roles import DEFAULT_EXPIRY, TOP_LEVEL_ROLES
+
+EXIT_OK = 0
+_ONLINE = ("snapshot", "timestamp")
+
+
+@click.command("init", cls=Command)
+@click.argument("collection", metavar="COLLECTION")
+@click.option("--metadata", "url", metavar="URL", required=True, help="Where it lives: file:DIR or registry:")
+@click.option("--root-key", "root_keys", metavar="K", multiple=True, help="Key of the root role; made if missing.")
+@click.option("--root-threshold", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--targets-key", "targets_keys", metavar="K", multiple=True, help="Key that signs images.")
+@click.option("--targets-threshold", type=click.IntRange(1), default=1, show_default=True)
+@click.option("--online-key", "online_keys", metavar="K", multiple=True, help="Key of snapshot and timestamp.")
+@click.option("--expires", metavar="ROLE=DURATION", multiple=True, help="How long a role is valid: targets=90d")
+@click.option("--write-policy", is_flag=True, help="Add the collection to the policy file here.")
+def init(
+    *,
+    collection: str,
+    url: str,
+    root_keys: tuple[str, ...],
+    root_threshold: int,
+    targets_keys: tuple[str, ...],
+    targets_threshold: int,
+    online_keys: tuple[str, ...],
+    expires: tuple[str, ...],
+    write_policy: bool,
+) -> int:
+    """Make COLLECTION: keys that are missing, the first metadata, and the root that consumers pin.
+
+    COLLECTION is one repository (HOST/acme/web) or all below a prefix (HOST/acme/, with the slash).
+    """
+    run = session()
+    name = parse_collection(collection)
+    ring = Keyring(run.home / "keys")
+    periods = _periods(expires)
+    given = {"root": root_keys, "targets": targets_keys, "online": online_keys}
+    keys = {role: _keys(ring, name, role, names) for role, names in given.items()}
+    thresholds = {"root": root_threshold, "targets": targets_threshold}
+    roles = {
+        role: Role(
+            keys=tuple(map(tuf_key, keys["online" if role in _ONLINE else role])),
+            threshold=thresholds.get(role, 1),
+            period=periods[role],
+        )
+        for role in TOP_LEVEL_ROLES
+    }
+    _require_reachable(roles)
+    stanza = Stanza(collection=name, root=sha256(b""), metadata=_absolute(url))
+    born = create(
+        stanza,
+        state=run.state,
+        store=run.store(stanza),
+        roles=roles,
+        keyring=ring,
+        now=run.now,
+        deadline=run.deadline(PUBLISH_SECONDS),
+        randomness=os.urandom,
+    )
+    stanza = replace(stanza, root=born.root)
+    add_stanza(run.home / KNOWN, stanza)
+    if write_policy:
+        add_stanza(run.policy_path, stanza)
+    _report_birth(run, stanza, born, keys, wrote_policy=write_policy)
+    return EXIT_OK
+
+
+def _keys(ring: Keyring, collection: Collection, role: str, names: tuple[str, ...]) -> tuple[PublicKey, ...]:
+    """Return the public keys of a role; those that are missing are made."""
+    return tuple(_key(ring, name) for name in names or (_default_name(collection, role),))
+
+
+def _key(ring: Keyring, name: str) -> PublicKey:
+    try:
+        return public_key(name, listing=ring.store)
+    except KeyMissingError:
+        if "/" in name:
+            raise
+        return ring.store.generate(key_name(name), "ed25519", passphrase_of(key_name(name), confirm=True))
+
+
+def _default_name(collection: Collection, role: str) -> str:
+    """Return a key name that no other collection has: its words, and a digest where they are cut short."""
+    words = "-".join(part for part in str(collection).replace(":", "-").replace("_", "-").split("/") if part)
+    short = words[:40].strip(".-") if words.isascii() else ""
+    return f"{short.lower()}-{sha256(str(collection).encode()).hex[:6]}.{role}"
+
+
+def _require_reachable(roles: dict[str, Role]) -> None:
+    for name, role in roles.items():
+        if role.threshold > len({key.keyid for key in role.keys}):
+            raise InputError(
+                f"threshold of {name} cannot be met: expected at most {len(role.keys)} keys, got {role.threshold}",
+                hint=f"name more keys: --{name}-key",
+            )
+
+
+def _periods(expires: tuple[str, ...]) -> dict[str, timedelta]:
+    periods = dict(DEFAULT_EXPIRY)
+    for text in expires:
+        role, duration = assignment(text)
+        if role not in periods:
+            raise InputError(f"role is not known: expected one of {', '.join(periods)}, got {role!r}")
+        periods[role] = parse_duration(duration)
+    return periods
+
+
+def _absolute(url: str) -> str:
+    """Return ``url`` with a path that means the same from everywhere."""
+    if url.startswith("file:") and not url.startswith("file:/"):
+        return f"file:{os.path.abspath(url[5:])}"  # noqa: PTH100 - Path.resolve would follow links
+    return url
+
+
+def _report_birth(
+    run: Session, stanza: Stanza, born: Born, keys: dict[str, tuple[PublicKey, ...]], *, wrote_policy: bool
+) -> None:
+    left = born.valid_until - run.now + timedelta(seconds=1)
+    document = {
+        "collection": str(stanza.collection),
+        "root": str(born.root),
+        "metadata": stanza.metadata,
+        "valid_until": format_utc(born.valid_until),
+        "keys": {role: [key.keyid for key in found] for role, found in keys.items()},
+        "policy": str(run.policy_path) if wrote_policy else None,
+        "changed": born.changed,
+    }
+    lines = [
+        f"collection {stanza.collection}",
+        f"root {born.root}",
+        f"valid until {format_utc(born.valid_until)} ({format_span(left)}); `trust publish` renews it",
+        *(["policy " + str(run.policy_path)] if wrote_policy else ["", *stanza_text(stanza).splitlines()]),
+    ]
+    run.output.result("init", document, lines)
+    run.output.note(
+        "keep the root and targets keys offline, the online key where publishing happens; "
+        f"from cron: trust publish {stanza.collection}"
+    )

@@ -1,0 +1,90 @@
+"""Owns the options that every command takes, before or after its name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+
+
+@dataclass(slots=True, kw_only=True)
+class Common:
+    """What was said for every command; the last word wins."""
+
+    home: Path | None = None
+    policy: Path | None = None
+    json: bool = False
+    quiet: bool = False
+    verbose: int = 0
+    plain_http: bool = False
+
+
+def common_of(context: click.Context) -> Common:
+    """Return the common options of this run."""
+    found = context.find_root().ensure_object(Common)
+    return found if isinstance(found, Common) else Common()
+
+
+def common_parameters() -> list[click.Parameter]:
+    """Return new parameters for the common options; their values go to ``Common`` and not to the command."""
+
+    def keep(name: str) -> Callable[[click.Context, click.Parameter, Any], None]:
+        def callback(context: click.Context, _parameter: click.Parameter, value: Any) -> None:  # noqa: ANN401
+            if value:
+                setattr(common_of(context), name, value)
+
+        return callback
+
+    def option(*names: str, to: str, **settings: Any) -> click.Option:  # noqa: ANN401 - click's own settings
+        return click.Option(names, expose_value=False, callback=keep(to), **settings)
+
+    directory = click.Path(path_type=Path, file_okay=False)
+    return [
+        option("--home", to="home", type=directory, help="Where state and keys live.  [env: TRUST_HOME]"),
+        option(
+            "--policy", to="policy", type=click.Path(path_type=Path), help="The policy file.  [env: TRUST_POLICY]"
+        ),
+        option("--json", "as_json", to="json", is_flag=True, help="One JSON document on stdout."),
+        option("--quiet", to="quiet", is_flag=True, help="Nothing on stderr but errors."),
+        option("-v", "--verbose", to="verbose", count=True, help="More on stderr."),
+        option("--plain-http", to="plain_http", is_flag=True, help="Plain HTTP to registries that are not local."),
+    ]
+
+
+class Command(click.Command):
+    """A command that takes the common options after its name."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:  # noqa: ANN401 - click's own settings
+        super().__init__(*arguments, **settings)
+        self.params.extend(common_parameters())
+
+
+class Group(click.Group):
+    """A group that takes the common options before a command, and loads a command when it is named."""
+
+    command_class = Command
+
+    def __init__(self, *arguments: Any, lazy: dict[str, str] | None = None, **settings: Any) -> None:  # noqa: ANN401
+        super().__init__(*arguments, **settings)
+        self.params.extend(common_parameters())
+        self._lazy = lazy or {}
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
+        return sorted({*super().list_commands(ctx), *self._lazy})
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command of that name, importing its module; None if there is none."""
+        if cmd_name in self._lazy:
+            from importlib import import_module  # noqa: PLC0415 - a command pays for its own imports only
+
+            module, _, attribute = self._lazy[cmd_name].partition(":")
+            found: click.Command = getattr(import_module(module), attribute)
+            return found
+        return super().get_command(ctx, cmd_name)
+
+
+Group.group_class = Group

@@ -1,0 +1,133 @@
+"""The commands ``trust policy …``: make, check and explain the rules in force, and add to them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import click
+
+from trust.cli.options import Group
+from trust.cli.session import session
+from trust.cli.stanzas import add_stanza, stanza_document, write_text
+from trust.cli.writing import denied_text, pinned_text
+from trust.client import refresh
+from trust.digest import parse_digest
+from trust.errors import InputError
+from trust.policy import Stanza
+from trust.reference import parse_collection, parse_reference
+
+policy = Group("policy", help="Make, check and explain the rules that decide here.")
+
+_EMPTY = """\
+# What is allowed on this machine. Everything that no collection here covers is denied.
+# A collection is added with: trust policy add COLLECTION --root sha256:... --metadata URL
+schema = 1
+"""
+
+
+@policy.command("init")
+def init() -> None:
+    """Make an empty policy file: it allows nothing."""
+    run = session()
+    changed = not run.policy_path.exists()
+    if changed:
+        write_text(run.policy_path, _EMPTY)
+    word = "made" if changed else "is there already:"
+    run.output.result(
+        "policy init", {"policy": str(run.policy_path), "changed": changed}, [f"{word} {run.policy_path}"]
+    )
+
+
+@policy.command("check")
+def check() -> None:
+    """Read the policy strictly, and say what it holds; exit code 2 with every error if it is wrong."""
+    run = session()
+    found, files = run.policy, [str(path) for path in run.policy_files()]
+    lines = [f"file {path}" for path in files] or ["no policy file: everything is denied"]
+    lines += [
+        f"collection {stanza.collection} root {stanza.root} at {stanza.metadata}" for stanza in found.stanzas
+    ]
+    lines += [f"pinned {pin.reference}" for pin in found.pinned]
+    document = {
+        "files": files,
+        "collections": [stanza_document(stanza) for stanza in found.stanzas],
+        "pinned": [str(pin.reference) for pin in found.pinned],
+        "denied_digests": sorted(map(str, found.denied_digests)),
+        "denied_keys": sorted(found.denied_keys),
+    }
+    run.output.result("policy check", document, lines)
+
+
+@policy.command("explain")
+@click.argument("image", metavar="IMAGE")
+def explain(image: str) -> int:
+    """Say which rule decides over IMAGE, and what it asks; nothing is fetched."""
+    run = session()
+    reference = parse_reference(image)
+    match = run.policy.match(reference)
+    pin = run.policy.pin_of(reference) if match is None else None
+    document: dict[str, object] = {"image": str(reference), "collection": None, "pinned": None}
+    if match is not None:
+        stanza = match.stanza
+        document |= {"collection": str(stanza.collection), "path": match.path, "rule": stanza_document(stanza)}
+        lines = [
+            f"{reference} is decided by collection {stanza.collection}",
+            f"  signed as {match.path}, metadata at {stanza.metadata}, root {stanza.root}",
+            f"  roles {', '.join(stanza.roles) or 'any'}; digests {stanza.digests}; first use {stanza.fresh}",
+            *(f"  floor {role} {version}" for role, version in stanza.floors.items()),
+        ]
+    elif pin is not None:
+        document["pinned"] = str(pin.reference)
+        lines = [f"{reference} is pinned: {pin.reference}"]
+    else:
+        lines = [f"{reference} is denied: no collection covers it and no digest is pinned"]
+    run.output.result("policy explain", document, lines)
+    return 0 if match or pin else 1
+
+
+@policy.command("add")
+@click.argument("collection", metavar="COLLECTION")
+@click.option("--root", required=True, metavar="sha256:…", help="The pinned first root, as trust init prints it.")
+@click.option("--metadata", "url", required=True, metavar="URL", help="Where the metadata is read.")
+@click.option("--registry", "registries", metavar="HOST", multiple=True, help="A further host that serves it.")
+def add(collection: str, root: str, url: str, registries: tuple[str, ...]) -> None:
+    """Trust COLLECTION from its pinned root on."""
+    run = session()
+    stanza = Stanza(
+        collection=parse_collection(collection), root=parse_digest(root), metadata=url, registries=registries
+    )
+    changed = add_stanza(run.policy_path, stanza)
+    lines = [f"{'added' if changed else 'is there already:'} {stanza.collection} in {run.policy_path}"]
+    run.output.result("policy add", {"policy": str(run.policy_path), "changed": changed}, lines)
+
+
+@policy.command("pin")
+@click.argument("collection", metavar="COLLECTION")
+def pin(collection: str) -> None:
+    """Write the current versions of COLLECTION into the policy: a fresh consumer accepts nothing older."""
+    run = session()
+    name = parse_collection(collection)
+    stanza = next((each for each in run.policy.stanzas if each.collection == name), None)
+    if stanza is None:
+        raise InputError(f"collection {name} is not in the policy", hint="trust policy add knows it")
+    current = refresh(stanza, run.state, run.store(stanza), now=run.now, deadline=run.deadline())
+    floors = {facts.name: facts.version for facts in current.chain.facts("targets")}
+    changed = dict(stanza.floors) != floors
+    if changed:
+        path = next(path for path in run.policy_files() if str(name) in path.read_text(encoding="utf-8"))
+        write_text(path, pinned_text(path.read_text(encoding="utf-8"), replace(stanza, floors=floors)))
+    lines = [f"floors of {name}: {' '.join(f'{role}={version}' for role, version in floors.items())}"]
+    run.output.result("policy pin", {"collection": str(name), "floors": floors, "changed": changed}, lines)
+
+
+@policy.command("deny")
+@click.argument("subject", metavar="DIGEST|KEYID")
+def deny(subject: str) -> None:
+    """Deny a digest or a key on this machine, at once, whatever the publisher says."""
+    run = session()
+    text = run.policy_path.read_text(encoding="utf-8") if run.policy_path.exists() else _EMPTY
+    updated = denied_text(text, subject)
+    if updated != text:
+        write_text(run.policy_path, updated)
+    lines = [f"denied here: {subject}"]
+    run.output.result("policy deny", {"denied": subject, "changed": updated != text}, lines)

@@ -1,0 +1,181 @@
+"""The commands that change a collection: ``sign``, ``revoke``, ``publish``, ``renew``."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Iterable
+
+import click
+
+from keys.signers import public_key
+from trust.cli.images import TypedImage, parse_image
+from trust.cli.options import Command
+from trust.cli.secrets import Keyring
+from trust.cli.session import PUBLISH_SECONDS, Session, session
+from trust.cli.signing import read_digest_file, settled_digest
+from trust.digest import Digest
+from trust.errors import InputError
+from trust.policy import Stanza
+from trust.publish import Published, Publisher
+from trust.reference import Reference, parse_collection, parse_reference
+from trust.roles import TOP_LEVEL_ROLES
+from trust.sign import Order, Revocation, read_image
+from trust.sign import revoke as revoke_images
+from trust.sign import sign as sign_images
+
+EXIT_OK = 0
+_ONLINE = ("snapshot", "timestamp")
+
+
+@click.command("sign", cls=Command)
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.option("--key", "keys", metavar="K", multiple=True, help="Sign with this key, not with every one at hand.")
+@click.option("--annotation", "annotations", metavar="K=V", multiple=True, help="A signed fact about the image.")
+@click.option("--digest-file", type=click.Path(exists=True, dir_okay=False), help="As podman and buildx write it.")
+@click.option("--as", "stands_for", metavar="IMAGE", help="The reference that an OCI layout stands for.")
+@click.option("--resolve-tag", is_flag=True, help="Believe the registry about the digest of a bare tag.")
+@click.option("--dry-run", is_flag=True, help="Publish nothing.")
+def sign(
+    images: tuple[str, ...],
+    keys: tuple[str, ...],
+    annotations: tuple[str, ...],
+    digest_file: str | None,
+    stands_for: str | None,
+    resolve_tag: bool,
+    dry_run: bool,
+) -> int:
+    """Sign IMAGE: from now on its tag is this digest, for every consumer.
+
+    The digest is yours to give (PATH:TAG@DIGEST, --digest-file, or an OCI layout): who races your push would
+    otherwise have his image signed.
+    """
+    run = session()
+    given = read_digest_file(digest_file) if digest_file else None
+    notes = dict(assignment(text) for text in annotations)
+    typed = [parse_image(image, stands_for) for image in images]
+    digests = [settled_digest(run, image, given, believe=resolve_tag) for image in typed]
+    stanza = _one_stanza(run, [image.reference for image in typed])
+    orders = [_order(run, image, digest, notes) for image, digest in zip(typed, digests, strict=True)]
+    published = sign_images(_publisher(run, stanza, keys, dry_run=dry_run), orders)
+    signed = [str(image.reference.at(digest)) for image, digest in zip(typed, digests, strict=True)]
+    documents = [
+        {"image": str(image.reference), "digest": str(digest)}
+        for image, digest in zip(typed, digests, strict=True)
+    ]
+    word = _word(published, dry_run, "signed", "was signed already")
+    lines = [
+        f"{word} {image.reference} {pin.rpartition('@')[2]}" for image, pin in zip(typed, signed, strict=True)
+    ]
+    run.output.result("sign", {"images": documents, **_document(published, dry_run)}, lines)
+    return EXIT_OK
+
+
+@click.command("revoke", cls=Command)
+@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
+@click.option("--dry-run", is_flag=True, help="Publish nothing.")
+def revoke(images: tuple[str, ...], *, dry_run: bool) -> int:
+    """Revoke IMAGE: a tag, or with @DIGEST everything that names the digest."""
+    run = session()
+    references = [parse_reference(image) for image in images]
+    stanza = _one_stanza(run, references)
+    revocations = [
+        Revocation(path=run.stanza_for(each)[1], tag=each.tag, digest=each.digest) for each in references
+    ]
+    published = revoke_images(_publisher(run, stanza, (), dry_run=dry_run), revocations)
+    word = _word(published, dry_run, "revoked", "was not signed")
+    document = {"images": [str(reference) for reference in references], **_document(published, dry_run)}
+    run.output.result("revoke", document, [f"{word} {reference}" for reference in references])
+    return EXIT_OK
+
+
+@click.command("publish", cls=Command)
+@click.argument("collections", metavar="COLLECTION...", nargs=-1, required=True)
+@click.option("--dry-run", is_flag=True, help="Publish nothing.")
+def publish(collections: tuple[str, ...], *, dry_run: bool) -> int:
+    """Sign snapshot and timestamp of COLLECTION anew, so that verification goes on."""
+    return _renew(collections, frozenset(), command="publish", dry_run=dry_run)
+
+
+@click.command("renew", cls=Command)
+@click.argument("collection", metavar="COLLECTION")
+@click.argument("roles", metavar="[ROLE]...", nargs=-1, type=click.Choice(TOP_LEVEL_ROLES))
+@click.option("--dry-run", is_flag=True, help="Publish nothing.")
+def renew(collection: str, roles: tuple[str, ...], *, dry_run: bool) -> int:
+    """Extend the expiry of ROLE (default: targets), and of snapshot and timestamp with it."""
+    return _renew((collection,), frozenset(roles or ("targets",)), command="renew", dry_run=dry_run)
+
+
+def _renew(collections: Iterable[str], roles: frozenset[str], *, command: str, dry_run: bool) -> int:
+    run = session()
+    done = []
+    for name in collections:
+        stanza = run.stanza_of(parse_collection(name))
+        done.append((name, _publisher(run, stanza, (), dry_run=dry_run).renew(roles)))
+    documents = [{"collection": name, **_document(published, dry_run)} for name, published in done]
+    lines = [f"published {name} {_versions(published)}" for name, published in done]
+    run.output.result(command, {"collections": documents}, lines)
+    return EXIT_OK
+
+
+def _publisher(run: Session, stanza: Stanza, keys: tuple[str, ...], *, dry_run: bool) -> Publisher:
+    ring = Keyring(run.home / "keys")
+    chosen = frozenset(public_key(each, listing=ring.store).keyid for each in keys)
+    return Publisher(
+        stanza=stanza,
+        state=run.state,
+        store=run.store(stanza, publish=True),
+        keyring=ring,
+        chosen=chosen,
+        now=run.now,
+        deadline=run.deadline(PUBLISH_SECONDS),
+        pause=_pause,
+        dry_run=dry_run,
+    )
+
+
+def _pause(seconds: float) -> None:
+    time.sleep(seconds * (0.5 + random.random()))  # noqa: S311 - to fall out of step, not to be unguessable
+
+
+def _order(run: Session, image: TypedImage, digest: Digest, annotations: dict[str, str]) -> Order:
+    return Order(
+        path=run.stanza_for(image.reference)[1],
+        tag=image.reference.tag,
+        image=read_image(digest, lambda wanted: image.manifest(run, wanted)),
+        annotations=annotations,
+    )
+
+
+def _one_stanza(run: Session, references: list[Reference]) -> Stanza:
+    stanzas = {str(stanza.collection): stanza for stanza, _ in map(run.stanza_for, references)}
+    if len(stanzas) != 1:
+        raise InputError(f"one command changes one collection: got {', '.join(stanzas)}")
+    return next(iter(stanzas.values()))
+
+
+def assignment(text: str) -> tuple[str, str]:
+    """Return the two sides of ``NAME=VALUE``."""
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise InputError(f"expected NAME=VALUE, got {text!r}")
+    return name, value
+
+
+def _word(published: Published, dry_run: bool, done: str, already: str) -> str:
+    if not published.changed:
+        return already
+    return f"would be {done}" if dry_run else done
+
+
+def _versions(published: Published) -> str:
+    return " ".join(f"{name}={version}" for name, version in published.versions.items())
+
+
+def _document(published: Published, dry_run: bool) -> dict[str, object]:
+    return {
+        "changed": published.changed,
+        "dry_run": dry_run,
+        "rebased": published.rebased,
+        "versions": dict(published.versions),
+    }

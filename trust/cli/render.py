@@ -1,0 +1,101 @@
+"""Owns every word on the terminal.
+
+Results go to stdout, everything else to stderr. With ``--json`` there is exactly one document on stdout, for
+errors too, with ``"schema": 1``. Colour only on a terminal, never with ``NO_COLOR``. No secret passes here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from trust.verdict import UNDECIDED, Allowed, Denied, Verdict
+
+SCHEMA = 1
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_COLOURS = {"allowed": 32, "denied": 31, "undecided": 33}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Output:
+    """How this run talks."""
+
+    as_json: bool
+    quiet: bool
+
+    def result(self, command: str, document: Mapping[str, Any], lines: Iterable[str]) -> None:
+        """Print a result: the document, or its lines for a reader."""
+        if self.as_json:
+            _print(json.dumps({"schema": SCHEMA, "command": command, **document}, ensure_ascii=False))
+            return
+        for line in lines:
+            _print(_coloured(_clean(line)))
+
+    def note(self, text: str) -> None:
+        """Say something beside the result."""
+        if not self.quiet:
+            _print_error(f"note: {_clean(text)}")
+
+    def warn(self, text: str) -> None:
+        """Say something that somebody should act upon; ``--quiet`` does not hide it."""
+        _print_error(f"warning: {_clean(text)}")
+
+    def error(self, message: str, hint: str | None, *, code: int, reason: str | None = None) -> None:
+        """Say what failed, in one line, then the hint."""
+        if self.as_json:
+            error = {"message": message, "hint": hint, "code": code, "reason": reason}
+            _print(json.dumps({"schema": SCHEMA, "error": error}, ensure_ascii=False))
+        _print_error(f"error: {_clean(message)}")
+        if hint:
+            self.hint(hint)
+
+    def hint(self, text: str) -> None:
+        """Say the safe next step."""
+        _print_error(f"hint: {_clean(text)}")
+
+
+def verdict_line(verdict: Verdict) -> str:
+    """Return what a reader is told of a verdict on stdout."""
+    match verdict:
+        case Allowed():
+            versions = " ".join(f"{name}={number}" for name, number in verdict.versions.items())
+            return f"allowed {verdict.reference} {verdict.digest} ({versions})"
+        case Denied():
+            word = "undecided" if verdict.reason in UNDECIDED else "denied"
+            return f"{word} {verdict.reference} {verdict.reason.value}: {verdict.detail}"
+
+
+def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> list[str]:
+    """Return ``rows`` under ``header`` in aligned columns."""
+    widths = [max(len(row[column]) for row in (header, *rows)) for column in range(len(header))]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (header, *rows)
+    ]
+
+
+def _clean(text: str) -> str:
+    """Return ``text`` without control characters: a registry's words must not drive a terminal."""
+    return _CONTROL.sub("?", text)
+
+
+def _coloured(line: str) -> str:
+    word, space, rest = line.partition(" ")
+    colour = _COLOURS.get(word)
+    if colour is None or not sys.stdout.isatty() or os.environ.get("NO_COLOR"):
+        return line
+    return f"\x1b[{colour}m{word}\x1b[0m{space}{rest}"
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+def _print_error(text: str) -> None:
+    sys.stderr.write(f"{text}\n")

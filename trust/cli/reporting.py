@@ -1,0 +1,207 @@
+"""The commands that tell of a collection: ``list``, ``inspect``, ``check``, ``log``."""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+
+import click
+
+from keys.listing import KeyListing
+from trust.chain import TrustedChain
+from trust.cli.options import Command
+from trust.cli.render import table
+from trust.cli.session import Session, session
+from trust.client import refresh, trusted_offline
+from trust.errors import InputError
+from trust.instant import format_span, format_utc, parse_duration, parse_utc
+from trust.policy import Stanza
+from trust.reference import Collection, parse_collection, parse_reference
+from trust.report import events, expiring, role_reports, signed_tags
+
+_SHOWN = 12  # hex digits of a key id that a reader compares
+
+
+@click.command("list", cls=Command)
+@click.argument("collection", metavar="COLLECTION|REPOSITORY")
+@click.option("--offline", is_flag=True, help="Ask nobody: show the trusted state.")
+def list_(collection: str, *, offline: bool) -> None:
+    """List the signed tags of a collection, or of one repository in it."""
+    run = session()
+    stanza, path = _found(run, parse_collection(collection))
+    _current(run, stanza, offline=offline)
+    tags = signed_tags(run.state.table(stanza.root, "targets"), path=path)
+    documents = [
+        {
+            "repository": entry.path,
+            "tag": entry.tag,
+            "digest": str(entry.target.digest),
+            "size_bytes": entry.target.size_bytes,
+            "signed_at": format_utc(entry.target.signed_at),
+            "signed_by": list(entry.target.signed_by),
+            "annotations": dict(entry.target.annotations),
+        }
+        for entry in tags
+    ]
+    names = _names(run)
+    rows = [
+        (
+            f"{entry.path}:{entry.tag}",
+            str(entry.target.digest),
+            format_utc(entry.target.signed_at),
+            _who(names, entry.target.signed_by),
+        )
+        for entry in tags
+    ]
+    lines = table(rows, ("TAG", "DIGEST", "SIGNED", "BY")) if rows else ["nothing is signed"]
+    run.output.result("list", {"collection": str(stanza.collection), "tags": documents}, lines)
+
+
+@click.command("inspect", cls=Command)
+@click.argument("subject", metavar="IMAGE|COLLECTION")
+@click.option("--offline", is_flag=True, help="Ask nobody: show the trusted state.")
+def inspect(subject: str, *, offline: bool) -> None:
+    """Show the roles of a collection: keys, thresholds, versions, expiry."""
+    run = session()
+    stanza = _stanza_of_subject(run, subject)
+    chain = _current(run, stanza, offline=offline)
+    reports = role_reports(chain, run.state, stanza.root)
+    documents = [
+        {
+            "role": report.facts.name,
+            "version": report.facts.version,
+            "threshold": report.facts.threshold,
+            "keys": list(report.keyids),
+            "signers": list(report.facts.signers),
+            "expires": format_utc(report.facts.expires),
+        }
+        for report in reports
+    ]
+    names = _names(run)
+    rows = [
+        (
+            report.facts.name,
+            str(report.facts.version),
+            f"{report.facts.threshold} of {len(report.keyids)}",
+            f"{format_utc(report.facts.expires)} ({_left(report.facts.expires, run.now)})",
+            _who(names, report.keyids),
+        )
+        for report in reports
+    ]
+    head = [f"collection {stanza.collection}", f"root {stanza.root}", f"metadata {stanza.metadata}", ""]
+    run.output.result(
+        "inspect",
+        {
+            "collection": str(stanza.collection),
+            "root": str(stanza.root),
+            "metadata": stanza.metadata,
+            "roles": documents,
+        },
+        [*head, *table(rows, ("ROLE", "VERSION", "KEYS", "EXPIRES", "SIGNED BY"))],
+    )
+
+
+@click.command("check", cls=Command)
+@click.argument("collection", metavar="COLLECTION")
+@click.option("--warn-before", metavar="DURATION", default="2d", show_default=True)
+def check(collection: str, warn_before: str) -> int:
+    """Say whether an expiry is near: exit code 1 if so, for monitoring."""
+    run = session()
+    within: timedelta = parse_duration(warn_before)
+    stanza, _ = _found(run, parse_collection(collection))
+    chain = _current(run, stanza, offline=False)
+    near = {facts.name for facts in expiring(chain, now=run.now, within=within)}
+    roles = chain.facts("targets")
+    documents = [
+        {"role": facts.name, "expires": format_utc(facts.expires), "near": facts.name in near} for facts in roles
+    ]
+    lines = [
+        f"{'near' if facts.name in near else 'fine'} {facts.name} {format_utc(facts.expires)} "
+        f"({_left(facts.expires, run.now)})"
+        for facts in roles
+    ]
+    run.output.result(
+        "check", {"collection": str(stanza.collection), "roles": documents, "near": sorted(near)}, lines
+    )
+    return 1 if near else 0
+
+
+@click.command("log", cls=Command)
+@click.argument("collection", metavar="COLLECTION")
+@click.option("--since", metavar="TIME", help="A moment (2026-01-31T12:00:00Z) or a duration back from now (7d).")
+@click.option("--signer", metavar="KEY", help="Only what this key signed: a name, or the beginning of a key id.")
+@click.option("--offline", is_flag=True, help="Ask nobody: show the trusted state.")
+def log(collection: str, since: str | None, signer: str | None, *, offline: bool) -> None:
+    """Show what was signed and revoked, when and by whom, as the current metadata tells it."""
+    run = session()
+    stanza, _ = _found(run, parse_collection(collection))
+    _current(run, stanza, offline=offline)
+    start, keyid = _start(since, run.now), _keyid(run, signer)
+    found = [
+        event
+        for event in events(run.state.table(stanza.root, "targets"))
+        if event.at >= start and (keyid is None or any(by.startswith(keyid) for by in event.by))
+    ]
+    documents = [
+        {
+            "at": format_utc(event.at),
+            "event": event.kind,
+            "target": event.subject,
+            "digest": event.digest,
+            "by": list(event.by),
+        }
+        for event in found
+    ]
+    names = _names(run)
+    rows = [
+        (format_utc(event.at), event.kind, event.subject, event.digest, _who(names, event.by)) for event in found
+    ]
+    lines = table(rows, ("WHEN", "WHAT", "TARGET", "DIGEST", "BY")) if rows else ["nothing happened"]
+    run.output.result("log", {"collection": str(stanza.collection), "events": documents}, lines)
+
+
+def _current(run: Session, stanza: Stanza, *, offline: bool) -> TrustedChain:
+    if offline:
+        return trusted_offline(stanza, run.state, now=run.now).chain
+    return refresh(stanza, run.state, run.store(stanza), now=run.now, deadline=run.deadline()).chain
+
+
+def _found(run: Session, name: Collection) -> tuple[Stanza, str | None]:
+    """Return the stanza of a collection, or of the one that covers a repository, and then its path."""
+    try:
+        return run.stanza_of(name), None
+    except InputError:
+        if name.is_namespace:
+            raise
+    return run.stanza_for(parse_reference(str(name)))
+
+
+def _stanza_of_subject(run: Session, subject: str) -> Stanza:
+    try:
+        name = parse_collection(subject)
+    except InputError:
+        return run.stanza_for(parse_reference(subject))[0]
+    return _found(run, name)[0]
+
+
+def _start(since: str | None, now: datetime) -> datetime:
+    if since is None:
+        return datetime.min.replace(tzinfo=now.tzinfo)
+    return parse_utc(since) if "T" in since else now - parse_duration(since)
+
+
+def _keyid(run: Session, signer: str | None) -> str | None:
+    names = _names(run)
+    return next((keyid for keyid, name in names.items() if name == signer), signer)
+
+
+def _who(names: dict[str, str], keyids: tuple[str, ...]) -> str:
+    return ", ".join(names.get(keyid, keyid[:_SHOWN]) for keyid in keyids)
+
+
+def _names(run: Session) -> dict[str, str]:
+    listing = KeyListing(run.home / "keys")
+    return {listing.public_key(name).keyid: name for name in listing.names()}
+
+
+def _left(expires: datetime, now: datetime) -> str:
+    return f"{format_span(expires - now)} {'left' if expires > now else 'ago'}"

@@ -1,0 +1,182 @@
+"""Owns what a command line run works with: paths, policy, state, stores, time. Made once, each part when asked.
+
+The only place that reads the environment and the clock for the journeys.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from trust.cli.options import Common, common_of
+from trust.cli.render import Output
+from trust.deadline import Deadline, deadline_in
+from trust.errors import InputError
+from trust.policy import Policy, Stanza
+from trust.policy_document import join_policies, parse_policy
+from trust.reference import Collection, Reference
+from trust.state import TrustedState
+from trust.stores import open_store
+from trust.stores.interface import Store
+from trust.verify import Verifier
+
+if TYPE_CHECKING:
+    from trust.oci.http import Http
+    from trust.oci.registry import Registry
+
+REFRESH_SECONDS = 30.0  # the whole of a verification, however many files and servers
+PUBLISH_SECONDS = 120.0
+SYSTEM_POLICY = Path("/etc/trust/policy.toml")
+KNOWN = "collections.toml"  # the collections published from here, spelled like a policy
+
+
+class Session:
+    """One run of one command."""
+
+    def __init__(self, common: Common) -> None:
+        self.common = common
+        self.output = Output(as_json=common.json, quiet=common.quiet)
+        self.now = datetime.now(timezone.utc)
+
+    @cached_property
+    def home(self) -> Path:
+        """Where state, keys, images and containers live."""
+        given = self.common.home or os.environ.get("TRUST_HOME")
+        if given:
+            return Path(given).absolute()
+        from platformdirs import user_data_path  # noqa: PLC0415 - only where nobody said where
+
+        return user_data_path("trust")
+
+    @cached_property
+    def policy_path(self) -> Path:
+        """The policy file that is written to; the system's is only read."""
+        given = self.common.policy or os.environ.get("TRUST_POLICY")
+        if given:
+            return Path(given).absolute()
+        from platformdirs import user_config_path  # noqa: PLC0415 - only where nobody said where
+
+        return user_config_path("trust") / "policy.toml"
+
+    @cached_property
+    def policy(self) -> Policy:
+        """The rules in force here: the policy file and ``policy.d`` beside it; without any, nothing is allowed."""
+        return join_policies(_parsed(self.policy_files()))
+
+    @cached_property
+    def known(self) -> Policy:
+        """The collections published from here; where one is in the policy too, what is known here decides."""
+        return join_policies(_parsed([self.home / KNOWN] if (self.home / KNOWN).exists() else []))
+
+    @cached_property
+    def state(self) -> TrustedState:
+        """The trusted state of this home."""
+        return TrustedState(self.home)
+
+    @cached_property
+    def http(self) -> Http:
+        """The one door to the network; closed when the run ends."""
+        from trust.oci.http import Http  # noqa: PLC0415 - a file store needs none
+
+        return click.get_current_context().find_root().with_resource(Http(environ=os.environ))
+
+    def policy_files(self) -> list[Path]:
+        """Return the files that make up the policy, in the order they are read."""
+        files: list[Path] = []
+        explicit = bool(self.common.policy or os.environ.get("TRUST_POLICY"))
+        for path in [self.policy_path] if explicit else [self.policy_path, SYSTEM_POLICY]:
+            found = [path] if path.exists() else []
+            with suppress(OSError):
+                found += sorted(path.with_name("policy.d").glob("*.toml"))
+            if found:
+                files = found
+                break
+        if explicit and not self.policy_path.exists() and not files:
+            raise InputError(f"policy file is missing: {self.policy_path}", hint="trust policy init makes one")
+        return files
+
+    def deadline(self, seconds: float = REFRESH_SECONDS) -> Deadline:
+        """Return a moment after which this run waits for nothing more."""
+        return deadline_in(seconds, time.monotonic)
+
+    def registry(self, host: str) -> Registry:
+        """Return the door to the registry ``host``."""
+        from trust.oci.credentials import Credentials  # noqa: PLC0415 - a file store needs none
+        from trust.oci.registry import Registry  # noqa: PLC0415
+
+        credentials = Credentials(environ=os.environ, home=Path.home())
+        return Registry(host, http=self.http, credentials=credentials, plain_http=self.common.plain_http)
+
+    def store(self, stanza: Stanza, *, publish: bool = False) -> Store:
+        """Return the metadata store of a collection: where it is read, or where it is written."""
+        url = stanza.publish if publish and stanza.publish else stanza.metadata
+        return open_store(url, stanza.collection, registry=self.registry, pause=time.sleep)
+
+    def verifier(self, *, offline: bool = False) -> Verifier:
+        """Return the verifier of this run."""
+        return Verifier(
+            policy=self.policy,
+            state=self.state,
+            open_store=self.store,
+            now=self.now,
+            deadline=self.deadline(),
+            offline=offline,
+        )
+
+    def stanza_of(self, collection: Collection) -> Stanza:
+        """Return what is known of exactly ``collection``.
+
+        Raises:
+            InputError: it is neither published from here nor in the policy.
+        """
+        for policy in (self.known, self.policy):
+            for stanza in policy.stanzas:
+                if stanza.collection == collection:
+                    return stanza
+        raise InputError(
+            f"collection {collection} is not known here",
+            hint="trust init makes one; trust policy add knows one of others",
+        )
+
+    def stanza_for(self, reference: Reference) -> tuple[Stanza, str]:
+        """Return the collection that covers ``reference`` for publishing, and the signed path of its repository.
+
+        Raises:
+            InputError: none does.
+        """
+        matches = [match for policy in (self.known, self.policy) if (match := policy.match(reference))]
+        if not matches:
+            raise InputError(
+                f"no collection known here covers {reference.repository}",
+                hint=f"trust init {reference.repository} --metadata registry: --write-policy",
+            )
+        best = max(matches, key=lambda match: len(match.stanza.collection.path))
+        return best.stanza, best.path
+
+
+def session() -> Session:
+    """Return the session of the command that runs."""
+    context = click.get_current_context().find_root()
+    found = context.meta.get("trust.session")
+    if not isinstance(found, Session):
+        found = context.meta["trust.session"] = Session(common_of(context))
+    return found
+
+
+def _parsed(files: Iterable[Path]) -> list[tuple[str, Policy]]:
+    parsed = []
+    for path in files:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as err:
+            raise InputError(f"policy {path} cannot be read: {err}") from err
+        parsed.append((str(path), parse_policy(text, source=str(path))))
+    return parsed
