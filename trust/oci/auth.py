@@ -1,0 +1,184 @@
+"""Owns the way into a registry: Basic and token challenges, and which server may see which secret.
+
+A registry answers 401 with a challenge; then, in this order of what it offers:
+  1. ``Bearer``: a token is asked of the realm, for the scope that *we* need, and kept for that scope
+  2. ``Basic``: the user's login goes to the registry itself
+
+The realm is named by the registry and is not trusted. It sees the user's secret only over HTTPS or, for a
+registry on this machine, on this machine. The scope is ours: a registry that could choose it would have itself
+given tokens for other repositories of a shared token server.
+Source: distribution "Token Authentication Specification", "OAuth2 Token Authentication".
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from base64 import b64encode
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from trust.deadline import Deadline
+from trust.errors import InputError, UnreachableError
+from trust.oci.challenge import Challenge, parse_challenges
+from trust.oci.credentials import Credential, Credentials, IdentityToken, Login, RegistryToken
+from trust.oci.http import Http
+from trust.oci.message import Response
+from trust.oci.url import Url, parse_url
+
+TOKEN_MAX_BYTES = 64 * 1024
+TOKEN_SECONDS = 60  # where the server does not say; source: Token Authentication Specification, "expires_in"
+CLIENT_ID = "content-trust"
+_OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _NOT_ALLOWED = 200, 401, 403, 404, 405
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """What a request needs: one repository and ``pull``, ``pull,push`` or ``delete,pull``."""
+
+    path: str
+    actions: str
+
+    def __str__(self) -> str:
+        return f"repository:{self.path}:{self.actions}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Held:
+    """A value for ``Authorization`` and the moment, on our clock, until which it is sent."""
+
+    authorization: str = field(repr=False)
+    ends_at: float
+
+
+class Authenticator:
+    """Answers the challenges of one registry; keeps tokens in memory, one for each scope."""
+
+    def __init__(
+        self,
+        host: str,
+        *,
+        http: Http,
+        credentials: Credentials,
+        plain_http: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._host = host
+        self._http = http
+        self._credentials = credentials
+        self._plain_http = plain_http
+        self._clock = clock
+        self._held: dict[Scope | None, _Held] = {}  # None: for every scope
+
+    def authorization(self, scope: Scope) -> str | None:
+        """Return what to send as ``Authorization`` for ``scope``, None as long as no login was asked for."""
+        for key in (scope, None):
+            held = self._held.get(key)
+            if held is not None and self._clock() < held.ends_at:
+                return held.authorization
+        return None
+
+    def answer(self, refusal: Response, scope: Scope, *, deadline: Deadline) -> None:
+        """Hold, after this, what ``refusal`` (a 401) asks for, so that asking again makes sense.
+
+        Raises:
+            UnreachableError: it asks for what we have not, or in a way we do not give; the hint names the login.
+            InputError, UnavailableError: the credentials could not be read.
+        """
+        challenges = {challenge.scheme: challenge for challenge in parse_challenges(refusal.headers.each(_HEADER))}
+        credential = self._credentials.find(self._host, scope.path)
+        if isinstance(credential, RegistryToken):
+            self._hold(None, f"Bearer {credential.secret}", float("inf"))
+        elif "bearer" in challenges:
+            realm = self._realm(refusal.url, challenges["bearer"])
+            fields = {"scope": str(scope)}
+            if service := challenges["bearer"].parameters.get("service"):
+                fields["service"] = service
+            token = self._fetch(realm, fields, credential, allow_local=refusal.is_local, deadline=deadline)
+            self._keep_token(realm, scope, token)
+        elif "basic" in challenges and isinstance(credential, Login):
+            self._hold(None, _basic(credential), float("inf"))
+        else:
+            raise self.login_wanted(scope)
+
+    def login_wanted(self, scope: Scope) -> UnreachableError:
+        """Return the error for a repository that is not shown to who we are."""
+        return UnreachableError(
+            f"{self._host} wants a login for {scope.path} ({scope.actions})",
+            hint=f"trust login {self._host}",
+        )
+
+    def _hold(self, scope: Scope | None, authorization: str, seconds: float) -> None:
+        self._held[scope] = _Held(authorization=authorization, ends_at=self._clock() + seconds)
+
+    def _realm(self, challenged: Url, challenge: Challenge) -> Url:
+        try:
+            realm = parse_url(challenge.parameters.get("realm", ""))
+        except InputError as err:
+            raise UnreachableError(f"{self._host}: token realm is unusable: {err}") from err
+        if realm.scheme == "https":
+            return realm
+        on_this_machine = challenged.names_loopback and realm.names_loopback
+        beside_it = self._plain_http and realm.host == challenged.host
+        if challenged.scheme == "http" and (on_this_machine or beside_it):
+            return realm
+        raise UnreachableError(f"{self._host}: token realm refused: {realm.origin} is not reached over HTTPS")
+
+    def _fetch(
+        self,
+        realm: Url,
+        fields: dict[str, str],
+        credential: Credential | None,
+        *,
+        allow_local: bool,
+        deadline: Deadline,
+    ) -> Response:
+        from urllib.parse import urlencode  # noqa: PLC0415 - 8 ms that only a token costs
+
+        if isinstance(credential, IdentityToken):
+            fields |= {"grant_type": "refresh_token", "client_id": CLIENT_ID, "refresh_token": credential.secret}
+            return self._http.request(
+                "POST",
+                realm,
+                headers={"Content-Type": "application/x-www-form-urlencoded"},
+                body=urlencode(fields).encode("ascii"),
+                max_bytes=TOKEN_MAX_BYTES,
+                deadline=deadline,
+                plain_http=realm.scheme == "http",
+                allow_local=allow_local,
+            )
+        joint = "&" if "?" in realm.target else "?"
+        return self._http.request(
+            "GET",
+            parse_url(f"{realm}{joint}{urlencode(fields)}"),
+            headers={"Authorization": _basic(credential)} if isinstance(credential, Login) else {},
+            max_bytes=TOKEN_MAX_BYTES,
+            deadline=deadline,
+            plain_http=realm.scheme == "http",
+            allow_local=allow_local,
+        )
+
+    def _keep_token(self, realm: Url, scope: Scope, answer: Response) -> None:
+        if answer.status in {_UNAUTHORIZED, _FORBIDDEN}:
+            raise self.login_wanted(scope)
+        if answer.status != _OK:
+            raise UnreachableError(f"{self._host}: no token: {realm.origin} answered {answer.status}")
+        try:
+            document: Any = json.loads(answer.body)
+            token = document.get("token") or document.get("access_token")
+            seconds = document.get("expires_in") or TOKEN_SECONDS
+            if not isinstance(token, str) or not isinstance(seconds, int):
+                raise TypeError  # noqa: TRY301 - one message for every other form
+            token.encode("ascii")
+        except (ValueError, TypeError, AttributeError, RecursionError):
+            # the cause may quote a token
+            raise UnreachableError(f"{self._host}: no token: {realm.origin} answered in another form") from None
+        self._hold(scope, f"Bearer {token}", max(1.0, seconds * 0.8))
+
+
+_HEADER = "www-authenticate"
+
+
+def _basic(login: Login) -> str:
+    return "Basic " + b64encode(f"{login.user}:{login.secret}".encode()).decode("ascii")

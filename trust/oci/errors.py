@@ -1,0 +1,32 @@
+"""The errors of the doors: finer kinds of ``UnreachableError``, for callers who would do something different.
+
+UnreachableError
+├── MalformedAnswerError        it does not speak HTTP here
+├── UntrustedCertificateError   it speaks TLS, but nobody here vouches for it
+└── RegistryAnswerError         it answered, but not with what was asked for
+"""
+
+from __future__ import annotations
+
+from trust.errors import UnreachableError
+
+
+class MalformedAnswerError(UnreachableError):
+    """What came is not HTTP/1.1, is it in more than one way, or ended before its head did."""
+
+
+class UntrustedCertificateError(UnreachableError):
+    """The server's certificate is of no authority known here, for another name, or out of date."""
+
+
+class RegistryAnswerError(UnreachableError):
+    """A registry answered, but not with what was asked for.
+
+    ``status`` is its HTTP status, ``codes`` the codes of its ``errors`` (``TAG_INVALID``, ``DENIED``, …).
+    Source: distribution-spec 1.1 "Error Codes".
+    """
+
+    def __init__(self, message: str, *, status: int, codes: tuple[str, ...], hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.status = status
+        self.codes = codes

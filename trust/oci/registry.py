@@ -1,0 +1,270 @@
+"""Owns the distribution protocol: what a registry has, and what it is given.
+
+Every manifest and blob is hashed here; what does not hash to its digest never leaves this package whole. Names
+and tags are checked before they become part of an address. Source: OCI distribution-spec 1.1.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from trust.deadline import Deadline
+from trust.digest import Digest, sha256
+from trust.errors import InputError, LimitError, UnreachableError
+from trust.manifest import ACCEPTED_TYPES, MANIFEST_MAX_BYTES
+from trust.oci.auth import Scope
+from trust.oci.blobs import BlobAddress, has_blob, push_blob, read_blob
+from trust.oci.content import VerifiedChunks, tampered
+from trust.oci.credentials import Credentials
+from trust.oci.http import IDLE_TIMEOUT_SECONDS, Http
+from trust.oci.message import Response
+from trust.oci.names import is_tag, manifest_target, repository_target, stated_digest
+from trust.oci.session import Ask, Session
+from trust.oci.url import Url, join_url
+
+TAG_PAGE_SIZE = 1000
+TAG_PAGE_MAX_BYTES = 16 * 1024 * 1024  # registries without pages answer with all tags at once
+TAG_PAGES_MAX = 1000
+
+_OK, _CREATED, _ACCEPTED, _NOT_MODIFIED, _NOT_FOUND = 200, 201, 202, 304, 404
+_NOT_PERMITTED = frozenset({400, 403, 405, 501})
+_NEXT_PAGE = re.compile(r'\s*<([^<>]+)>\s*;\s*rel="?next"?\s*', re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FetchedManifest:
+    """A manifest as the registry sent it; ``digest`` was computed here, nothing else about it is checked."""
+
+    untrusted_bytes: bytes
+    content_type: str | None
+    digest: Digest
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotModified:
+    """The manifest asked for is still the one whose digest the caller knows."""
+
+    digest: Digest
+
+
+class Registry:
+    """One registry; usable from several threads.
+
+    ``host`` is as in a reference (``docker.io``, ``registry.example.com:5000``), ``path`` a repository without
+    its host. A ``deadline`` bounds a call as a whole.
+
+    Every method raises:
+        UnreachableError: no answer, or (``RegistryAnswerError``) another than asked for.
+        LimitError: a cap on bytes, or the deadline, was reached.
+        InputError: a name that is none, or credentials that cannot be read.
+    """
+
+    def __init__(self, host: str, *, http: Http, credentials: Credentials, plain_http: bool = False) -> None:
+        self.host = host
+        self._session = Session(host, http=http, credentials=credentials, plain_http=plain_http)
+
+    def tag_digest(self, path: str, tag: str, *, deadline: Deadline) -> Digest | None:
+        """Return the digest that ``tag`` has now by the registry's word; None only where it says: no such tag.
+
+        Asked by HEAD; where that brings no digest, the manifest is read and hashed.
+        """
+        answer = self._session.whole(_manifest_ask("HEAD", path, tag, "pull", deadline))
+        if answer.status == _NOT_FOUND:
+            return None
+        digest = stated_digest(answer.headers, self._name(path, tag)) if answer.status == _OK else None
+        if digest is not None:
+            return digest
+        fetched = self.manifest(path, tag, deadline=deadline)
+        return fetched.digest if fetched is not None else None
+
+    def manifest(
+        self,
+        path: str,
+        reference: str | Digest,
+        *,
+        deadline: Deadline,
+        known: Digest | None = None,
+        max_bytes: int = MANIFEST_MAX_BYTES,
+    ) -> FetchedManifest | NotModified | None:
+        """Return the manifest under ``reference``, a tag or a digest; None only where there is none (404).
+
+        ``known``: where the tag still has this digest, ``NotModified`` comes back and, from most registries, no
+        body crosses the wire.
+
+        Raises:
+            RefusedError: ``tampered``; the bytes do not hash to the digest asked for, or to the one stated.
+        """
+        what = self._name(path, reference)
+        ask = _manifest_ask("GET", path, reference, "pull", deadline)
+        if known is not None:
+            ask = replace(ask, headers={**ask.headers, "If-None-Match": f'"{known}"'})
+        answer = self._session.whole(ask, max_bytes=max_bytes)
+        if answer.status == _NOT_MODIFIED and known is not None:
+            return NotModified(digest=known)
+        if answer.status == _NOT_FOUND:
+            return None
+        if answer.status != _OK:
+            raise self._session.error(f"read the manifest {what}", answer)
+        digest = _checked_digest(answer, reference, what)
+        if digest == known:
+            return NotModified(digest=digest)
+        content_type = answer.headers.get("content-type")
+        return FetchedManifest(untrusted_bytes=answer.body, content_type=content_type, digest=digest)
+
+    def blob(
+        self,
+        path: str,
+        digest: Digest,
+        size_bytes: int,
+        *,
+        deadline: Deadline | None = None,
+        idle_timeout_seconds: float = IDLE_TIMEOUT_SECONDS,
+    ) -> VerifiedChunks:
+        """Return the blob piece by piece; the reading ends only if it was the whole blob.
+
+        Raises, while it is read:
+            RefusedError: ``tampered``; another size or digest. The last piece is not handed out before.
+        """
+        blob = BlobAddress(path=path, digest=digest, deadline=deadline, idle_timeout_seconds=idle_timeout_seconds)
+        return read_blob(self._session, blob, size_bytes)
+
+    def blob_bytes(self, path: str, digest: Digest, size_bytes: int, *, deadline: Deadline) -> bytes:
+        """Return the whole blob; that ``size_bytes`` fit into memory is the caller's judgement.
+
+        Raises:
+            RefusedError: ``tampered``; another size or digest.
+        """
+        return b"".join(self.blob(path, digest, size_bytes, deadline=deadline))
+
+    def has_blob(self, path: str, digest: Digest, *, deadline: Deadline) -> bool:
+        """Tell whether the registry says that the repository has the blob."""
+        return has_blob(self._session, BlobAddress(path=path, digest=digest, deadline=deadline))
+
+    def push_blob(
+        self,
+        path: str,
+        digest: Digest,
+        source: bytes | Path,
+        *,
+        deadline: Deadline | None = None,
+        idle_timeout_seconds: float = IDLE_TIMEOUT_SECONDS,
+        mount_from: str | None = None,
+    ) -> bool:
+        """Have the blob in the repository after this; tell whether its content, or file, had to be sent.
+
+        ``mount_from`` is a repository of the same registry that has it: it is taken from there if it can be.
+        """
+        blob = BlobAddress(path=path, digest=digest, deadline=deadline, idle_timeout_seconds=idle_timeout_seconds)
+        return push_blob(self._session, blob, source, mount_from=mount_from)
+
+    def put_manifest(
+        self, path: str, reference: str | Digest, data: bytes, media_type: str, *, deadline: Deadline
+    ) -> Digest:
+        """Have ``data`` under ``reference`` after this; return its digest.
+
+        Raises:
+            InputError: ``reference`` is a digest, but not that of ``data``.
+            RefusedError: ``tampered``; the registry says that it stored something else.
+        """
+        what = self._name(path, reference)
+        digest = sha256(data)
+        if isinstance(reference, Digest):
+            if not reference.matches(data):
+                raise InputError(f"manifest does not match its digest: expected {reference}, got {digest}")
+            digest = reference
+        ask = _manifest_ask("PUT", path, reference, "pull,push", deadline)
+        answer = self._session.whole(replace(ask, headers={"Content-Type": media_type}, body=data))
+        if answer.status != _CREATED:
+            raise self._session.error(f"take the manifest {what}", answer)
+        stored = stated_digest(answer.headers, what) or self._read_back(path, reference, deadline)
+        if stored != digest:
+            raise tampered(f"{what}: expected the registry to store {digest}, got {stored}")
+        return digest
+
+    def tags(self, path: str, *, after: str | None = None, deadline: Deadline) -> Iterator[str]:
+        """Yield the tags that sort above ``after`` by bytes, in the registry's order; none for no repository.
+
+        Registries sort otherwise where they ignore case; ask for all tags where none may be missed.
+        """
+        target = f"{repository_target(path)}/tags/list?n={TAG_PAGE_SIZE}"
+        where: str | Url = target if after is None else f"{target}&last={after}"
+        for _ in range(TAG_PAGES_MAX):
+            ask = Ask(method="GET", where=where, scope=Scope(path=path, actions="pull"), deadline=deadline)
+            answer = self._session.whole(ask, max_bytes=TAG_PAGE_MAX_BYTES)
+            if answer.status == _NOT_FOUND:
+                return
+            if answer.status != _OK:
+                raise self._session.error(f"list the tags of {self.host}/{path}", answer)
+            yield from (tag for tag in _tags(answer, self.host) if after is None or tag > after)
+            following = self._next_page(answer)
+            if following is None:
+                return
+            where = following
+        raise LimitError(f"{self.host}: too many tags in {path}: expected at most {TAG_PAGES_MAX} pages")
+
+    def delete_tag(self, path: str, tag: str, *, deadline: Deadline) -> bool:
+        """Have no such tag after this; False where the registry does not permit it. The manifest stays."""
+        answer = self._session.whole(_manifest_ask("DELETE", path, tag, "delete,pull", deadline))
+        if answer.status in {_OK, _ACCEPTED, _NOT_FOUND}:
+            return True
+        if answer.status in _NOT_PERMITTED:
+            return False
+        raise self._session.error(f"delete the tag {self._name(path, tag)}", answer)
+
+    def _name(self, path: str, reference: str | Digest) -> str:
+        return f"{self.host}/{path}{'@' if isinstance(reference, Digest) else ':'}{reference}"
+
+    def _read_back(self, path: str, reference: str | Digest, deadline: Deadline) -> Digest | None:
+        fetched = self.manifest(path, reference, deadline=deadline)
+        return fetched.digest if fetched is not None else None
+
+    def _next_page(self, answer: Response) -> Url | None:
+        links = answer.headers.each("link")
+        if not links:
+            return None
+        match = _NEXT_PAGE.fullmatch(links[0])
+        if match is None:
+            raise UnreachableError(f"{self.host}: link to more tags is malformed: got {links[0][:120]!r}")
+        try:
+            url = join_url(answer.url, match[1])
+        except InputError as err:
+            raise UnreachableError(f"{self.host}: link to more tags is malformed: {err}") from err
+        if url.origin != answer.url.origin:
+            raise UnreachableError(f"{self.host}: link to more tags refused: it leads to {url.origin}")
+        return url
+
+
+def _manifest_ask(method: str, path: str, reference: str | Digest, actions: str, deadline: Deadline) -> Ask:
+    return Ask(
+        method=method,
+        where=manifest_target(path, reference),
+        scope=Scope(path=path, actions=actions),
+        deadline=deadline,
+        headers={"Accept": ", ".join(ACCEPTED_TYPES)},
+    )
+
+
+def _checked_digest(answer: Response, reference: str | Digest, what: str) -> Digest:
+    """Return the digest of the body, which agrees with what was asked for and with what was stated.
+
+    Clients that do not look take a forgery that the registry itself contradicts.
+    """
+    stated = stated_digest(answer.headers, what)
+    for expected in (reference, stated):
+        if isinstance(expected, Digest) and not expected.matches(answer.body):
+            raise tampered(f"{what}: expected {expected}, got {sha256(answer.body)}")
+    return reference if isinstance(reference, Digest) else sha256(answer.body)
+
+
+def _tags(answer: Response, host: str) -> list[str]:
+    try:
+        listed = json.loads(answer.body)["tags"] or []
+    except (ValueError, LookupError, TypeError, RecursionError) as err:
+        raise UnreachableError(f"{host}: list of tags is malformed: {err}") from err
+    if not isinstance(listed, list) or not all(isinstance(tag, str) and is_tag(tag) for tag in listed):
+        raise UnreachableError(f"{host}: list of tags is malformed: it holds what is no tag")
+    return listed

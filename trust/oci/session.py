@@ -1,0 +1,131 @@
+"""Owns the talk with one registry: its address, its login, a request and its answer.
+
+``docker.io`` is spoken to at ``registry-1.docker.io``. A registry on this machine is spoken to in plain HTTP
+and, where it does not answer that, in TLS.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from trust.deadline import Deadline, deadline_in
+from trust.errors import UnreachableError
+from trust.oci.answer import answer_error
+from trust.oci.auth import Authenticator, Scope
+from trust.oci.credentials import Credentials
+from trust.oci.errors import MalformedAnswerError, RegistryAnswerError, UntrustedCertificateError
+from trust.oci.http import IDLE_TIMEOUT_SECONDS, Http
+from trust.oci.message import Body, Response
+from trust.oci.url import Url, parse_url
+
+if TYPE_CHECKING:
+    from trust.oci.exchange import Stream
+
+ANSWER_MAX_BYTES = 64 * 1024
+_API_HOSTS = {"docker.io": "registry-1.docker.io"}
+_REFUSALS = _BAD_REQUEST = 400
+_UNAUTHORIZED = 401
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ask:
+    """What is asked of a registry.
+
+    ``where`` is a target at the registry (``/v2/…``), or an address that it named; ``allow_local=False`` where
+    the server that named it stands elsewhere.
+    """
+
+    method: str
+    where: str | Url
+    scope: Scope
+    deadline: Deadline | None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: Body = None
+    idle_timeout_seconds: float = IDLE_TIMEOUT_SECONDS
+    allow_local: bool = True
+
+
+class Session:
+    """Requests to the registry at ``host``, with the login that it asks for."""
+
+    def __init__(self, host: str, *, http: Http, credentials: Credentials, plain_http: bool) -> None:
+        self.host = host
+        self._http = http
+        self._plain_http = plain_http
+        self._secure_root = parse_url(f"https://{_API_HOSTS.get(host, host)}/")
+        in_plain = plain_http or self._secure_root.names_loopback
+        self._root = parse_url(f"http://{host}/") if in_plain else self._secure_root
+        self._may_speak_tls = in_plain and not plain_http
+        self._authenticator = Authenticator(host, http=http, credentials=credentials, plain_http=plain_http)
+
+    def owns(self, url: Url) -> bool:
+        """Tell whether ``url`` lies at the registry itself, which alone sees its login."""
+        return url.origin == self._root.origin
+
+    def whole(self, ask: Ask, *, max_bytes: int = ANSWER_MAX_BYTES) -> Response:
+        """Return the whole answer, of a refusal its beginning; a 401 is answered with a login first.
+
+        Raises:
+            UnreachableError, LimitError: as ``Http.request``; or a login is wanted that we have not.
+        """
+        with self.stream(ask) as stream:
+            return stream.whole(max_bytes) if stream.status < _REFUSALS else stream.refusal()
+
+    def stream(self, ask: Ask) -> Stream:
+        """Return the answer with its body unread; otherwise as ``whole``."""
+        stream = self._ask_either_way(ask) if self._may_speak_tls else self._ask(ask)
+        if stream.status != _UNAUTHORIZED or not self.owns(stream.url):
+            return stream
+        with stream:
+            refusal = stream.refusal()
+        deadline = ask.deadline or deadline_in(ask.idle_timeout_seconds, time.monotonic)
+        self._authenticator.answer(refusal, ask.scope, deadline=deadline)
+        stream = self._ask(ask)
+        if stream.status == _UNAUTHORIZED and self.owns(stream.url):
+            stream.close()
+            raise self._authenticator.login_wanted(ask.scope)
+        return stream
+
+    def error(self, doing: str, response: Response) -> RegistryAnswerError:
+        """Return the error for an answer that ``doing`` (``"read …"``) did not expect."""
+        return answer_error(self.host, doing, response.status, response.body)
+
+    def _ask(self, ask: Ask) -> Stream:
+        url = replace(self._root, target=ask.where) if isinstance(ask.where, str) else ask.where
+        authorization = self._authenticator.authorization(ask.scope) if self.owns(url) else None
+        login = {"Authorization": authorization} if authorization is not None else {}
+        return self._http.stream(
+            ask.method,
+            url,
+            headers={**ask.headers, **login},
+            body=ask.body,
+            idle_timeout_seconds=ask.idle_timeout_seconds,
+            deadline=ask.deadline,
+            plain_http=self._plain_http and self.owns(url),
+            allow_local=ask.allow_local,
+        )
+
+    def _ask_either_way(self, ask: Ask) -> Stream:
+        """Ask a registry on this machine for the first time: in plain HTTP, then in TLS."""
+        self._may_speak_tls = False
+        trouble: UnreachableError | None = None
+        try:
+            stream = self._ask(ask)
+            if stream.status != _BAD_REQUEST:  # what TLS servers answer to plain HTTP, when they answer at all
+                return stream
+            stream.close()
+        except MalformedAnswerError as err:
+            trouble = err
+        in_plain, self._root = self._root, self._secure_root
+        try:
+            return self._ask(ask)
+        except UntrustedCertificateError:
+            raise
+        except UnreachableError as err:
+            self._root = in_plain
+            if trouble is not None:
+                raise trouble from err
+        return self._ask(ask)
