@@ -76,8 +76,8 @@ def events(table: Table) -> list[Event]:
 
 def _events(table: Table) -> Iterator[Event]:
     for name, target in table.targets.items():
-        if target.inside and not target.tags:
-            continue  # a child was signed with its index
+        if "@" in name and (target.tags or target.inside):
+            continue  # told by its tag, or by the index it was signed with
         yield Event(
             at=target.signed_at, kind="signed", subject=name, digest=str(target.digest), by=target.signed_by
         )

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
+import traceback
 from typing import NoReturn
 
 import click
@@ -92,6 +94,13 @@ def main() -> NoReturn:
         code = 3
     except OSError as err:
         output.error(f"{err.strerror or err}: {err.filename or 'input or output'}", None, code=3)
+        code = 3
+    except Exception as err:
+        if os.environ.get("TRUST_LOG") == "debug":
+            raise
+        where = traceback.extract_tb(err.__traceback__)[-1]
+        message = f"this is a defect of trust: {type(err).__name__} in {where.name}: {err}"
+        output.error(message, "nothing was decided; please report it with TRUST_LOG=debug", code=3)
         code = 3
     sys.exit(code if isinstance(code, int) else 0)
 

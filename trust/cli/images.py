@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from trust.cli.session import Session
 from trust.digest import Digest
 from trust.errors import InputError, UnreachableError
-from trust.manifest import MANIFEST_MAX_BYTES
 from trust.reference import Reference, parse_reference
 
 if TYPE_CHECKING:
@@ -59,9 +58,7 @@ class TypedImage:
         if self.layout is not None:
             return self.layout.open().manifest(digest)
         repository = self.reference.repository
-        fetched = run.registry(repository.host).manifest(
-            repository.path, digest, deadline=run.deadline(), max_bytes=MANIFEST_MAX_BYTES
-        )
+        fetched = run.registry(repository.host).manifest(repository.path, digest, deadline=run.deadline())
         data = getattr(fetched, "untrusted_bytes", None)
         if not isinstance(data, bytes):
             raise UnreachableError(

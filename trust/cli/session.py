@@ -131,13 +131,17 @@ class Session:
             offline=offline,
         )
 
+    def _publishing(self) -> list[Policy]:
+        """Return what speaks of collections to publish; a machine that only signs has no policy file."""
+        return [self.known, self.policy] if self.policy_path.exists() or not self.known.stanzas else [self.known]
+
     def stanza_of(self, collection: Collection) -> Stanza:
         """Return what is known of exactly ``collection``.
 
         Raises:
             InputError: it is neither published from here nor in the policy.
         """
-        for policy in (self.known, self.policy):
+        for policy in self._publishing():
             for stanza in policy.stanzas:
                 if stanza.collection == collection:
                     return stanza
@@ -152,7 +156,7 @@ class Session:
         Raises:
             InputError: none does.
         """
-        matches = [match for policy in (self.known, self.policy) if (match := policy.match(reference))]
+        matches = [match for policy in self._publishing() if (match := policy.match(reference))]
         if not matches:
             raise InputError(
                 f"no collection known here covers {reference.repository}",

@@ -20,9 +20,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from trust.deadline import Deadline
-from trust.digest import Digest, sha256
+from trust.digest import Digest, parse_digest, sha256
 from trust.errors import ConflictError, InputError, LimitError, RefusedError, TrustError, UnreachableError
-from trust.manifest import MANIFEST_MAX_BYTES, OCI_MANIFEST
+from trust.manifest import OCI_MANIFEST
 from trust.oci.registry import NotModified, Registry
 from trust.stores.artifact import EMPTY, Artifact, File, artifact_bytes, parse_artifact
 from trust.stores.interface import TIMESTAMP, Publication, View, checked_name
@@ -109,9 +109,7 @@ class RegistryView:
 
     def _claim(self, tag: str) -> Artifact | None:
         """Return a claim; one that is gone or malformed claims nothing."""
-        fetched = self._registry.manifest(
-            self._place.path, tag, deadline=self._deadline, max_bytes=MANIFEST_MAX_BYTES
-        )
+        fetched = self._registry.manifest(self._place.path, tag, deadline=self._deadline)
         if fetched is None or isinstance(fetched, NotModified):
             return None
         try:
@@ -132,7 +130,8 @@ class RegistryStore:
     def view(self, *, known: str | None, deadline: Deadline) -> View | None:
         """Return the artifact that the tag names now; None where it is ``known``: one conditional request."""
         path, tag = self._place.path, self._place.tag
-        fetched = self._registry.manifest(path, tag, deadline=deadline, known=known, max_bytes=MANIFEST_MAX_BYTES)
+        digest = parse_digest(known) if known else None
+        fetched = self._registry.manifest(path, tag, deadline=deadline, known=digest)
         if isinstance(fetched, NotModified):
             return None
         if fetched is None:
@@ -228,7 +227,7 @@ def claim_tag(prefix: str, artifact: Artifact, digest: Digest | None) -> str:
 
 
 def _fetched(registry: Registry, place: Place, reference: str | Digest, deadline: Deadline) -> RegistryView | None:
-    fetched = registry.manifest(place.path, reference, deadline=deadline, max_bytes=MANIFEST_MAX_BYTES)
+    fetched = registry.manifest(place.path, reference, deadline=deadline)
     if fetched is None:
         return None
     if isinstance(fetched, NotModified):
