@@ -17,6 +17,8 @@ from trust.oci.names import repository_target
 from trust.oci.session import Ask, Session
 from trust.oci.url import Url, join_url
 
+COMMIT_SECONDS = 300.0  # a registry is silent while it moves gigabytes to their place
+
 _OK, _CREATED, _ACCEPTED, _NOT_FOUND = 200, 201, 202, 404
 
 
@@ -93,6 +95,7 @@ def push_blob(session: Session, blob: BlobAddress, source: bytes | Path, *, moun
     ask = replace(
         blob.ask("PUT", upload, "pull,push"),
         headers={"Content-Type": "application/octet-stream"},
+        idle_timeout_seconds=max(blob.idle_timeout_seconds, COMMIT_SECONDS),
         allow_local=opened.is_local,
     )
     if isinstance(source, bytes):

@@ -44,6 +44,13 @@ class VerifiedChunks(Iterator[bytes]):
                 return ready
         raise StopIteration
 
+    def close(self) -> None:
+        """Give up what is unread, and the connection or file it comes from."""
+        self._ended = True
+        close = getattr(self._chunks, "close", None)
+        if close is not None:
+            close()
+
     def _taken(self, chunk: bytes) -> bytes:
         self._got_bytes += len(chunk)
         if self._got_bytes > self.size_bytes:
@@ -62,4 +69,4 @@ class VerifiedChunks(Iterator[bytes]):
 
 def tampered(message: str) -> RefusedError:
     """Return the refusal of content that is not what its digest or its sender says."""
-    return RefusedError(message, reason="tampered", hint="do not use it; ask who runs the registry")
+    return RefusedError(message, reason="tampered", hint="do not use it; ask those who run the place it came from")

@@ -11,7 +11,7 @@ from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from trust.deadline import Deadline, deadline_in
+from trust.deadline import deadline_in
 from trust.errors import InputError, LimitError, UnreachableError
 from trust.oci.connection import Connection, Connections
 from trust.oci.framing import Head, read_body, read_head
@@ -133,16 +133,15 @@ def exchange(request: Request, connections: Connections, *, user_agent: str, clo
     Raises:
         UnreachableError, LimitError: as ``Http.request``.
     """
-    head_deadline = request.deadline or deadline_in(request.idle_seconds, clock)
     while True:
         connection = connections.take(
             request.url,
-            deadline=head_deadline,
+            deadline=request.deadline or deadline_in(request.idle_seconds, clock),
             idle_seconds=request.idle_seconds,
             allow_local=request.allow_local,
         )
         try:
-            head = _head(connection, request, head_deadline, user_agent)
+            head = _head(connection, request, user_agent, clock)
         except UnreachableError:
             connection.wire.close()
             if not (connection.is_used and request.is_safe and not connection.wire.has_answered):
@@ -155,14 +154,16 @@ def exchange(request: Request, connections: Connections, *, user_agent: str, clo
             return Stream(connection, connections, head, request)
 
 
-def _head(connection: Connection, request: Request, head_deadline: Deadline, user_agent: str) -> Head:
+def _head(connection: Connection, request: Request, user_agent: str, clock: Callable[[], float]) -> Head:
     wire = connection.wire
-    wire.limit(deadline=head_deadline, idle_seconds=request.idle_seconds)
+    wire.limit(deadline=request.deadline, idle_seconds=request.idle_seconds)
     broken: OSError | None = None
     try:
         _send(connection, request, user_agent)
     except OSError as err:
         broken = err  # a server may answer and close before it has read all: its answer says why
+    head_deadline = request.deadline or deadline_in(request.idle_seconds, clock)
+    wire.limit(deadline=head_deadline, idle_seconds=request.idle_seconds)
     try:
         head = read_head(wire, request.method)
     except UnreachableError as err:
@@ -191,11 +192,19 @@ def _send(connection: Connection, request: Request, user_agent: str) -> None:
         wire.send(head + (body or b""))
         return
     wire.send(head)
-    body.file.seek(0)
-    left = size
-    while left:
-        piece = body.file.read(min(left, _SEND_BYTES))
-        if not piece:
-            raise InputError(f"file to send is too short: expected {size} bytes, got {size - left}")
+    for piece in _pieces(body):
         wire.send(piece)
-        left -= len(piece)
+
+
+def _pieces(upload: Upload) -> Iterator[bytes]:
+    left = upload.size_bytes
+    try:
+        upload.file.seek(0)
+        while left:
+            piece = upload.file.read(min(left, _SEND_BYTES))
+            if not piece:
+                raise InputError(f"file to send changed: expected {upload.size_bytes} bytes, {left} are missing")
+            left -= len(piece)
+            yield piece
+    except OSError as err:
+        raise InputError(f"file to send is unreadable: {err.strerror}") from err
