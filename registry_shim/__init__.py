@@ -1,1 +1,1 @@
-"""The registry shim: an HTTP registry that lets only verified content through (not built yet)."""
+"""The registry shim: an HTTP registry that lets only verified content through; not built in this version."""
