@@ -20,7 +20,9 @@ from scripts.lab.process import Runner
 _MACHINE_STATUS = Path("/var/lib/dpkg/status")
 # `Acquire` holds proxies, time-outs and the like. The rest (hooks above all, which delete or log on the machine)
 # is not ours to run.
-_KEPT_SETTING = re.compile(r'^(Acquire::|APT::Default-Release |APT::Authentication::).*"[^"\\]*";$', re.MULTILINE)
+_KEPT_SETTING = re.compile(
+    r'^(?:Acquire::|APT::Default-Release |APT::Authentication::)[^"\n]*"[^"\\\n]*";$', re.MULTILINE
+)
 # The C library must be the one whose loader the machine runs.
 _NEVER = re.compile(r"^(libc6|libc-.*|lib.*-perl|libperl.*|.*-dev)$")
 _URI_LINE = re.compile(r"^'[^']*' ([^_]+)_\S+\.deb ", re.MULTILINE)

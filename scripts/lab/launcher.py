@@ -99,8 +99,8 @@ def _podman(program: Path, places: Places) -> str:
     return (
         _path(places)
         + _default("CONTAINERS_CONF", places.lab / "etc/containers.conf")
-        + _default("STORAGE_DRIVER", "vfs")
-        + _default("STORAGE_OPTS", "vfs.ignore_chown_errors=true")
+        + _default("CONTAINERS_STORAGE_CONF", places.lab / "etc/storage.conf")
+        + _default("PODMAN_IGNORE_CGROUPSV1_WARNING", "1")
         + f"""\
 if [ ! -e /etc/containers/policy.json ] && [ ! -e "$HOME/.config/containers/policy.json" ]; then
   left=$# placed=
@@ -117,14 +117,28 @@ fi
     )
 
 
-def _with_siblings(program: Path, places: Places) -> str:
+def _containerd(program: Path, places: Places) -> str:
     return _path(places) + _plain(program, places)
 
 
+def _dockerd(program: Path, places: Places) -> str:
+    """Dockerd starts itself anew with an empty environment, so its libraries lie over the machine's.
+
+    That is a read-only overlay in a mount namespace of its own; nobody else sees it.
+    """
+    if not places.libraries:
+        return _path(places) + _plain(program, places)
+    system = Path("/usr/lib") / places.libraries[0].name
+    layers = ":".join(_quoted(folder) for folder in (*places.libraries, system))
+    mount = f"mount -t overlay -o ro,lowerdir={layers} overlay {system} || exit 125"
+    inner = f'{mount}\nexec {_quoted(program)} "$@"'
+    return _path(places) + f'exec unshare --mount --propagation slave sh -c {_quoted(inner)} dockerd "$@"\n'
+
+
 _SPECIAL: dict[str, Callable[[Path, Places], str]] = {
-    "containerd": _with_siblings,
+    "containerd": _containerd,
     "crun": _crun,
-    "dockerd": _with_siblings,
+    "dockerd": _dockerd,
     "faketime": _faketime,
     "podman": _podman,
     "skopeo": _skopeo,
@@ -137,15 +151,19 @@ def launcher(name: str, program: Path, places: Places) -> str:
     return "#!/bin/sh\n" + _SPECIAL.get(name, _plain)(program, places)
 
 
-def containers_conf(places: Places) -> str:
-    """The configuration under which podman finds its helpers in the unpacked tree."""
+def podman_configuration(places: Places) -> dict[str, str]:
+    """Name in ``.lab/etc`` → text: podman's helpers are the unpacked ones, and its images stay below ``.lab``.
+
+    The plain ``vfs`` driver works on every file system, and for a user who may have but one uid.
+    """
     helpers = [str(places.root / folder) for folder in ("usr/lib/podman", "usr/libexec/podman", "usr/bin")]
     runtimes = "".join(f'{name} = ["{places.lab}/bin/{name}"]\n' for name in ("crun", "runc"))
-    return f"""\
+    engine = f"""\
 [containers]
 seccomp_profile = "{places.root}/usr/share/containers/seccomp.json"
 [network]
 network_backend = "netavark"
+network_config_dir = "{places.lab}/containers/networks"
 [engine]
 runtime = "runc"
 cgroup_manager = "cgroupfs"
@@ -154,3 +172,12 @@ conmon_path = ["{places.lab}/bin/conmon"]
 helper_binaries_dir = {helpers!r}
 [engine.runtimes]
 {runtimes}"""
+    storage = f"""\
+[storage]
+driver = "vfs"
+graphroot = "{places.lab}/containers/storage"
+runroot = "{places.lab}/containers/run"
+[storage.options.vfs]
+ignore_chown_errors = "true"
+"""
+    return {"containers.conf": engine, "storage.conf": storage}

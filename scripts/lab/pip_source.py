@@ -35,14 +35,19 @@ def unpack_wheel(wheel: Path, folder: Path) -> None:
         archive.extractall(folder)
 
 
-def certificates(unpacked_root: Path, bundle: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """What pip's environment lacks to check a mirror's certificate: nothing where the machine has a bundle.
+def give_authorities(
+    pip: Path, unpacked_root: Path, bundle: Path, environ: Mapping[str, str], *, system: Path = SYSTEM_CERTIFICATES
+) -> dict[str, str]:
+    """What pip's environment needs so that it can check a mirror's certificate on a machine without a bundle.
 
-    Debian's pip reads the machine's bundle, which a minimal machine may not have; then the authorities of the
-    unpacked ``ca-certificates`` are written to ``bundle`` and named. What the user configured goes first.
+    Debian's pip has none of its own and does not even start without the machine's. So the authorities of the
+    unpacked ``ca-certificates`` are written to ``bundle``, and our copy of pip, in the folder ``pip``, is told
+    so. What the user configured goes first; where the machine has its bundle, ``system``, nothing is done.
     """
     authorities = sorted(unpacked_root.glob("usr/share/ca-certificates/mozilla/*.crt"))
-    if SYSTEM_CERTIFICATES.exists() or not authorities:
+    if system.exists() or not authorities:
         return {}
     bundle.write_text("\n".join(path.read_text("utf-8") for path in authorities), "utf-8")
-    return {name: str(bundle) for name in ("REQUESTS_CA_BUNDLE", "SSL_CERT_FILE") if name not in environ}
+    certifi = pip / "pip/_vendor/certifi/core.py"
+    certifi.write_text(certifi.read_text("utf-8").replace(str(system), str(bundle)), "utf-8")
+    return {} if "SSL_CERT_FILE" in environ else {"SSL_CERT_FILE": str(bundle)}

@@ -45,11 +45,13 @@ class Runner:
         *,
         cwd: Path | None = None,
         changes: Mapping[str, str] | None = None,
+        timeout_seconds: float | None = None,
     ) -> str:
-        """The standard output of ``argv``, which exited 0.
+        """The standard output of ``argv``, which exited 0; ``changes`` were made to its environment.
 
         Raises:
-            SetupFailed: it exited otherwise, or is not there; the message has the end of what it said.
+            SetupFailed: it exited otherwise, took longer than ``timeout_seconds`` (and was killed), or is not
+                there; the message has the end of what it said.
         """
         try:
             done = subprocess.run(
@@ -62,7 +64,10 @@ class Runner:
                 errors="replace",
                 check=False,
                 pass_fds=(self.lock_fd,),
+                timeout=timeout_seconds,
             )
+        except subprocess.TimeoutExpired as err:
+            raise SetupFailed(f"{what}: expected an end within {timeout_seconds} s, got none") from err
         except OSError as err:
             raise SetupFailed(f"{what}: {os.fspath(argv[0])} did not start: {err.strerror}") from err
         if done.returncode != 0:

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from scripts.lab.components import GROUPS, Component, Group
 from scripts.lab.errors import SetupFailed
-from scripts.lab.launcher import Places, containers_conf, launcher
+from scripts.lab.launcher import Places, launcher, podman_configuration
 from scripts.lab.process import Runner
 from scripts.lab.unpacked import Unpacked
 
 _PROBES = 4
+_PROBE_SECONDS = 60.0  # each answers in a tenth of one
 _PROGRAM_HEADERS_BYTES = 4096  # a program names its loader within its first page
 
 
@@ -107,7 +108,8 @@ class HandOver:
             _write(path, launcher(component.name, program, places), mode=0o755)
             there[component.name] = path
             if component.name == "podman":
-                _write(self.lab / "etc/containers.conf", containers_conf(places))
+                for file, text in podman_configuration(places).items():
+                    _write(self.lab / "etc" / file, text)
         missing |= self._probe([component for component in components if component.name in there], runner)
         return Outcome(there={name: path for name, path in there.items() if name not in missing}, missing=missing)
 
@@ -116,7 +118,8 @@ class HandOver:
 
         def probe(component: Component) -> str:
             try:
-                runner.run("it does not start", [self.lab / "bin" / component.name, *component.probe])
+                command: list[str | Path] = [self.lab / "bin" / component.name, *component.probe]
+                runner.run("it does not start", command, timeout_seconds=_PROBE_SECONDS)
             except SetupFailed as err:
                 return str(err)
             return ""
@@ -131,7 +134,11 @@ class HandOver:
         What a larger group put there before stays: a demo beside running tests takes nothing from them.
         """
         absent = {**left_out, **outcome.missing}
-        there = {name: path for name, path in self._published("env.json").items() if Path(path).exists()}
+        there = {
+            name: path
+            for name, path in self._published("env.json").items()
+            if Path(path).parent == self.lab / "bin" and Path(path).exists()
+        }
         there |= {name: str(path) for name, path in outcome.there.items()}
         there = {name: there[name] for name in sorted(there) if name not in absent}
         others = {name: why for name, why in self._published("left-out.json").items() if name not in there}

@@ -13,9 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.lab.apt import PrivateApt
-from scripts.lab.components import PIP_PACKAGE, Component, Group, reason_left_out, wanted
+from scripts.lab.components import PIP_PACKAGE, Component, Group, groups_within, reason_left_out, wanted
 from scripts.lab.errors import SetupFailed
-from scripts.lab.pip_source import SYSTEM_CERTIFICATES, certificates, pip_wheel, unpack_wheel
+from scripts.lab.pip_source import SYSTEM_CERTIFICATES, give_authorities, pip_wheel, unpack_wheel
 from scripts.lab.process import Runner
 from scripts.lab.ready import HandOver, elsewhere_on_path
 from scripts.lab.requirements import only
@@ -101,17 +101,23 @@ class SetUp:
         hand_over.withdraw()
         left_out = self._left_out()
         components = [component for component in wanted(self.group) if component.name not in left_out]
-        unpacked = Unpacked(root=self._lab / "root", record=self._lab / "unpacked.json", release=_release())
+        unpacked = Unpacked(root=self._lab / "root", release=_release())
         self._fetch(components, unpacked, environment)
         runner.run("the project", [environment.python, "-m", "scripts.lab.project"], cwd=self.checkout)
         outcome = hand_over.expose(components, unpacked, environment.home / "bin", runner)
         hand_over.publish(outcome, left_out)
-        notes = tuple(f"setup: left out: {name}: {why}" for name, why in left_out.items())
-        self._say_all((*notes, *(f"setup: missing: {name}: {why}" for name, why in outcome.missing.items())))
+        self._say_all(self._notes(self.group, left_out))
+        self._say_all([f"setup: missing: {name}: {why}" for name, why in outcome.missing.items()])
         if not outcome.missing:
-            hand_over.mark(self.group, self._mark(environment), notes)
+            for within in groups_within(self.group):
+                hand_over.mark(within, self._mark(environment), self._notes(within, left_out))
         elif self.is_ci:
             raise SetupFailed(f"in CI nothing may be missing, got no {', '.join(outcome.missing)}")
+
+    @staticmethod
+    def _notes(group: Group, left_out: Mapping[str, str]) -> list[str]:
+        names = [component.name for component in wanted(group) if component.name in left_out]
+        return [f"setup: left out: {name}: {left_out[name]}" for name in names]
 
     def _say_all(self, notes: Sequence[str]) -> None:
         for note in notes:
@@ -167,6 +173,11 @@ class SetUp:
         shutil.rmtree(apt.home, ignore_errors=True)
         apt.update()
         known = apt.known(name.removesuffix("?") for name in missing)
+        if not known:
+            raise SetupFailed(
+                f"package lists: this machine's apt sources know none of {', '.join(missing)}",
+                hint="see whether they answer: apt-get update",
+            )
         first = [name for name in missing if name in {PIP_PACKAGE, _CERTIFICATES_PACKAGE} and name in known]
         if first:
             unpacked.add(apt.download(first), self.runner)
@@ -188,7 +199,7 @@ class SetUp:
         lock.write_text(lock_for(self.group, *environment.locks), "utf-8")
         pip = self._lab / "pip"
         unpack_wheel(pip_ready.result(), pip)
-        extra: Mapping[str, str] = certificates(unpacked.root, self._lab / "authorities.pem", self.runner.environ)
+        extra = give_authorities(pip, unpacked.root, self._lab / "authorities.pem", self.runner.environ)
         environment.install(lock, self.runner, pip=pip, cache=self._lab / "cache/pip", extra=extra)
         environment.compile(self.runner)
         environment.remember(self.group)

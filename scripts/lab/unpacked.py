@@ -1,4 +1,4 @@
-"""The tree of unpacked packages (``.lab/root``) and the record of what is whole in it.
+"""The tree of unpacked packages (``.lab/root``) and, inside it, the record of what is whole there.
 
 A package is recorded after its last byte, so one that a kill cut short is simply unpacked again.
 """
@@ -18,11 +18,14 @@ _UNPACKERS = 2  # dpkg decompresses on one core
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unpacked:
-    """What lies below ``root``, for the Debian ``release`` of this machine; ``record`` is a JSON file."""
+    """What lies below ``root``, for the Debian ``release`` of this machine (``debian 12``)."""
 
     root: Path
-    record: Path
     release: str
+
+    @property
+    def _record(self) -> Path:
+        return self.root / "unpacked.json"
 
     def packages(self) -> frozenset[str]:
         """The packages that were asked for and are whole with all they need.
@@ -30,7 +33,7 @@ class Unpacked:
         None if the record is missing or damaged, or of another release.
         """
         try:
-            recorded = json.loads(self.record.read_text("utf-8"))
+            recorded = json.loads(self._record.read_text("utf-8"))
             if recorded["release"] != self.release:
                 return frozenset()
             return frozenset(map(str, recorded["packages"]))
@@ -52,10 +55,11 @@ class Unpacked:
 
     def remember(self, packages: Iterable[str]) -> None:
         """``packages`` and what they need are recorded as whole."""
+        self.root.mkdir(parents=True, exist_ok=True)
         names = sorted(self.packages().union(packages))
-        new = self.record.with_suffix(".new")
+        new = self._record.with_suffix(".new")
         new.write_text(json.dumps({"release": self.release, "packages": names}), "utf-8")
-        new.replace(self.record)
+        new.replace(self._record)
 
     def program(self, name: str) -> Path | None:
         """The executable called ``name``, or ``None``."""

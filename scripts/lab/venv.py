@@ -19,7 +19,14 @@ from scripts.lab.process import Runner
 
 _RECORD = ".content-trust-setup.json"
 _PIP = ("--disable-pip-version-check", "--no-input", "--quiet", "--root-user-action=ignore")
-_INSTALL = ("--require-hashes", "--only-binary=:all:", "--no-deps", "--no-compile", "--no-warn-script-location")
+_INSTALL = (
+    "--no-user",
+    "--require-hashes",
+    "--only-binary=:all:",
+    "--no-deps",
+    "--no-compile",
+    "--no-warn-script-location",
+)
 
 Need = Literal["nothing", "more", "anew"]
 
