@@ -42,7 +42,7 @@ class TypedImage:
         """Return where the registry's tag, or the layout, points now; None where there is no such tag."""
         repository = self.reference.repository
         if self.layout is not None:
-            return self.layout.open().resolve(self.layout.tag)
+            return self.layout.open().resolve(self.layout.tag).digest
         if self.reference.tag is None:
             return self.reference.digest
         return run.registry(repository.host).tag_digest(

@@ -57,17 +57,12 @@ def sign(
     digests = [settled_digest(run, image, given, believe=resolve_tag) for image in typed]
     stanza = _one_stanza(run, [image.reference for image in typed])
     orders = [_order(run, image, digest, notes) for image, digest in zip(typed, digests, strict=True)]
-    published = sign_images(_publisher(run, stanza, keys, dry_run=dry_run), orders)
-    signed = [str(image.reference.at(digest)) for image, digest in zip(typed, digests, strict=True)]
-    documents = [
-        {"image": str(image.reference), "digest": str(digest)}
-        for image, digest in zip(typed, digests, strict=True)
-    ]
+    published = sign_images(publisher(run, stanza, keys, dry_run=dry_run), orders)
+    pairs = [(str(image.reference), str(digest)) for image, digest in zip(typed, digests, strict=True)]
+    documents = [{"image": image, "digest": digest} for image, digest in pairs]
     word = _word(published, dry_run, "signed", "was signed already")
-    lines = [
-        f"{word} {image.reference} {pin.rpartition('@')[2]}" for image, pin in zip(typed, signed, strict=True)
-    ]
-    run.output.result("sign", {"images": documents, **_document(published, dry_run)}, lines)
+    lines = [f"{word} {image.partition('@')[0]} {digest}" for image, digest in pairs]
+    run.output.result("sign", {"images": documents, **publish_document(published, dry_run=dry_run)}, lines)
     return EXIT_OK
 
 
@@ -82,9 +77,12 @@ def revoke(images: tuple[str, ...], *, dry_run: bool) -> int:
     revocations = [
         Revocation(path=run.stanza_for(each)[1], tag=each.tag, digest=each.digest) for each in references
     ]
-    published = revoke_images(_publisher(run, stanza, (), dry_run=dry_run), revocations)
+    published = revoke_images(publisher(run, stanza, (), dry_run=dry_run), revocations)
     word = _word(published, dry_run, "revoked", "was not signed")
-    document = {"images": [str(reference) for reference in references], **_document(published, dry_run)}
+    document = {
+        "images": [str(reference) for reference in references],
+        **publish_document(published, dry_run=dry_run),
+    }
     run.output.result("revoke", document, [f"{word} {reference}" for reference in references])
     return EXIT_OK
 
@@ -111,14 +109,15 @@ def _renew(collections: Iterable[str], roles: frozenset[str], *, command: str, d
     done = []
     for name in collections:
         stanza = run.stanza_of(parse_collection(name))
-        done.append((name, _publisher(run, stanza, (), dry_run=dry_run).renew(roles)))
-    documents = [{"collection": name, **_document(published, dry_run)} for name, published in done]
+        done.append((name, publisher(run, stanza, (), dry_run=dry_run).renew(roles)))
+    documents = [{"collection": name, **publish_document(published, dry_run=dry_run)} for name, published in done]
     lines = [f"published {name} {_versions(published)}" for name, published in done]
     run.output.result(command, {"collections": documents}, lines)
     return EXIT_OK
 
 
-def _publisher(run: Session, stanza: Stanza, keys: tuple[str, ...], *, dry_run: bool) -> Publisher:
+def publisher(run: Session, stanza: Stanza, keys: tuple[str, ...], *, dry_run: bool) -> Publisher:
+    """Return the publisher of a collection with the keys of this home; ``keys`` narrows who signs targets."""
     ring = Keyring(run.home / "keys")
     chosen = frozenset(public_key(each, listing=ring.store).keyid for each in keys)
     return Publisher(
@@ -172,7 +171,8 @@ def _versions(published: Published) -> str:
     return " ".join(f"{name}={version}" for name, version in published.versions.items())
 
 
-def _document(published: Published, dry_run: bool) -> dict[str, object]:
+def publish_document(published: Published, *, dry_run: bool) -> dict[str, object]:
+    """Return what every publishing command says of its publish, for ``--json``."""
     return {
         "changed": published.changed,
         "dry_run": dry_run,

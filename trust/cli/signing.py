@@ -43,10 +43,7 @@ def settled_digest(run: Session, image: TypedImage, given: Digest | None, *, bel
     """
     known = {digest for digest in (given, image.reference.digest) if digest is not None}
     if image.layout is not None:
-        found = image.digest_now(run)
-        if found is None:
-            raise InputError(f"the layout has no tag {image.layout.tag}: {image.layout.directory}")
-        known.add(found)
+        known.add(image.layout.open().resolve(image.layout.tag).digest)
     if len(known) > 1:
         raise InputError(f"two digests for {image.reference}: {', '.join(map(str, sorted(known)))}")
     if known:

@@ -84,9 +84,7 @@ class RegistryView:
         """Return the same, asked anew."""
         prefix, lowest = self._place.tag, self.artifact.parent_generation
         found: dict[str, Artifact] = {}
-        for tag in self._registry.tags(
-            self._place.path, after=f"{prefix}.{lowest:010}.g", deadline=self._deadline
-        ):
+        for tag in self._registry.tags(self._place.path, deadline=self._deadline):
             match = _CLAIM.fullmatch(tag.removeprefix(prefix)) if tag.startswith(prefix) else None
             if match is None or int(match[1]) <= lowest:
                 continue

@@ -1,0 +1,95 @@
+"""The commands ``trust push``, ``trust pull`` and ``trust login``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import click
+
+from trust.cli.images import parse_image
+from trust.cli.options import Command
+from trust.cli.publishing import publish_document, publisher
+from trust.cli.session import PUBLISH_SECONDS, session
+from trust.cli.verifying import refuse, warn_if_moved
+from trust.errors import InputError
+from trust.oci.credentials import Login
+from trust.oci.login import store_login
+from trust.reference import parse_reference
+from trust.sign import Order, read_image
+from trust.sign import sign as sign_images
+from trust.transfer import ENGINES, EngineName, find_engine, push_layout
+from trust.verdict import Allowed, Denied, verdict_json
+
+_SECRET_MAX_BYTES = 64 * 1024
+
+
+@click.command("push", cls=Command)
+@click.argument("image", metavar="IMAGE")
+@click.option("--as", "stands_for", metavar="IMAGE", help="The reference that an OCI layout is pushed to.")
+@click.option("--engine", type=click.Choice(ENGINES), help="Which engine has the image.  [default: what is there]")
+@click.option("--key", "keys", metavar="K", multiple=True, help="Sign with this key, not with every one at hand.")
+def push(*, image: str, stands_for: str | None, engine: EngineName | None, keys: tuple[str, ...]) -> int:
+    """Push IMAGE, local or an OCI layout (oci:DIR[:TAG] --as IMAGE), then sign the digest that was pushed."""
+    run = session()
+    typed = parse_image(image, stands_for)
+    stanza, path = run.stanza_for(typed.reference)
+    if typed.reference.tag is None:
+        raise InputError(f"a push names a tag: got {typed.reference}")
+    registry = run.registry(typed.reference.repository.host)
+    if typed.layout is not None:
+        digest = push_layout(
+            typed.layout.open(),
+            typed.layout.tag,
+            registry=registry,
+            reference=typed.reference,
+            deadline=run.deadline(PUBLISH_SECONDS),
+        )
+    else:
+        digest = find_engine(engine, plain_http=run.common.plain_http).push(typed.reference)
+    signed = read_image(digest, lambda wanted: typed.manifest(run, wanted))
+    order = Order(path=path, tag=typed.reference.tag, image=signed, annotations={})
+    published = sign_images(publisher(run, stanza, keys, dry_run=False), [order])
+    images = [{"image": str(typed.reference), "digest": str(digest)}]
+    lines = [f"pushed and signed {typed.reference} {digest}"]
+    run.output.result("push", {"images": images, **publish_document(published, dry_run=False)}, lines)
+    return 0
+
+
+@click.command("pull", cls=Command)
+@click.argument("image", metavar="IMAGE")
+@click.option("--engine", type=click.Choice(ENGINES), help="Which engine pulls.  [default: what is there]")
+def pull(*, image: str, engine: EngineName | None) -> int:
+    """Pull the signed digest of IMAGE into docker or podman, and tag it there; a tag is never pulled."""
+    run = session()
+    verdict = run.verifier().verify(parse_reference(image))
+    match verdict:
+        case Allowed():
+            warn_if_moved(run, verdict)
+            find_engine(engine, plain_http=run.common.plain_http).pull(verdict)
+            run.output.result("pull", verdict_json(verdict), [f"pulled {verdict.pinned} as {verdict.reference}"])
+            return 0
+        case Denied():
+            return refuse(run, verdict)
+
+
+@click.command("login", cls=Command)
+@click.argument("host", metavar="HOST")
+@click.option("--username", "-u", required=True)
+@click.option("--password-stdin", is_flag=True, help="Read the password from stdin; it is never an argument.")
+def login(*, host: str, username: str, password_stdin: bool) -> int:
+    """Keep a registry's login where docker and podman keep theirs."""
+    run = session()
+    if password_stdin:
+        secret = sys.stdin.read(_SECRET_MAX_BYTES).rstrip("\r\n")
+    elif sys.stdin.isatty():
+        secret = click.prompt("password", hide_input=True, err=True)
+    else:
+        raise InputError(
+            "no password: there is no terminal to ask on", hint=f"trust login {host} --password-stdin"
+        )
+    host = parse_reference(f"{host}/x").repository.host
+    where = store_login(host, Login(user=username, secret=secret), environ=os.environ, home=Path.home())
+    run.output.result("login", {"host": host, "stored_in": where}, [f"login for {host} is kept in {where}"])
+    return 0

@@ -1,0 +1,122 @@
+"""Owns the ways in and out for the engines that people have: push then sign, resolve then pull.
+
+push   the image goes to the registry, and the digest that *was pushed* comes back: from the engine or the layout,
+never from the registry's word about a tag
+pull   the signed digest is pulled by digest, then tagged; a tag is never pulled
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from shutil import which
+from typing import Literal
+
+from trust.deadline import Deadline
+from trust.digest import Digest, parse_digest
+from trust.errors import InputError, UnavailableError
+from trust.manifest import Index, parse_manifest
+from trust.oci.layout import Layout
+from trust.oci.registry import Registry
+from trust.reference import Reference, is_loopback
+from trust.verdict import Allowed
+
+EngineName = Literal["docker", "podman"]
+ENGINES: tuple[EngineName, ...] = ("docker", "podman")
+_PUSHED = re.compile(r"digest: (sha256:[0-9a-f]{64}) size: [0-9]+")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LocalEngine:
+    """A docker or podman on this machine, spoken to by its own command line."""
+
+    name: EngineName
+    program: str
+    plain_http: bool
+
+    def push(self, reference: Reference) -> Digest:
+        """Return the digest of the local image ``reference``, which the registry has now.
+
+        Raises:
+            UnavailableError: the engine could not push it, or did not say what it pushed.
+        """
+        if self.name == "docker":
+            said = self._run("push", str(reference))
+            found = _PUSHED.search(said)
+            if found is None:
+                raise UnavailableError(f"docker did not say which digest it pushed: {said[-200:].strip()!r}")
+            return parse_digest(found[1])
+        with tempfile.TemporaryDirectory(prefix="trust-") as directory:
+            file = Path(directory, "digest")
+            self._run("push", *self._tls(reference), "--digestfile", str(file), str(reference))
+            return parse_digest(file.read_text(encoding="ascii").strip())
+
+    def pull(self, allowed: Allowed) -> None:
+        """Make the allowed image, pulled by its signed digest, what the reference names in this engine."""
+        pinned = str(allowed.pinned)
+        self._run("pull", *self._tls(allowed.reference), pinned)
+        if allowed.reference.tag is not None and allowed.reference.digest is None:
+            self._run("tag", pinned, str(allowed.reference))
+
+    def _tls(self, reference: Reference) -> list[str]:
+        local = is_loopback(reference.repository.host) or self.plain_http
+        return ["--tls-verify=false"] if self.name == "podman" and local else []
+
+    def _run(self, *arguments: str) -> str:
+        done = subprocess.run(
+            [self.program, *arguments], capture_output=True, text=True, errors="replace", check=False
+        )
+        if done.returncode != 0:
+            lines = [line for line in done.stderr.splitlines() if line.strip()] or ["it said nothing"]
+            raise UnavailableError(
+                f"{self.name} {arguments[0]} failed with code {done.returncode}: {lines[-1].strip()}"
+            )
+        return done.stdout
+
+
+def find_engine(wanted: EngineName | None, *, plain_http: bool) -> LocalEngine:
+    """Return the engine ``wanted``, or the first that is installed.
+
+    Raises:
+        InputError: there is none.
+    """
+    for name in (wanted,) if wanted else ENGINES:
+        program = which(name)
+        if program:
+            return LocalEngine(name=name, program=program, plain_http=plain_http)
+    raise InputError(
+        f"no {wanted or 'docker or podman'} on this machine",
+        hint="an OCI layout needs none: trust push oci:DIR --as IMAGE",
+    )
+
+
+def push_layout(
+    layout: Layout, tag: str | None, *, registry: Registry, reference: Reference, deadline: Deadline
+) -> Digest:
+    """Return the digest of the image in ``layout``; the registry has it now, with everything that it names.
+
+    ``deadline`` bounds each manifest; blobs are bounded by the time they stand still.
+    """
+    digest = layout.resolve(tag).digest
+    _push(layout, digest, registry, reference.repository.path, deadline, under=reference.tag or digest)
+    return digest
+
+
+def _push(  # noqa: PLR0917 - one recursion, its whole state in view
+    layout: Layout, digest: Digest, registry: Registry, path: str, deadline: Deadline, under: str | Digest
+) -> None:
+    data = layout.manifest(digest)
+    manifest = parse_manifest(data)
+    if isinstance(manifest, Index):
+        for child in manifest.manifests:
+            _push(layout, child.digest, registry, path, deadline, under=child.digest)
+    else:
+        for blob in {each.digest: each for each in (manifest.config, *manifest.layers)}.values():
+            layout.has(blob.digest, blob.size_bytes)
+            registry.push_blob(path, blob.digest, layout.blob_path(blob.digest))
+    declared = json.loads(data).get("mediaType", manifest.media_type)
+    registry.put_manifest(path, under, data, str(declared), deadline=deadline)
