@@ -1,0 +1,66 @@
+"""Owns what can be known of the stored keys without a passphrase: names and public halves.
+
+Imports the standard library alone: listing keys must not wait for cryptography. A public half is what the file
+claims; that the private half agrees is known once it was opened (``encrypted_file``).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from keys.directory import KeyDirectory
+from keys.errors import KeysError
+from keys.key_file import parse_key_file
+from keys.public_key import PublicKey
+
+
+class KeyListing:
+    """The keys in ``directory``, which need not exist; ``owner_uid`` must own it, default: the effective user.
+
+    Every method raises ``KeysUnavailableError`` where the operating system refuses, and ``KeyExposedError``
+    where the directory or a file is open to others.
+    """
+
+    def __init__(self, directory: Path, *, owner_uid: int | None = None) -> None:
+        self._files = KeyDirectory(directory, owner_uid=owner_uid)
+
+    @property
+    def directory(self) -> Path:
+        """Where the key files are."""
+        return self._files.path
+
+    def names(self) -> list[str]:
+        """Return the names of all keys, sorted."""
+        return self._files.names()
+
+    def public_key(self, name: str) -> PublicKey:
+        """Return the public half of the key ``name``.
+
+        Raises:
+            KeyInputError, KeyMissingError: no such name.
+            KeyDamagedError: see ``key_file``.
+        """
+        return parse_key_file(self._files.read(name), where=str(self._files.file(name))).public
+
+    def find(self, keyid: str) -> str | None:
+        """Return the first name whose key id is ``keyid`` (64 hex), or None if no key has it.
+
+        Raises:
+            KeysError: no readable key has it, but one could not be read, which may be the one.
+        """
+        unreadable: KeysError | None = None
+        for name in self.names():
+            public = self._public_or_error(name)
+            if isinstance(public, KeysError):
+                unreadable = unreadable or public
+            elif public.keyid == keyid:
+                return name
+        if unreadable is not None:
+            raise unreadable
+        return None
+
+    def _public_or_error(self, name: str) -> PublicKey | KeysError:
+        try:
+            return self.public_key(name)
+        except KeysError as err:
+            return err
