@@ -68,23 +68,19 @@ def refresh(stanza: Stanza, state: TrustedState, store: Store, *, now: datetime,
     chain = state.chain(stanza.root)
     if chain is not None:
         _require_clock(chain, now)
-        if chain.is_coherent():
-            if now - chain.checked_at < stanza.max_age:
-                return Current(chain=chain, is_first_use=False)
-            view = store.view(known=chain.token, deadline=deadline)
-            if view is None or _is_unchanged(view, chain, state, stanza):
-                return Current(chain=_noted(stanza, state, chain, view, now), is_first_use=False)
-            return _refreshed(stanza, state, view, now)
     elif stanza.fresh == "deny":
         raise RefusedError(
             f"no trusted state of {stanza.collection} here, and the policy forbids a first use",
             reason=Reason.NO_FIRST_USE.value,
             hint="bring the state of another consumer, or allow a first use once",
         )
-    view = store.view(known=None, deadline=deadline)
-    if view is None:
-        raise UnreachableError(f"the store answered 'not modified' to nobody's question: {store.url}")
-    return _refreshed(stanza, state, view, now)
+    if chain is not None and chain.is_coherent():
+        if now - chain.checked_at < stanza.max_age:
+            return Current(chain=chain, is_first_use=False)
+        view = store.view(known=chain.token, deadline=deadline)
+        if view is None or _is_unchanged(view, chain, state, stanza):
+            return Current(chain=_noted(stanza, state, chain, view, now), is_first_use=False)
+    return _refreshed(stanza, state, store, now=now, deadline=deadline)
 
 
 def _require_clock(chain: TrustedChain, now: datetime) -> None:
@@ -112,11 +108,15 @@ def _noted(
     return replace(chain, token=token, checked_at=now)
 
 
-def _refreshed(stanza: Stanza, state: TrustedState, view: View, now: datetime) -> Current:
+def _refreshed(stanza: Stanza, state: TrustedState, store: Store, *, now: datetime, deadline: Deadline) -> Current:
     # python-tuf is imported here and not above: it costs more than a whole warm verification.
     from trust.refresh import Known, verify_roles, walk_roots  # noqa: PLC0415
 
     with _alone(state.home):
+        # Looked at only now: another process may have gone further while this one waited for the lock.
+        view = store.view(known=None, deadline=deadline)
+        if view is None:
+            raise UnreachableError(f"the store answered 'not modified' to nobody's question: {store.url}")
         chain = state.chain(stanza.root)
         known = Known(chain=chain, roots=state.roots(stanza.root), bodies=state.bodies(stanza.root))
         roots = walk_roots(stanza, known, view)

@@ -141,7 +141,7 @@ def walk_roots(stanza: Stanza, known: Known, view: View) -> Roots:
     if not fetcher.roots_ended:
         raise LimitError(
             f"root was rotated more than {ROOT_ROTATIONS_MAX} times since version {max(roots)}",
-            hint="repeat the command: each run walks further",
+            hint="a consumer that is refreshed more often has fewer to walk",
         )
     newest = parse_metadata(roots[max(roots)], "root")
     for version in sorted(set(roots) - set(known.roots)):
@@ -171,7 +171,8 @@ def verify_roles(stanza: Stanza, known: Known, roots: Roots, view: View, *, now:
     for name, metadata in parsed.items():
         require_binding(metadata.signed, name, identity)
         require_distinct_keys(roots.newest.signed, metadata, name)
-        _require_floor(stanza, known, name, metadata.signed.version, fresh[name])
+        _require_floor(stanza, name, metadata.signed.version)
+        _require_one_content(name, metadata.signed.version, fresh[name], bodies.get(name))
     _require_same_timestamp(fetcher, fresh["timestamp"])
     return Refreshed(
         chain=TrustedChain(
@@ -218,16 +219,19 @@ def _usable_bodies(known: Known, roots: Roots) -> dict[str, bytes]:
     return {name: body for name, body in bodies.items() if not changed or name == "targets"}
 
 
-def _require_floor(stanza: Stanza, known: Known, name: str, version: int, body: bytes) -> None:
+def _require_floor(stanza: Stanza, name: str, version: int) -> None:
     floor = stanza.floors.get(name, 0)
     if version < floor:
         raise RefusedError(
             f"role {name} is older than the policy's floor: expected at least version {floor}, got {version}",
             reason=Reason.ROLLED_BACK.value,
         )
-    stored = known.chain.roles.get(name) if known.chain else None
-    if stored and stored.facts.version == version and known.bodies.get(name) not in {None, body}:
-        raise RefusedError(f"role {name} version {version} has two contents", reason=Reason.TAMPERED.value)
+
+
+def _require_one_content(name: str, version: int, body: bytes, before: bytes | None) -> None:
+    if before is None or before == body or parse_metadata(before, name).signed.version != version:
+        return
+    raise RefusedError(f"role {name} version {version} has two contents", reason=Reason.TAMPERED.value)
 
 
 def _require_same_timestamp(fetcher: _ViewFetcher, trusted: bytes) -> None:
