@@ -164,9 +164,15 @@ class SetUp:
         if pip_ready.done():
             return
         wheel = pip_wheel(None) or pip_wheel(unpacked.root)
-        if wheel is None:
-            raise SetupFailed(f"pip: expected a wheel in the package {PIP_PACKAGE}, got none")
-        pip_ready.set_result(wheel)
+        if wheel is not None:
+            pip_ready.set_result(wheel)
+        else:  # only an environment that lacks something asks for it, and so hears of it
+            pip_ready.set_exception(
+                SetupFailed(
+                    f"pip: expected a wheel of this Python, of this machine or in {PIP_PACKAGE}, got none",
+                    hint="remove .lab and set up again",
+                )
+            )
 
     def _unpack(self, missing: Sequence[str], unpacked: Unpacked, pip_ready: "Future[Path]") -> None:
         apt = PrivateApt(home=self._lab / "apt", runner=self.runner)
