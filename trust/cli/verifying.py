@@ -9,6 +9,7 @@ from trust.cli.options import Command
 from trust.cli.render import verdict_line
 from trust.cli.session import Session, session
 from trust.errors import TrustError, UnreachableError
+from trust.instant import format_utc
 from trust.reference import parse_reference
 from trust.verdict import Allowed, Denied, Reason, Verdict, exit_code, verdict_json
 from trust.verify import compare_tag
@@ -99,6 +100,11 @@ def _report(run: Session, verdicts: list[Verdict]) -> None:
             case Allowed():
                 for notice in verdict.notices:
                     run.output.note(notice)
+                if run.common.verbose:
+                    signers = ", ".join(verdict.signers)
+                    run.output.note(
+                        f"role {verdict.role} by {signers}; valid until {format_utc(verdict.valid_until)}"
+                    )
             case Denied(hint=str(hint)) if not run.common.json:
                 run.output.hint(hint)
             case Denied():

@@ -1,0 +1,282 @@
+"""Metadata beside the images, on a real docker-registry: concurrent publishers, and an owner who cheats."""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+import time
+from collections.abc import Collection, Iterator
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timezone
+from pathlib import Path
+
+import pytest
+from securesystemslib.signer import CryptoSigner, Signer
+
+from tests.simulators.registry import DockerRegistry, docker_registry
+from trust.ceremony import init
+from trust.client import refresh
+from trust.deadline import Deadline, deadline_in
+from trust.digest import Digest, sha256
+from trust.edition import Role
+from trust.errors import RefusedError, UnreachableError
+from trust.manifest import OCI_MANIFEST
+from trust.oci.credentials import Credentials
+from trust.oci.http import Http
+from trust.oci.registry import FetchedManifest, Registry
+from trust.policy import Stanza
+from trust.publish import Publisher
+from trust.reference import parse_collection
+from trust.roles import DEFAULT_EXPIRY, Image
+from trust.sign import Order, Revocation, revoke, sign
+from trust.state import TrustedState
+from trust.stores.registry import Place, RegistryStore, RegistryView, claim_tag
+from trust.verdict import Reason
+
+NOW = datetime.now(timezone.utc)
+METADATA = "acme/trust-metadata"
+TAG = "_trust"
+
+
+def deadline() -> Deadline:
+    return deadline_in(60, time.monotonic)
+
+
+@dataclass
+class World:
+    """A collection in a real registry; every publisher and consumer has a home of its own."""
+
+    registry: DockerRegistry
+    directory: Path
+    signers: dict[str, Signer] = field(default_factory=dict)
+    stanza: Stanza | None = None
+    opened: ExitStack = field(default_factory=ExitStack)
+
+    def http(self) -> Http:
+        return self.opened.enter_context(Http(environ={}))
+
+    def door(self) -> Registry:
+        return Registry(
+            self.registry.host, http=self.http(), credentials=Credentials(environ={}, home=self.directory)
+        )
+
+    def store(self, door: Registry | None = None) -> RegistryStore:
+        return RegistryStore("registry:", door or self.door(), Place(path=METADATA, tag=TAG), time.sleep)
+
+    def state(self, name: str) -> TrustedState:
+        return self.opened.enter_context(closing(TrustedState(self.directory / name)))
+
+    def publisher(self, name: str, door: Registry | None = None) -> Publisher:
+        return Publisher(
+            stanza=self.rules(),
+            state=self.state(name),
+            store=self.store(door),
+            keyring=self.keyring,
+            now=NOW,
+            deadline=deadline(),
+            pause=time.sleep,
+        )
+
+    def rules(self) -> Stanza:
+        assert self.stanza is not None
+        return self.stanza
+
+    def keyring(self, keyids: Collection[str]) -> dict[str, Signer]:
+        return {keyid: self.signers[keyid] for keyid in keyids if keyid in self.signers}
+
+    def tags_seen(self, name: str) -> set[str]:
+        state = self.state(name)
+        refresh(self.rules(), state, self.store(), now=NOW, deadline=deadline())
+        return {path for path in state.table(self.rules().root, "targets").targets if "@" not in path}
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    with docker_registry(tmp_path / "registry") as registry:
+        world = World(registry=registry, directory=tmp_path)
+        keys = {name: CryptoSigner.generate_ed25519() for name in ("root", "targets", "online")}
+        world.signers = {key.public_key.keyid: key for key in keys.values()}
+        roles = {
+            name: Role(
+                keys=(keys["online" if name in {"snapshot", "timestamp"} else name].public_key,),
+                threshold=1,
+                period=period,
+            )
+            for name, period in DEFAULT_EXPIRY.items()
+        }
+        stanza = Stanza(
+            collection=parse_collection(f"{registry.host}/acme/"), root=sha256(b""), metadata="registry:"
+        )
+        born = init(
+            stanza,
+            state=world.state("founder"),
+            store=world.store(),
+            roles=roles,
+            keyring=world.keyring,
+            now=NOW,
+            deadline=deadline(),
+            randomness=os.urandom,
+        )
+        world.stanza = replace(stanza, root=born.root)
+        with world.opened:
+            yield world
+
+
+def order(tag: str, content: bytes = b"image") -> Order:
+    image = Image(digest=sha256(content), size_bytes=len(content), media_type=OCI_MANIFEST)
+    return Order(path="acme/web", tag=tag, image=image, annotations={})
+
+
+class StallingRegistry(Registry):
+    """The door of a writer that stands still just before it moves the tag."""
+
+    def __init__(self, world: World) -> None:
+        super().__init__(
+            world.registry.host,
+            http=world.http(),
+            credentials=Credentials(environ={}, home=world.directory),
+        )
+        self.stands = threading.Event()
+        self.goes_on = threading.Event()
+
+    def put_manifest(
+        self, path: str, reference: str | Digest, data: bytes, media_type: str, *, deadline: Deadline
+    ) -> Digest:
+        if reference == TAG:
+            self.stands.set()
+            assert self.goes_on.wait(30)
+        return super().put_manifest(path, reference, data, media_type, deadline=deadline)
+
+
+def test_signed_tag_is_seen_by_a_consumer(world: World) -> None:
+    assert sign(world.publisher("one"), [order("1")]).changed
+    assert world.tags_seen("consumer") == {"acme/web:1"}
+
+
+def test_signing_again_publishes_nothing(world: World) -> None:
+    sign(world.publisher("one"), [order("1")])
+    again = sign(world.publisher("two"), [order("1")])
+    assert not again.changed
+
+
+def test_change_that_a_stalled_writer_passed_over_is_merged_by_the_next(world: World) -> None:
+    slow = StallingRegistry(world)
+    done: list[str] = []
+
+    def publish_slowly() -> None:
+        sign(world.publisher("slow", slow), [order("slow")])
+        done.append("slow")
+
+    thread = threading.Thread(target=publish_slowly)
+    thread.start()
+    assert slow.stands.wait(30)
+    sign(world.publisher("quick"), [order("quick")])  # waits, takes the writer for dead, and keeps his change
+    assert world.tags_seen("early") == {"acme/web:quick", "acme/web:slow"}
+    slow.goes_on.set()
+    thread.join(60)
+    assert done == ["slow"]
+
+    with pytest.raises(RefusedError) as refused:
+        world.tags_seen("early")  # who saw the acknowledged edition is not shown an older one
+    assert refused.value.reason == Reason.ROLLED_BACK.value
+
+    sign(world.publisher("next"), [order("next")])
+    assert world.tags_seen("early") == {"acme/web:quick", "acme/web:slow", "acme/web:next"}
+
+
+def test_writer_that_was_passed_over_before_it_was_told_so_publishes_again(world: World) -> None:
+    published = sign(world.publisher("one"), [order("1")])
+    assert published.rebased == 0
+    store, door = world.store(), world.door()
+    view = store.view(known=None, deadline=deadline())
+    assert isinstance(view, RegistryView)
+    assert view.digest is not None
+    foreign = view.artifact
+    tag = claim_tag(TAG, replace(foreign, generation=foreign.generation + 1), sha256(b"x"))
+    data = _manifest(door, view.digest)
+    door.put_manifest(METADATA, tag, data, OCI_MANIFEST, deadline=deadline())
+    assert sign(world.publisher("two"), [order("2")]).changed
+    assert world.tags_seen("consumer") == {"acme/web:1", "acme/web:2"}
+
+
+def test_old_edition_replayed_as_a_claim_changes_nothing(world: World) -> None:
+    sign(world.publisher("one"), [order("latest", b"good")])
+    sign(world.publisher("one"), [order("latest", b"bad")])
+    view = world.store().view(known=None, deadline=deadline())
+    assert isinstance(view, RegistryView)
+    assert view.digest is not None
+    door = world.door()
+    bad = _manifest(door, view.digest)
+    sign(world.publisher("one"), [order("latest", b"good")])
+    document = json.loads(bad)
+    document["annotations"]["dev.content-trust.generation"] = "999"
+    replayed = json.dumps(document).encode()
+    door.put_manifest(METADATA, f"{TAG}.0000000999.{sha256(replayed).hex[:12]}", replayed, OCI_MANIFEST,
+                      deadline=deadline())  # fmt: skip
+    sign(world.publisher("one"), [order("other")])
+    state = world.state("consumer")
+    refresh(world.rules(), state, world.store(), now=NOW, deadline=deadline())
+    latest = state.target(world.rules().root, "targets", "acme/web:latest")
+    assert latest is not None
+    assert latest.digest == sha256(b"good")
+
+
+def test_metadata_tag_set_back_is_a_rollback_to_consumer_and_publisher(world: World) -> None:
+    sign(world.publisher("one"), [order("1")])
+    old = world.store().view(known=None, deadline=deadline())
+    assert isinstance(old, RegistryView)
+    assert old.digest is not None
+    revoke(world.publisher("one"), [Revocation(path="acme/web", tag="1", digest=None)])
+    assert world.tags_seen("consumer") == set()
+    world.registry.link_of_tag(METADATA, TAG).write_text(str(old.digest))
+    for attempt in (lambda: world.tags_seen("consumer"), lambda: sign(world.publisher("one"), [order("2")])):
+        with pytest.raises(RefusedError) as refused:
+            attempt()
+        assert refused.value.reason == Reason.ROLLED_BACK.value
+
+
+def test_deleted_metadata_tag_is_could_not_decide(world: World) -> None:
+    sign(world.publisher("one"), [order("1")])
+    assert world.tags_seen("consumer") == {"acme/web:1"}
+    world.registry.link_of_tag(METADATA, TAG).unlink()
+    with pytest.raises(UnreachableError):
+        world.tags_seen("consumer")
+
+
+def test_runnable_image_under_the_reserved_tag_is_refused(world: World) -> None:
+    door = world.door()
+    config = b"{}"
+    door.push_blob(METADATA, sha256(config), config, deadline=deadline())
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": OCI_MANIFEST,
+        "config": {
+            "mediaType": "application/vnd.oci.image.config.v1+json",
+            "digest": str(sha256(config)),
+            "size": len(config),
+        },
+        "layers": [],
+    }
+    door.put_manifest(METADATA, TAG, json.dumps(manifest).encode(), OCI_MANIFEST, deadline=deadline())
+    with pytest.raises(RefusedError) as refused:
+        world.tags_seen("consumer")
+    assert refused.value.reason == Reason.TAMPERED.value
+
+
+def test_corrupted_metadata_file_is_refused(world: World) -> None:
+    sign(world.publisher("one"), [order("1")])
+    view = world.store().view(known=None, deadline=deadline())
+    assert isinstance(view, RegistryView)
+    targets = next(file for name, file in view.artifact.files.items() if name.endswith(".targets.json"))
+    world.registry.blob_file(targets.digest.hex).write_bytes(b"x" * targets.size_bytes)
+    with pytest.raises(RefusedError) as refused:
+        world.tags_seen("consumer")
+    assert refused.value.reason == Reason.TAMPERED.value
+
+
+def _manifest(door: Registry, digest: Digest) -> bytes:
+    fetched = door.manifest(METADATA, digest, deadline=deadline())
+    assert isinstance(fetched, FetchedManifest)
+    return fetched.untrusted_bytes
