@@ -123,7 +123,8 @@ def next_edition(
         targets_bytes = _signed(targets, root, "targets", signers)
         files[f"{versions['targets']}.targets.json"] = targets_bytes
     versions["snapshot"] = _free(loaded.view, "snapshot", loaded.snapshot.signed.version)
-    versions["timestamp"] = loaded.timestamp.signed.version + 1
+    # In step with the snapshot, whose number is nobody else's: the timestamp's name has none that could be taken.
+    versions["timestamp"] = max(loaded.timestamp.signed.version + 1, versions["snapshot"])
     replaced = {"snapshot", *(["targets"] if targets_bytes else [])}
     kept = tuple(name for name in loaded.files() if name.split(".")[1] not in replaced)
     base = _Base(view=loaded.view, timestamp=loaded.timestamp_bytes, kept=kept)

@@ -66,7 +66,10 @@ class World:
         return RegistryStore("registry:", door or self.door(), Place(path=METADATA, tag=TAG), time.sleep)
 
     def state(self, name: str) -> TrustedState:
-        return self.opened.enter_context(closing(TrustedState(self.directory / name)))
+        state = TrustedState(self.directory / name)
+        if threading.current_thread() is threading.main_thread():
+            self.opened.enter_context(closing(state))
+        return state
 
     def publisher(self, name: str, door: Registry | None = None) -> Publisher:
         return Publisher(
@@ -166,7 +169,9 @@ def test_change_that_a_stalled_writer_passed_over_is_merged_by_the_next(world: W
     done: list[str] = []
 
     def publish_slowly() -> None:
-        sign(world.publisher("slow", slow), [order("slow")])
+        publisher = world.publisher("slow", slow)  # its database belongs to this thread
+        sign(publisher, [order("slow")])
+        publisher.state.close()
         done.append("slow")
 
     thread = threading.Thread(target=publish_slowly)
