@@ -8,6 +8,9 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from securesystemslib.signer import Key
 from tuf.api.metadata import Metadata, Root, Signed, Targets
 from tuf.api.serialization import DeserializationError
 
@@ -61,13 +64,24 @@ def require_binding(signed: Signed, name: str, identity: str) -> None:
 def require_distinct_keys(delegator: Delegator, metadata: Metadata[Any], name: str) -> None:
     """Refuse a role whose threshold is not met by different key values: one key under two ids is one key."""
     result = delegator.get_verification_result(name, metadata.signed_bytes, metadata.signatures)
-    distinct = {str(key.keyval) for key in result.signed.values()}
+    distinct = {_key_value(key) for key in result.signed.values()}
     if len(distinct) < result.threshold:
         raise RefusedError(
             f"role {name} version {metadata.signed.version}: expected {result.threshold} signatures by "
             f"different keys, got {len(distinct)}",
             reason=Reason.BELOW_THRESHOLD.value,
         )
+
+
+def _key_value(key: Key) -> bytes:
+    """Return the public key of ``key`` in one spelling: hex in capitals, or other fields, make no second key."""
+    public = str(key.keyval.get("public"))
+    if key.keytype == "ed25519":
+        return bytes.fromhex(public)
+    try:
+        return load_pem_public_key(public.encode()).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+    except (ValueError, UnsupportedAlgorithm):
+        return public.encode()
 
 
 def signers_of(delegator: Delegator, metadata: Metadata[Any], name: str) -> tuple[str, ...]:

@@ -163,10 +163,14 @@ def verify_roles(stanza: Stanza, known: Known, roots: Roots, view: View, *, now:
     with tempfile.TemporaryDirectory(prefix="trust-") as directory, _refusing(fetcher, stanza, roots.bodies):
         for name, body in bodies.items():
             Path(directory, f"{name}.json").write_bytes(body)
-        _updater(directory, fetcher, roots.bodies[max(roots.bodies)]).refresh()
+        updater = _updater(directory, fetcher, roots.bodies[max(roots.bodies)])
+        updater._trusted_set.reference_time = now  # noqa: SLF001 - one clock decides, and it is the caller's
+        updater.refresh()
         fresh = {name: Path(directory, f"{name}.json").read_bytes() for name in TOP_LEVEL_ROLES if name != "root"}
         fresh["root"] = roots.bodies[max(roots.bodies)]
         parsed = {name: parse_metadata(body, name) for name, body in fresh.items()}
+        # ngclient keeps its own snapshot of the version that a timestamp names, whatever hash it names.
+        parsed["timestamp"].signed.snapshot_meta.verify_length_and_hashes(fresh["snapshot"])
     identity = identity_of(parse_metadata(roots.bodies[min(roots.bodies)], "root").signed)
     for name, metadata in parsed.items():
         require_binding(metadata.signed, name, identity)

@@ -1,0 +1,34 @@
+"""Gives each test a legitimate world of its own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import settings
+
+if TYPE_CHECKING:
+    from tests.simulators.world import Consumer, World
+
+# How long an example takes says more of the machine's other work than of the code.
+settings.register_profile("tests", deadline=None, print_blob=True)
+settings.load_profile("tests")
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    """Give a collection in which ``acme/web:1.4`` is signed."""
+    from tests.simulators.world import World  # noqa: PLC0415 - tests of the keys need no python-tuf
+
+    world = World(tmp_path)
+    world.sign()
+    return world
+
+
+@pytest.fixture
+def consumer(world: World) -> Consumer:
+    """Give a consumer of ``world`` that has verified it once."""
+    consumer = world.consumer()
+    consumer.allowed()
+    return consumer

@@ -1,0 +1,389 @@
+"""A legitimate world in one folder: a collection in a ``file:`` store, its publisher, its consumers, its attacker.
+
+Everything is real but the clock, which is ``World.now``. A test makes one move of the attacker's and asks what a
+consumer then says; ``Consumer.rows`` is all that it keeps on disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+from typing import Any
+
+from securesystemslib.signer import CryptoSigner, Signer
+from tuf.api.metadata import Metadata, MetaFile, Root
+
+from trust.ceremony import init
+from trust.deadline import Deadline, deadline_in
+from trust.digest import Digest, sha256
+from trust.edition import Role
+from trust.manifest import DOCKER_INDEX, OCI_INDEX, OCI_MANIFEST
+from trust.policy import Policy, Stanza
+from trust.publish import Published, Publisher
+from trust.reference import parse_collection, parse_reference
+from trust.roles import DEFAULT_EXPIRY, TOP_LEVEL_ROLES
+from trust.sign import Order, Revocation, read_image, revoke, sign
+from trust.state import DATABASE, TrustedState
+from trust.stores.file import FileStore
+from trust.stores.interface import Publication, Store, View
+from trust.verdict import Allowed, Denied, Verdict
+from trust.verify import Verifier
+
+NAME = "registry.test/acme/"
+WEB = "registry.test/acme/web:1.4"
+START = datetime(2031, 5, 1, 12, 0, 0, tzinfo=timezone.utc)  # far from the machine's clock, which must not matter
+ONLINE = ("snapshot", "timestamp")
+_ABOVE = {"targets": "snapshot", "snapshot": "timestamp"}
+
+Edit = Callable[[Any], object]
+Rows = dict[str, list[tuple[Any, ...]]]
+
+
+def manifest_bytes(text: str) -> bytes:
+    """Return the manifest of an image that differs from others by ``text``."""
+    layer = {"mediaType": "application/vnd.oci.image.layer.v1.tar", "digest": str(sha256(b"layer")), "size": 5}
+    config = {"mediaType": "application/vnd.oci.image.config.v1+json", "digest": str(sha256(b"{}")), "size": 2}
+    document = {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config, "layers": [layer]}
+    return json.dumps({**document, "annotations": {"text": text}}).encode()
+
+
+def index_bytes(*children: bytes, media_type: str = OCI_INDEX) -> bytes:
+    """Return an index over the manifests or indexes ``children``."""
+    manifests = [
+        {"mediaType": json.loads(child)["mediaType"], "digest": str(sha256(child)), "size": len(child)}
+        for child in children
+    ]
+    assert media_type in {OCI_INDEX, DOCKER_INDEX}
+    return json.dumps({"schemaVersion": 2, "mediaType": media_type, "manifests": manifests}).encode()
+
+
+def soon(seconds: float = 30.0) -> Deadline:
+    """Return a deadline that no honest journey reaches."""
+    return deadline_in(seconds, time.monotonic)
+
+
+class World:
+    """One collection; each role has ``keys_each`` keys of its own of which ``threshold`` must sign."""
+
+    def __init__(self, folder: Path, *, keys_each: int = 1, threshold: int = 1, name: str = NAME) -> None:
+        self.folder = folder
+        self.now = START
+        self.keys = {role: _signers(keys_each) for role in TOP_LEVEL_ROLES}
+        self.keys["timestamp"] = self.keys["snapshot"]  # one online key, as `trust init` has it
+        self.threshold = threshold
+        self.directory = folder / "metadata"
+        self.home = folder / "publisher"
+        self.store: Store = FileStore(f"file:{self.directory}", self.directory)
+        self.images: dict[Digest, bytes] = {}
+        self.collection = parse_collection(name)
+        self.stanza = Stanza(collection=self.collection, root=sha256(b""), metadata=self.store.url)
+        self.stanza = replace(self.stanza, root=self._born())
+
+    @property
+    def attacker(self) -> Attacker:
+        """Whoever can write to the store, holding the keys of this world until told otherwise."""
+        return Attacker(self.directory, self.keys)
+
+    def later(self, **span: float) -> World:
+        """Let time pass: ``later(days=8)``."""
+        self.now += timedelta(**span)
+        return self
+
+    def keyring(self, keyids: Collection[str]) -> dict[str, Signer]:
+        """Return the signers among ``keyids``; the publisher has every key."""
+        every = {key.public_key.keyid: key for keys in self.keys.values() for key in keys}
+        return {keyid: every[keyid] for keyid in keyids if keyid in every}
+
+    def publisher(self, state: TrustedState, *, store: Store | None = None, dry_run: bool = False) -> Publisher:
+        """Return the publisher of this moment."""
+        return Publisher(
+            stanza=self.stanza, state=state, store=store or self.store, keyring=self.keyring, now=self.now,
+            deadline=soon(), pause=lambda _seconds: None, dry_run=dry_run,
+        )  # fmt: skip
+
+    def publish(self, journey: Callable[[Publisher], Published], *, store: Store | None = None) -> Published:
+        """Return what ``journey`` published from the publisher's own home."""
+        state = TrustedState(self.home)
+        try:
+            return journey(self.publisher(state, store=store))
+        finally:
+            state.close()
+
+    def sign(
+        self, tag: str | None = "1.4", *, path: str = "acme/web", manifest: bytes | None = None, **notes: str
+    ) -> Digest:
+        """Have ``path:tag`` signed as ``manifest`` (default: an image of that name); return its digest."""
+        digest = self.push(manifest or manifest_bytes(f"{path}:{tag}"))
+        order = Order(path=path, tag=tag, image=read_image(digest, self.images.__getitem__), annotations=notes)
+        self.publish(lambda publisher: sign(publisher, [order]))
+        return digest
+
+    def push(self, *manifests: bytes) -> Digest:
+        """Have ``manifests`` in the registry; return the digest of the last."""
+        self.images |= {sha256(manifest): manifest for manifest in manifests}
+        return sha256(manifests[-1])
+
+    def revoke(self, tag: str | None = None, *, path: str = "acme/web", digest: Digest | None = None) -> Published:
+        """Have the tag, or everything that names the digest, revoked."""
+        revocation = Revocation(path=path, tag=tag, digest=digest)
+        return self.publish(lambda publisher: revoke(publisher, [revocation]))
+
+    def renew(self, *roles: str) -> Published:
+        """Have the expiry of ``roles`` extended, and always that of snapshot and timestamp."""
+        return self.publish(lambda publisher: publisher.renew(frozenset(roles)))
+
+    def consumer(self, name: str = "consumer", **rules: Any) -> Consumer:
+        """Return a consumer with trusted state of its own, whose policy is the pin and ``rules``."""
+        return Consumer(world=self, home=self.folder / name, stanza=replace(self.stanza, **rules))
+
+    def rotate(self, change: Edit | None = None, *, signers: Sequence[CryptoSigner] | None = None) -> None:
+        """Publish the next root after ``change``, signed by ``signers`` (default: the root's keys)."""
+        root = self.attacker.current("root")
+        root.signed.version += 1
+        root.signed.expires = self.now + DEFAULT_EXPIRY["root"]
+        if change is not None:
+            change(root.signed)
+        data = signed(root, self.keys["root"] if signers is None else signers)
+        self.attacker.put(f"{root.signed.version}.root.json", data)
+
+    def replace_keys(self, *roles: str) -> list[CryptoSigner]:
+        """Rotate ``roles`` to one new key, and publish as its new owner; return the old keys of the first."""
+        old, new = self.keys[roles[0]], _signers(len(self.keys[roles[0]]))
+
+        def change(root: Root) -> None:
+            for role in roles:
+                for key in self.keys[role]:
+                    root.revoke_key(key.public_key.keyid, role)
+                for key in new:
+                    root.add_key(key.public_key, role)
+
+        self.rotate(change)
+        self.keys |= dict.fromkeys(roles, new)
+        return old
+
+    def _born(self) -> Digest:
+        roles = {
+            role: Role(
+                keys=tuple(key.public_key for key in self.keys[role]),
+                threshold=self.threshold,
+                period=DEFAULT_EXPIRY[role],
+            )
+            for role in TOP_LEVEL_ROLES
+        }
+        state = TrustedState(self.home)
+        try:
+            born = init(
+                self.stanza, state=state, store=self.store, roles=roles, keyring=self.keyring, now=self.now,
+                deadline=soon(), randomness=os.urandom,
+            )  # fmt: skip
+        finally:
+            state.close()
+        return born.root
+
+
+@dataclass(kw_only=True)
+class Consumer:
+    """Somebody who pinned the root; each call is a command of its own, that opens the state and closes it."""
+
+    world: World
+    home: Path
+    stanza: Stanza
+    policy: Policy = field(default_factory=Policy)  # further rules: deny lists, pinned digests
+
+    def verify(
+        self,
+        image: str = WEB,
+        *,
+        store: Store | None = None,
+        offline: bool = False,
+        deadline: Deadline | None = None,
+    ) -> Verdict:
+        """Return the verdict on ``image`` now, reading ``store`` (default: the world's)."""
+        state = TrustedState(self.home)
+        try:
+            verifier = Verifier(
+                policy=replace(self.policy, stanzas=(self.stanza,)), state=state,
+                open_store=lambda _stanza: store or self.world.store, now=self.world.now,
+                deadline=deadline or soon(), offline=offline,
+            )  # fmt: skip
+            return verifier.verify(parse_reference(image))
+        finally:
+            state.close()
+
+    def allowed(self, image: str = WEB, **how: Any) -> Allowed:
+        """Return the verdict on ``image``, which is that it may be used."""
+        verdict = self.verify(image, **how)
+        assert isinstance(verdict, Allowed), verdict
+        return verdict
+
+    def refusal(self, image: str = WEB, **how: Any) -> Denied:
+        """Return the denial of ``image``, which left the trusted state on disk as it was, row by row."""
+        before = self.rows()
+        verdict = self.verify(image, **how)
+        assert isinstance(verdict, Denied), verdict
+        assert self.rows() == before
+        return verdict
+
+    def rows(self) -> Rows:
+        """Return every row of every table of the trusted state on disk; nothing where there is none."""
+        path = self.home / DATABASE
+        if not path.exists():
+            return {}
+        connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+        try:
+            names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+            tables = {name: list(connection.execute(f"SELECT * FROM {name}")) for name in names}  # noqa: S608
+            return {name: sorted(rows, key=repr) for name, rows in tables.items() if rows}
+        finally:
+            connection.close()
+
+    def versions(self) -> dict[str, int]:
+        """Return the trusted version of each role."""
+        return {row[1]: row[2] for row in self.rows()["role"]}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wire:
+    """A store whose reads go through ``read(name, max_bytes, honest_bytes)``: the wire, or who sits on it."""
+
+    honest: Store
+    read: Callable[[str, int, bytes | None], bytes | None]
+
+    @property
+    def url(self) -> str:
+        return self.honest.url
+
+    def view(self, *, known: str | None, deadline: Deadline) -> View | None:
+        view = self.honest.view(known=known, deadline=deadline)
+        return None if view is None else _WireView(view, self.read)
+
+    def publish(self, publication: Publication, *, deadline: Deadline) -> None:
+        self.honest.publish(publication, deadline=deadline)
+
+    def probe(self, *, deadline: Deadline) -> None:
+        self.honest.probe(deadline=deadline)
+
+
+class _WireView:
+    token = None
+
+    def __init__(self, view: View, read: Callable[[str, int, bytes | None], bytes | None]) -> None:
+        self._view = view
+        self._read = read
+
+    def read(self, name: str, max_bytes: int) -> bytes | None:
+        return self._read(name, max_bytes, self._view.read(name, max_bytes))
+
+    def taken(self, name: str) -> bool:
+        return self._view.taken(name)
+
+    def strays(self) -> tuple[tuple[View, View], ...]:
+        return ()
+
+
+class Attacker:
+    """Whoever can write to the store's directory. ``keys`` are those that were stolen, by role."""
+
+    def __init__(self, directory: Path, keys: Mapping[str, Sequence[CryptoSigner]]) -> None:
+        self.directory = directory
+        self.keys = keys
+
+    def files(self) -> dict[str, bytes]:
+        """Return a copy of the store."""
+        return {path.name: path.read_bytes() for path in self.directory.glob("*.json")}
+
+    def restore(self, files: Mapping[str, bytes]) -> None:
+        """Set the store back to ``files``, and nothing else."""
+        for path in self.directory.glob("*.json"):
+            path.unlink()
+        for name, data in files.items():
+            self.put(name, data)
+
+    def put(self, name: str, data: bytes) -> None:
+        """Write one file, over what is there."""
+        (self.directory / name).write_bytes(data)
+
+    def edit_bytes(self, name: str, change: Callable[[bytes], bytes]) -> None:
+        """Change the bytes of one file; they must change."""
+        before = (self.directory / name).read_bytes()
+        after = change(before)
+        assert after != before
+        self.put(name, after)
+
+    def file_of(self, role: str) -> str:
+        """Return the name of the file that holds ``role`` now."""
+        if role == "timestamp":
+            return "timestamp.json"
+        if role == "root":
+            return f"{max(int(path.name.split('.')[0]) for path in self.directory.glob('*.root.json'))}.root.json"
+        above = self.current(_ABOVE[role]).signed
+        link = above.snapshot_meta if role == "snapshot" else above.meta["targets.json"]
+        return f"{link.version}.{role}.json"
+
+    def current(self, role: str) -> Metadata[Any]:
+        """Return ``role`` as the store shows it now."""
+        metadata: Metadata[Any] = Metadata.from_bytes((self.directory / self.file_of(role)).read_bytes())
+        return metadata
+
+    def forge(
+        self,
+        role: str,
+        edit: Edit | None = None,
+        *,
+        signers: Sequence[CryptoSigner] | None = None,
+        bump: bool = True,
+    ) -> None:
+        """Publish ``role`` after ``edit`` as its next version, signed by ``signers``.
+
+        The roles above name it and are signed with the stolen keys. Without ``bump`` the version stays, so that
+        it has two contents.
+        """
+        metadata = self.current(role)
+        metadata.signed.version += bump
+        if edit is not None:
+            edit(metadata.signed)
+        self.place(
+            role, metadata.signed.version, signed(metadata, self.keys[role] if signers is None else signers)
+        )
+
+    def place(self, role: str, version: int, data: bytes) -> None:
+        """Write ``data`` as ``role`` and let the roles above name it."""
+        self.put("timestamp.json" if role == "timestamp" else f"{version}.{role}.json", data)
+        if role in _ABOVE:
+            self.forge(_ABOVE[role], lambda above: name_it(above, link_of(version, data)))
+
+
+def signed(metadata: Metadata[Any], signers: Sequence[CryptoSigner]) -> bytes:
+    """Return the bytes of ``metadata`` signed by exactly ``signers``."""
+    metadata.signatures.clear()
+    for signer in signers:
+        metadata.sign(signer, append=True)
+    return metadata.to_bytes()
+
+
+def link_of(version: int, data: bytes) -> MetaFile:
+    """Return how the role above names ``data``."""
+    return MetaFile(version=version, length=len(data), hashes={"sha256": sha256(data).hex})
+
+
+def name_it(above: Any, link: MetaFile) -> None:
+    """Let a snapshot name its targets, or a timestamp its snapshot, by ``link``."""
+    if above.type == "timestamp":
+        above.snapshot_meta = link
+    else:
+        above.meta["targets.json"] = link
+
+
+def strangers(count: int = 1) -> list[CryptoSigner]:
+    """Return keys that no root names."""
+    return _signers(count)
+
+
+def _signers(count: int) -> list[CryptoSigner]:
+    return [CryptoSigner.generate_ed25519() for _ in range(count)]
