@@ -6,7 +6,6 @@ package there is no bare digest string.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 
 from trust.errors import InputError
@@ -27,6 +26,8 @@ class Digest:
 
     def matches(self, data: bytes) -> bool:
         """Tell whether ``data`` hashes to this digest."""
+        import hashlib  # noqa: PLC0415 - a warm look-up hashes nothing, and OpenSSL costs 3 ms to load
+
         return hashlib.new(self.algorithm, data).hexdigest() == self.hex
 
 
@@ -52,4 +53,6 @@ def parse_digest(text: str) -> Digest:
 
 def sha256(data: bytes) -> Digest:
     """Return the sha256 digest of ``data``."""
+    import hashlib  # noqa: PLC0415 - as above
+
     return Digest(algorithm="sha256", hex=hashlib.sha256(data).hexdigest())

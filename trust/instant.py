@@ -8,13 +8,14 @@ from datetime import datetime, timedelta, timezone
 from trust.errors import InputError
 
 _UTC_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
+_UTC = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})Z", re.ASCII)
 _DURATION = re.compile(r"([1-9][0-9]{0,6})([dhms])", re.ASCII)
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
 def format_utc(moment: datetime) -> str:
     """Return ``moment`` (aware) as ``2026-01-31T12:00:00Z``; parts of a second are cut off."""
-    return moment.astimezone(timezone.utc).strftime(_UTC_FORMAT)
+    return f"{moment.astimezone(timezone.utc):{_UTC_FORMAT}}"
 
 
 def parse_utc(text: str) -> datetime:
@@ -23,8 +24,10 @@ def parse_utc(text: str) -> datetime:
     Raises:
         InputError: any other spelling.
     """
+    match = _UTC.fullmatch(text)
+    numbers = map(int, match.groups()) if match else (0, 0, 0, 0, 0, 0)  # strptime costs 3 ms at each start
     try:
-        return datetime.strptime(text, _UTC_FORMAT).replace(tzinfo=timezone.utc)
+        return datetime(*numbers, tzinfo=timezone.utc)  # type: ignore[misc]
     except ValueError as err:
         raise InputError(f"time is malformed: expected YYYY-MM-DDTHH:MM:SSZ, got {text[:40]!r}") from err
 

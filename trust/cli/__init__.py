@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import traceback
 from typing import NoReturn
 
 import click
@@ -98,8 +97,7 @@ def main() -> NoReturn:
     except Exception as err:
         if os.environ.get("TRUST_LOG") == "debug":
             raise
-        where = traceback.extract_tb(err.__traceback__)[-1]
-        message = f"this is a defect of trust: {type(err).__name__} in {where.name}: {err}"
+        message = f"this is a defect of trust: {type(err).__name__}: {err}"
         output.error(message, "nothing was decided; please report it with TRUST_LOG=debug", code=3)
         code = 3
     sys.exit(code if isinstance(code, int) else 0)
