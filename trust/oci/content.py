@@ -35,8 +35,8 @@ class VerifiedChunks(Iterator[bytes]):
         while not self._ended:
             chunk = next(self._chunks, None)
             if chunk is None:
-                self._ended = True
                 self._check()
+                self._ended = True
                 ready, self._withheld = self._withheld, None
             else:
                 ready, self._withheld = self._withheld, self._taken(chunk)
@@ -46,7 +46,6 @@ class VerifiedChunks(Iterator[bytes]):
 
     def close(self) -> None:
         """Give up what is unread, and the connection or file it comes from."""
-        self._ended = True
         close = getattr(self._chunks, "close", None)
         if close is not None:
             close()
@@ -54,7 +53,6 @@ class VerifiedChunks(Iterator[bytes]):
     def _taken(self, chunk: bytes) -> bytes:
         self._got_bytes += len(chunk)
         if self._got_bytes > self.size_bytes:
-            self._ended = True
             raise tampered(f"{self._what}: expected {self.size_bytes} bytes, got more")
         self._hash.update(chunk)
         return chunk

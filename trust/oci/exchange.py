@@ -26,8 +26,8 @@ DISCARD_MAX_BYTES = 64 * 1024  # a short body is read to its end so that the con
 _SEND_BYTES = 256 * 1024
 
 
-class Stream:
-    """An answer whose body is still on the wire; use it as a context manager.
+class Stream(Iterator[bytes]):
+    """An answer whose body is still on the wire: an iterator over it, and a context manager.
 
     Fields as in ``Response``. Leaving it early gives up the connection, never the next answer.
     """
@@ -41,6 +41,7 @@ class Stream:
         self._connection: Connection | None = connection
         self._connections = connections
         self._keeps_alive = head.keeps_alive
+        self._is_whole = False
         self._pieces = read_body(connection.wire, head)
         if head.length == 0:
             self._finish()
@@ -53,16 +54,27 @@ class Stream:
     ) -> None:
         self.close()
 
-    def __iter__(self) -> Iterator[bytes]:
-        """Yield the body in pieces of at most 256 KiB; only a whole body ends without an error.
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> bytes:
+        """Return the next piece of the body, at most 256 KiB; only a whole body ends without an error.
 
         Raises:
             UnreachableError: cut short, malformed or too slow; LimitError: the deadline passed.
         """
+        if self._is_whole:
+            raise StopIteration
         if self._connection is None:
-            return
-        yield from self._pieces
-        self._finish()
+            raise UnreachableError(f"{self.url.origin}: the answer was given up before its end")
+        try:
+            return next(self._pieces)
+        except StopIteration:
+            self._finish()
+            raise
+        except BaseException:
+            self.close()
+            raise
 
     def whole(self, max_bytes: int) -> Response:
         """Return the answer with its whole body; raises as ``read``."""
@@ -114,6 +126,7 @@ class Stream:
             self._connection = None
 
     def _finish(self) -> None:
+        self._is_whole = True
         connection, self._connection = self._connection, None
         if connection is not None and self._keeps_alive:
             self._connections.keep(connection)

@@ -79,7 +79,7 @@ def read_body(wire: Wire, head: Head) -> Iterator[bytes]:
     if head.chunked:
         while size := _chunk_size(wire):
             yield from _exactly(wire, size)
-            if wire.receive_line(0):
+            if wire.receive_line(_CHUNK_LINE_MAX_BYTES):
                 raise _malformed(wire, "expected the end of a chunk")
         budget = HEAD_MAX_BYTES
         while trailer := wire.receive_line(budget):

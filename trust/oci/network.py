@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import socket
 import threading
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 _V4_LENGTH = 4
 _LOCAL_V4 = (b"\x00", b"\x7f", b"\xa9\xfe")  # 0/8 "this host", 127/8 loopback, 169.254/16 link-local
@@ -53,7 +54,10 @@ class Network(Protocol):
 
 
 class SystemNetwork:
-    """The operating system's own names and sockets."""
+    """The operating system's own names and sockets; ``look_up`` is its resolver, ``socket.getaddrinfo``."""
+
+    def __init__(self, look_up: Callable[..., Iterable[tuple[Any, ...]]] = socket.getaddrinfo) -> None:
+        self._look_up = look_up
 
     def resolve(self, host: str, port: int, timeout_seconds: float) -> list[Address]:
         """Return the system's answer; its resolver knows no time limit, so a name is asked for on a thread."""
@@ -65,7 +69,7 @@ class SystemNetwork:
 
         def ask() -> None:
             try:
-                for *_, where in socket.getaddrinfo(literal, port, type=socket.SOCK_STREAM):
+                for *_, where in self._look_up(literal, port, type=socket.SOCK_STREAM):
                     found.append(Address(ip=str(where[0]), port=port))
             except OSError as err:
                 failed.append(err)

@@ -15,6 +15,7 @@ from trust.oci.errors import MalformedAnswerError
 
 PACE_MIN_BYTES_PER_SECOND = 1024  # slower than any line that can carry an image
 RECEIVE_BYTES = 256 * 1024
+_LINE_RECEIVE_BYTES = 8 * 1024  # what comes with a head is copied once more for each of its lines
 _TRY_AGAIN = "try again later"
 
 
@@ -66,9 +67,9 @@ class Wire:
         """
         line = self._held
         while (end := line.find(b"\n")) < 0:
-            if len(line) > max_bytes:
-                raise LimitError(f"{self.peer}: a line is too long: expected at most {max_bytes} bytes")
-            more = self._receive(RECEIVE_BYTES)
+            if len(line) > max_bytes + len(b"\r"):
+                raise self._line_too_long(max_bytes)
+            more = self._receive(_LINE_RECEIVE_BYTES)
             if not more:
                 raise MalformedAnswerError(f"{self.peer}: the answer ended before its head did", hint=_TRY_AGAIN)
             line += more
@@ -76,8 +77,8 @@ class Wire:
         line = line[:end]
         if not line.endswith(b"\r") or line.find(b"\r") != len(line) - 1:
             raise MalformedAnswerError(f"{self.peer}: malformed answer: a line with a bare CR or LF")
-        if len(line) > max_bytes:
-            raise LimitError(f"{self.peer}: a line is too long: expected at most {max_bytes} bytes")
+        if len(line) > max_bytes + len(b"\r"):
+            raise self._line_too_long(max_bytes)
         return line[:-1]
 
     def send(self, data: bytes) -> None:
@@ -122,6 +123,9 @@ class Wire:
                 raise self._too_slow(f"{self._moved_bytes} bytes came in {self._waited_seconds:.0f} s")
             self._waited_seconds, self._moved_bytes = 0.0, 0
         return data
+
+    def _line_too_long(self, max_bytes: int) -> LimitError:
+        return LimitError(f"{self.peer}: a line is too long: expected at most {max_bytes} bytes")
 
     def _patience_seconds(self) -> float:
         if self._deadline is None:

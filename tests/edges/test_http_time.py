@@ -1,0 +1,213 @@
+"""Servers that answer slowly, in each place where one can, and the deadline that ends them."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+
+from tests.simulators.authority import Authority
+from tests.simulators.wire import Exchange, WireServer, answer
+from trust.deadline import deadline_in
+from trust.errors import LimitError, UnreachableError
+from trust.oci.http import Http
+from trust.oci.network import Address, SystemNetwork
+
+DEADLINE_SECONDS = 0.4
+AT_MOST_SECONDS = 2.0  # the machine may be busy; a drip would take minutes
+
+
+@pytest.fixture
+def http() -> Iterator[Http]:
+    with Http(environ={}) as door:
+        yield door
+
+
+def ended_in_time(ask: Callable[[], object], expected: type[Exception] = LimitError) -> None:
+    began = time.monotonic()
+    with pytest.raises(expected):
+        ask()
+    assert time.monotonic() - began < AT_MOST_SECONDS
+
+
+def ask(http: Http, url: str) -> object:
+    return http.request("GET", url, max_bytes=100_000, deadline=deadline_in(DEADLINE_SECONDS, time.monotonic))
+
+
+@pytest.mark.parametrize(
+    ("prompt", "drip"),
+    [
+        (b"", b"HTTP/1.1 200 OK\r\n" + b"X-Slow: 1\r\n" * 1000),
+        (b"HTTP/1.1 200 OK\r\n", b"X-Slow: 1\r\n" * 1000),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n", b"x" * 5000),
+        (b"HTTP/1.1 200 OK\r\n\r\n", b"x" * 5000),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", b"1\r\nx\r\n" * 1000),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n", b"X-Slow: 1\r\n" * 1000),
+    ],
+)
+def test_slow_drip_is_ended_by_the_deadline(http: Http, prompt: bytes, drip: bytes) -> None:
+    def script(exchange: Exchange) -> None:
+        exchange.send(prompt)
+        exchange.drip(drip, every_seconds=0.05)
+
+    with WireServer(script=script) as server:
+        ended_in_time(lambda: ask(http, server.url))
+
+
+def test_silent_server_is_ended_by_the_deadline(http: Http) -> None:
+    with WireServer(script=Exchange.hold) as server:
+        ended_in_time(lambda: ask(http, server.url))
+
+
+def test_drip_in_the_tls_handshake_is_ended_by_the_deadline() -> None:
+    """A listener that takes the connection and sends the beginning of a TLS record, byte by byte."""
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                for byte in b"\x16\x03\x03\x40\x00" + b"\x02" * 1000:
+                    try:
+                        connection.send(bytes([byte]))
+                    except OSError:
+                        return
+                    if stop.wait(0.05):
+                        return
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        port = listener.getsockname()[1]
+        with Http(environ={}) as http:
+            ended_in_time(lambda: ask(http, f"https://127.0.0.1:{port}/"))
+        stop.set()
+        thread.join()
+
+
+def test_listener_that_never_accepts_is_ended_by_the_deadline(http: Http) -> None:
+    with ExitStack() as stack:
+        listener = stack.enter_context(socket.socket())
+        listener.bind(("127.0.0.1", 0))
+        listener.listen(0)
+        port = listener.getsockname()[1]
+        for _ in range(4):  # more than its queue holds
+            waiting = stack.enter_context(socket.socket())
+            waiting.settimeout(0)
+            waiting.connect_ex(("127.0.0.1", port))
+        ended_in_time(lambda: ask(http, f"http://127.0.0.1:{port}/"), expected=UnreachableError)
+
+
+def test_silent_name_server_is_ended_by_the_deadline() -> None:
+    answered = threading.Event()
+
+    def look_up(*_: object, **__: object) -> list[tuple[object, ...]]:
+        answered.wait(20)
+        return []
+
+    with Http(environ={}, network=SystemNetwork(look_up)) as http:
+        ended_in_time(lambda: ask(http, "https://registry.example.com/"), expected=UnreachableError)
+    answered.set()
+
+
+def test_slow_redirects_share_one_deadline(http: Http) -> None:
+    def script(exchange: Exchange) -> None:
+        exchange.closing.wait(0.15)
+        exchange.answer(302, Location=f"/{len(server.requests)}")
+
+    with WireServer(script=script) as server:
+        ended_in_time(lambda: ask(http, server.url))
+
+
+def test_stalled_stream_is_ended_by_its_idle_timeout(http: Http) -> None:
+    def script(exchange: Exchange) -> None:
+        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\nabc")
+        exchange.hold()
+
+    def read() -> None:
+        with http.stream("GET", server.url, idle_timeout_seconds=0.3) as stream:
+            assert next(iter(stream)) == b"abc"
+            b"".join(stream)
+
+    with WireServer(script=script) as server:
+        ended_in_time(read, expected=UnreachableError)
+
+
+def test_stream_that_drips_below_the_least_pace_is_ended_without_a_deadline(http: Http) -> None:
+    def script(exchange: Exchange) -> None:
+        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n")
+        exchange.drip(b"x" * 5000, every_seconds=0.02)
+
+    def read() -> None:
+        with http.stream("GET", server.url, idle_timeout_seconds=0.3) as stream:
+            b"".join(stream)
+
+    with WireServer(script=script) as server:
+        ended_in_time(read, expected=UnreachableError)
+
+
+def test_stream_with_a_dripping_head_is_ended_without_a_deadline(http: Http) -> None:
+    with WireServer(script=lambda exchange: exchange.drip(b"HTTP/1.1 200 OK" * 99, every_seconds=0.02)) as server:
+        ended_in_time(lambda: http.stream("GET", server.url, idle_timeout_seconds=0.3))
+
+
+def test_slow_reader_does_not_count_against_a_fast_server(http: Http) -> None:
+    """Back pressure of the consumer is not the server's slowness."""
+    body = b"x" * 3_000_000
+    with (
+        WireServer(script=lambda exchange: exchange.answer(200, body)) as server,
+        http.stream("GET", server.url, idle_timeout_seconds=0.2) as stream,
+    ):
+        got = 0
+        for piece in stream:
+            got += len(piece)
+            if got < 600_000:
+                time.sleep(0.1)  # the consumer's own work
+    assert got == len(body)
+
+
+def test_upload_to_a_server_that_stops_reading_is_ended_by_the_deadline(http: Http) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+        ended_in_time(
+            lambda: http.request(
+                "PUT",
+                f"http://127.0.0.1:{port}/",
+                body=bytes(64_000_000),
+                max_bytes=10,
+                deadline=deadline_in(DEADLINE_SECONDS, time.monotonic),
+            )
+        )
+
+
+def test_tls_server_that_drips_its_body_is_ended_by_the_deadline(tmp_path_factory: pytest.TempPathFactory) -> None:
+    authority = Authority(tmp_path_factory.mktemp("tls"))
+
+    def script(exchange: Exchange) -> None:
+        exchange.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\n\r\n")
+        exchange.drip(b"x" * 5000, every_seconds=0.05)
+
+    with (
+        WireServer(script=script, tls=authority.server_context("127.0.0.1")) as server,
+        Http(environ={"SSL_CERT_FILE": str(authority.certificate)}) as http,
+    ):
+        ended_in_time(lambda: ask(http, server.url))
+
+
+def test_system_names_are_found_and_unknown_ones_are_an_os_error() -> None:
+    network = SystemNetwork()
+    assert "127.0.0.1" in {address.ip for address in network.resolve("localhost", 80, 10.0)}
+    assert network.resolve("[::1]", 80, 10.0) == [Address(ip="::1", port=80)]
+    with pytest.raises(OSError, match=r".+"):
+        network.resolve("no-such-host.invalid", 80, 10.0)
+
+
+def test_answer_in_time_is_not_delayed(http: Http) -> None:
+    with WireServer(script=lambda exchange: exchange.send(answer(200, b"quick"))) as server:
+        response = http.request(
+            "GET", server.url, max_bytes=10, deadline=deadline_in(DEADLINE_SECONDS, time.monotonic)
+        )
+    assert response.body == b"quick"
