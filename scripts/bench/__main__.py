@@ -1,0 +1,63 @@
+"""``scripts/benchmark``: every figure with its limit, as one table or one JSON document.
+
+Exit status: 0 every limit is met, 1 one is missed (0 all the same with ``--no-fail``), 2 wrong usage, 3 a figure
+could not be measured.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from scripts.bench import sign_one_tag, verify_offline
+from scripts.bench.result import Row, document, table
+from scripts.bench.setting import BenchError, Setting, own_environ
+
+FIGURES: Mapping[str, Callable[[Setting], Sequence[Row]]] = {
+    verify_offline.FIGURE: verify_offline.measure,
+    sign_one_tag.FIGURE: sign_one_tag.measure,
+}
+
+
+def main() -> int:
+    """Measure what was asked for, print it, and return the exit status of this module."""
+    parser = argparse.ArgumentParser(prog="scripts/benchmark", description="Measure the project's limits.")
+    parser.add_argument(
+        "figures", nargs="*", metavar="FIGURE", help=f"one of {', '.join(FIGURES)}; all by default"
+    )
+    parser.add_argument("--json", action="store_true", help="one JSON document on stdout")
+    parser.add_argument("--quick", action="store_true", help="fewer rounds and the smaller sizes only, for CI")
+    parser.add_argument("--no-fail", action="store_true", help="exit 0 even if a limit is missed")
+    arguments = parser.parse_args()
+    unknown = sorted(set(arguments.figures) - set(FIGURES))
+    if unknown:
+        parser.error(f"no such figure: expected {', '.join(FIGURES)}, got {', '.join(unknown)}")
+    try:
+        rows = _measured(arguments.figures or list(FIGURES), is_quick=arguments.quick)
+    except BenchError as err:
+        print(f"benchmark: {err}", file=sys.stderr)
+        return 3
+    if arguments.json:
+        print(json.dumps(document(rows, is_quick=arguments.quick), indent=1))
+    else:
+        print(table(rows), end="")
+    return 0 if arguments.no_fail or all(row.is_met for row in rows) else 1
+
+
+def _measured(names: Sequence[str], *, is_quick: bool) -> list[Row]:
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="trust-bench-") as directory:
+        setting = Setting(directory=Path(directory), is_quick=is_quick, environ=own_environ(os.environ))
+        for name in names:
+            print(f"benchmark: measuring {name}", file=sys.stderr, flush=True)
+            rows.extend(FIGURES[name](setting))
+    return rows
+
+
+if __name__ == "__main__":
+    sys.exit(main())

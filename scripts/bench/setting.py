@@ -1,0 +1,86 @@
+"""Owns what every figure is measured in: a scratch directory, the programs, the number of rounds, an environment.
+
+Programs are taken from ``.lab`` where set-up put them, and from ``PATH`` otherwise; what a launcher of set-up
+would add in front of a program (a shell, a millisecond) is left out, since it would flatter us beside a peer.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+CHECKOUT = Path(__file__).resolve().parents[2]
+PASSPHRASE = "correct horse"  # noqa: S105 - of keys that live as long as a scratch directory
+
+# Would slow a start down, or bend it; a user's shell has none of them.
+_NOT_OURS = ("PYTHONDONTWRITEBYTECODE", "PYTHONHOME", "PYTHONPATH", "PYTHONUNBUFFERED", "TRUST_LOG")
+
+
+class BenchError(Exception):
+    """A figure could not be measured; the message says what was missing or failed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Setting:
+    """Where and how a figure is measured; ``is_quick`` is for CI: fewer rounds, the smaller sizes only."""
+
+    directory: Path
+    is_quick: bool
+    environ: Mapping[str, str]
+
+    @property
+    def rounds(self) -> int:
+        """How often each process is started, after the warm-up."""
+        return 9 if self.is_quick else 31
+
+    @property
+    def python(self) -> str:
+        """The interpreter that runs the installed command, and this benchmark."""
+        return sys.executable
+
+    @property
+    def trust(self) -> str:
+        """The installed command ``trust``, beside the interpreter.
+
+        Raises:
+            BenchError: it is not installed there.
+        """
+        found = Path(sys.executable).with_name("trust")
+        if not found.exists():
+            raise BenchError(f"no command trust beside {sys.executable}: expected scripts/setup to have made it")
+        return str(found)
+
+    def fresh(self, name: str) -> Path:
+        """Return a new, empty directory ``name`` below the scratch directory."""
+        path = self.directory / name
+        path.mkdir(parents=True)
+        return path
+
+
+def own_environ(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return ``environ`` without what slows Python down or leads to the user's own state: for what is timed."""
+    return {
+        name: value
+        for name, value in environ.items()
+        if name not in _NOT_OURS and not name.startswith(("TRUST_", "NOTARY_", "XDG_"))
+    }
+
+
+def component(name: str) -> str:
+    """Return the path of the real component ``name``.
+
+    Raises:
+        BenchError: neither set-up nor ``PATH`` has it.
+    """
+    for folder in ("usr/bin", "usr/sbin", "bin"):
+        found = CHECKOUT / ".lab/root" / folder / name
+        if found.is_file() and os.access(found, os.X_OK):
+            return str(found)
+    on_path = shutil.which(name)
+    if on_path is None:
+        raise BenchError(f"no {name}: expected it below .lab or on PATH; scripts/setup --for bench fetches it")
+    return on_path
