@@ -75,7 +75,7 @@ def refresh(stanza: Stanza, state: TrustedState, store: Store, *, now: datetime,
             hint="bring the state of another consumer, or allow a first use once",
         )
     if chain is not None and chain.is_coherent():
-        if now - chain.checked_at < stanza.max_age:
+        if timedelta(0) <= now - chain.checked_at < stanza.max_age:
             return Current(chain=chain, is_first_use=False)
         view = store.view(known=chain.token, deadline=deadline)
         if view is None or _is_unchanged(view, chain, state, stanza):
@@ -103,7 +103,10 @@ def _noted(
     stanza: Stanza, state: TrustedState, chain: TrustedChain, view: View | None, now: datetime
 ) -> TrustedChain:
     token = chain.token if view is None else view.token
-    if not state.is_read_only and (token != chain.token or now - chain.checked_at >= NOTE_EVERY):
+    # Never past an expiry: a clock that was set ahead for an hour would have gone back for ever after.
+    is_valid = now < min(role.facts.expires for role in chain.roles.values())
+    is_due = token != chain.token or now - chain.checked_at >= NOTE_EVERY
+    if is_valid and is_due and not state.is_read_only:
         state.set_checked(stanza.root, token=token, at=now)
     return replace(chain, token=token, checked_at=now)
 

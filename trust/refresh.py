@@ -144,8 +144,10 @@ def walk_roots(stanza: Stanza, known: Known, view: View) -> Roots:
             hint="a consumer that is refreshed more often has fewer to walk",
         )
     newest = parse_metadata(roots[max(roots)], "root")
+    identity = identity_of(parse_metadata(roots[min(roots)], "root").signed)
     for version in sorted(set(roots) - set(known.roots)):
         step = parse_metadata(roots[version], "root")
+        require_binding(step.signed, "root", identity)
         for delegator in (parse_metadata(roots[version - 1], "root") if version > 1 else step, step):
             require_distinct_keys(delegator.signed, step, "root")
     return Roots(bodies=roots, newest=newest)
