@@ -48,6 +48,7 @@ COMPONENTS: tuple[Component, ...] = (
     Component(name="conmon", group="test", packages=("conmon",)),
     Component(name="podman", group="test", packages=("podman", "netavark?", *_CONTAINERS)),
     Component(name="umoci", group="test", packages=("umoci",)),
+    Component(name="openssl", group="test", packages=("openssl",), probe=("version",)),
     Component(name="strace", group="test", packages=("strace",), probe=("-V",)),
     Component(name="faketime", group="test", packages=("faketime", "libfaketime"), probe=("2001-02-03", "date")),
     Component(name="notary", group="test", packages=("notary",), probe=("version",)),

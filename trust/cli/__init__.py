@@ -11,7 +11,13 @@ from typing import NoReturn
 
 import click
 
-from keys.errors import KeysError, KeysUnavailableError
+from keys.errors import (
+    KeyChangedError,
+    KeyDamagedError,
+    KeyExposedError,
+    KeysError,
+    KeysUnavailableError,
+)
 from trust import __version__
 from trust.cli.options import Common, Group
 from trust.cli.render import Output
@@ -82,7 +88,7 @@ def main() -> NoReturn:
         output.error("interrupted; nothing was left half done", None, code=3)
         code = 3
     except KeysError as err:
-        code = 3 if isinstance(err, KeysUnavailableError) else 2
+        code = exit_code_of_keys(err)
         output.error(str(err), err.hint, code=code)
     except TrustError as err:
         code = exit_code_of(err)
@@ -114,3 +120,14 @@ def exit_code_of(err: TrustError) -> int:
             return 1
         case _:
             return 3
+
+
+def exit_code_of_keys(err: KeysError) -> int:
+    """Return the exit code of the contract for a failure of the keys."""
+    match err:
+        case KeyChangedError():
+            return 4
+        case KeyDamagedError() | KeyExposedError() | KeysUnavailableError():
+            return 3
+        case _:
+            return 2
