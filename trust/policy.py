@@ -7,7 +7,7 @@ policy names roles and never keys; no match means deny; where the longest match 
 ``decide`` goes through numbered steps and stops at the first that fails:
   1. the local deny list: digests and key ids
   2. the whole chain of roles is unexpired
-  3. the signed target is there (or its tombstone says ``revoked``)
+  3. the signed target is there (or its tombstone says ``revoked``), and is of the digest that was asked for
   4. the role that signed it is one that the policy asks for
   5. with ``digests = "current"``, a tag still names the digest
 """
@@ -137,7 +137,9 @@ class _Case:
 def decide(policy: Policy, match: Match, reference: Reference, evidence: Evidence, now: datetime) -> Verdict:
     """Return the verdict on ``reference`` at ``now``, by the steps of this module."""
     case = _Case(policy=policy, stanza=match.stanza, reference=reference, evidence=evidence, now=now)
-    denials = (step(case) for step in (_locally_denied, _expired, _absent, _by_another_role, _not_current))
+    denials = (
+        step(case) for step in (_locally_denied, _expired, _absent, _misnamed, _by_another_role, _not_current)
+    )
     denial = next((denial for denial in denials if denial is not None), None)
     if denial is not None:
         return denial
@@ -205,6 +207,14 @@ def _absent(case: _Case) -> Denied | None:
         f"collection {collection} does not sign {case.reference}",
         f"see what is signed: trust list {collection}",
     )
+
+
+def _misnamed(case: _Case) -> Denied | None:
+    target, asked = case.evidence.target, case.reference.digest
+    if target is None or asked is None or target.digest == asked:
+        return None
+    detail = f"the signed target of {asked} is another manifest: got {target.digest}"
+    return case.denied(Reason.TAMPERED, detail)
 
 
 def _by_another_role(case: _Case) -> Denied | None:

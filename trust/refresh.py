@@ -57,6 +57,7 @@ _CONFIG = UpdaterConfig(
     snapshot_max_length=SNAPSHOT_MAX_BYTES,
     targets_max_length=TARGETS_MAX_BYTES,
 )
+_CAPS = {"root": ROOT_MAX_BYTES, "timestamp": TIMESTAMP_MAX_BYTES, "snapshot": SNAPSHOT_MAX_BYTES}
 _NOT_FOUND = 404
 
 
@@ -107,6 +108,8 @@ class _ViewFetcher(FetcherInterface):
         name = url.removeprefix("view:/")
         self.last = name
         is_root = name.endswith(".root.json")
+        # ngclient asks for any length that was signed: a stolen online key could fill this machine's memory.
+        max_length = min(max_length, _CAPS.get(_role_of(name), TARGETS_MAX_BYTES))
         if self._roots_only and not is_root:
             raise _EndOfRootsError
         data = None if is_root and not self._roots_only else self._view.read(name, max_length)
@@ -193,6 +196,12 @@ def verify_roles(stanza: Stanza, known: Known, roots: Roots, view: View, *, now:
     )
 
 
+def _role_of(file_name: str) -> str:
+    """Return the role of ``3.targets.json`` or ``timestamp.json``."""
+    number, _, rest = file_name.removesuffix(".json").partition(".")
+    return rest if number.isdigit() else file_name.removesuffix(".json")
+
+
 def _updater(directory: str, fetcher: FetcherInterface, bootstrap: bytes) -> Updater:
     return Updater(directory, "view:/", fetcher=fetcher, config=_CONFIG, bootstrap=bootstrap)
 
@@ -248,8 +257,7 @@ def _require_same_timestamp(fetcher: _ViewFetcher, trusted: bytes) -> None:
 
 def _signature_reason(fetcher: _ViewFetcher, roots: Mapping[int, bytes]) -> Reason:
     """Tell a foreign key from a broken signature and from too few: each asks something else of the user."""
-    number, _, rest = fetcher.last.partition(".")
-    role = rest.removesuffix(".json") if number.isdigit() else number
+    number, role = fetcher.last.partition(".")[0], _role_of(fetcher.last)
     chain = {**roots, **{int(n.split(".")[0]): body for n, body in fetcher.fetched.items() if ".root." in n}}
     delegator = chain.get(int(number) - 1) if role == "root" else chain[max(chain)]
     metadata = parse_metadata(fetcher.fetched[fetcher.last], role)

@@ -10,7 +10,7 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -42,6 +42,7 @@ ONLINE = ("snapshot", "timestamp")
 _ABOVE = {"targets": "snapshot", "snapshot": "timestamp"}
 
 Edit = Callable[[Any], object]
+Keys = list[CryptoSigner]
 Rows = dict[str, list[tuple[Any, ...]]]
 
 
@@ -71,17 +72,19 @@ def soon(seconds: float = 30.0) -> Deadline:
 class World:
     """One collection; each role has ``keys_each`` keys of its own of which ``threshold`` must sign."""
 
-    def __init__(self, folder: Path, *, keys_each: int = 1, threshold: int = 1, name: str = NAME) -> None:
+    def __init__(
+        self, folder: Path, *, keys_each: int = 1, threshold: int = 1, keys: Mapping[str, Keys] | None = None
+    ) -> None:
         self.folder = folder
         self.now = START
-        self.keys = {role: _signers(keys_each) for role in TOP_LEVEL_ROLES}
+        self.keys = dict(keys or {role: strangers(keys_each) for role in TOP_LEVEL_ROLES})
         self.keys["timestamp"] = self.keys["snapshot"]  # one online key, as `trust init` has it
         self.threshold = threshold
         self.directory = folder / "metadata"
         self.home = folder / "publisher"
         self.store: Store = FileStore(f"file:{self.directory}", self.directory)
         self.images: dict[Digest, bytes] = {}
-        self.collection = parse_collection(name)
+        self.collection = parse_collection(NAME)
         self.stanza = Stanza(collection=self.collection, root=sha256(b""), metadata=self.store.url)
         self.stanza = replace(self.stanza, root=self._born())
 
@@ -142,7 +145,7 @@ class World:
         """Return a consumer with trusted state of its own, whose policy is the pin and ``rules``."""
         return Consumer(world=self, home=self.folder / name, stanza=replace(self.stanza, **rules))
 
-    def rotate(self, change: Edit | None = None, *, signers: Sequence[CryptoSigner] | None = None) -> None:
+    def rotate(self, change: Edit | None = None, *, signers: Keys | None = None) -> None:
         """Publish the next root after ``change``, signed by ``signers`` (default: the root's keys)."""
         root = self.attacker.current("root")
         root.signed.version += 1
@@ -152,9 +155,9 @@ class World:
         data = signed(root, self.keys["root"] if signers is None else signers)
         self.attacker.put(f"{root.signed.version}.root.json", data)
 
-    def replace_keys(self, *roles: str) -> list[CryptoSigner]:
+    def replace_keys(self, *roles: str) -> Keys:
         """Rotate ``roles`` to one new key, and publish as its new owner; return the old keys of the first."""
-        old, new = self.keys[roles[0]], _signers(len(self.keys[roles[0]]))
+        old, new = self.keys[roles[0]], strangers(len(self.keys[roles[0]]))
 
         def change(root: Root) -> None:
             for role in roles:
@@ -290,7 +293,7 @@ class _WireView:
 class Attacker:
     """Whoever can write to the store's directory. ``keys`` are those that were stolen, by role."""
 
-    def __init__(self, directory: Path, keys: Mapping[str, Sequence[CryptoSigner]]) -> None:
+    def __init__(self, directory: Path, keys: Mapping[str, Keys]) -> None:
         self.directory = directory
         self.keys = keys
 
@@ -336,7 +339,7 @@ class Attacker:
         role: str,
         edit: Edit | None = None,
         *,
-        signers: Sequence[CryptoSigner] | None = None,
+        signers: Keys | None = None,
         bump: bool = True,
     ) -> None:
         """Publish ``role`` after ``edit`` as its next version, signed by ``signers``.
@@ -359,7 +362,7 @@ class Attacker:
             self.forge(_ABOVE[role], lambda above: name_it(above, link_of(version, data)))
 
 
-def signed(metadata: Metadata[Any], signers: Sequence[CryptoSigner]) -> bytes:
+def signed(metadata: Metadata[Any], signers: Keys) -> bytes:
     """Return the bytes of ``metadata`` signed by exactly ``signers``."""
     metadata.signatures.clear()
     for signer in signers:
@@ -380,10 +383,6 @@ def name_it(above: Any, link: MetaFile) -> None:
         above.meta["targets.json"] = link
 
 
-def strangers(count: int = 1) -> list[CryptoSigner]:
-    """Return keys that no root names."""
-    return _signers(count)
-
-
-def _signers(count: int) -> list[CryptoSigner]:
+def strangers(count: int = 1) -> Keys:
+    """Return new keys, which no root names yet."""
     return [CryptoSigner.generate_ed25519() for _ in range(count)]
