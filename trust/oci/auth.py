@@ -13,6 +13,7 @@ Source: distribution "Token Authentication Specification", "OAuth2 Token Authent
 from __future__ import annotations
 
 import json
+import re
 import time
 from base64 import b64encode
 from collections.abc import Callable
@@ -168,15 +169,15 @@ class Authenticator:
             document: Any = json.loads(answer.body)
             token = document.get("token") or document.get("access_token")
             seconds = document.get("expires_in") or TOKEN_SECONDS
-            if not isinstance(token, str) or not isinstance(seconds, int):
+            if not isinstance(token, str) or not _TOKEN.fullmatch(token) or not isinstance(seconds, int):
                 raise TypeError  # noqa: TRY301 - one message for every other form
-            token.encode("ascii")
         except (ValueError, TypeError, AttributeError, RecursionError):
             # the cause may quote a token
             raise UnreachableError(f"{self._host}: no token: {realm.origin} answered in another form") from None
         self._hold(scope, f"Bearer {token}", max(1.0, seconds * 0.8))
 
 
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=:-]+", re.ASCII)  # RFC 6750 §2.1, with the colon that some use
 _HEADER = "www-authenticate"
 
 

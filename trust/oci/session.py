@@ -111,21 +111,24 @@ class Session:
     def _ask_either_way(self, ask: Ask) -> Stream:
         """Ask a registry on this machine for the first time: in plain HTTP, then in TLS."""
         self._may_speak_tls = False
-        trouble: UnreachableError | None = None
+        refusal: Stream | None = None
+        trouble: MalformedAnswerError | None = None
         try:
-            stream = self._ask(ask)
-            if stream.status != _BAD_REQUEST:  # what TLS servers answer to plain HTTP, when they answer at all
-                return stream
-            stream.close()
+            refusal = self._ask(ask)
+            if refusal.status != _BAD_REQUEST:  # what TLS servers answer to plain HTTP, when they answer at all
+                return refusal
         except MalformedAnswerError as err:
             trouble = err
         in_plain, self._root = self._root, self._secure_root
         try:
-            return self._ask(ask)
-        except UntrustedCertificateError:
-            raise
+            answer = self._ask(ask)
         except UnreachableError as err:
             self._root = in_plain
-            if trouble is not None:
+            if refusal is not None and not isinstance(err, UntrustedCertificateError):
+                return refusal
+            if trouble is not None and not isinstance(err, UntrustedCertificateError):
                 raise trouble from err
-        return self._ask(ask)
+            raise
+        if refusal is not None:
+            refusal.close()
+        return answer

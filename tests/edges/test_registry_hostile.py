@@ -1,0 +1,412 @@
+"""A registry, or who stands before it, that lies."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.simulators.wire import Exchange, Script, WireServer
+from trust.deadline import Deadline, deadline_in
+from trust.digest import sha256
+from trust.errors import InputError, LimitError, RefusedError, UnreachableError
+from trust.manifest import OCI_MANIFEST
+from trust.oci.credentials import Credentials
+from trust.oci.errors import RegistryAnswerError
+from trust.oci.http import Http
+from trust.oci.registry import FetchedManifest, NotModified, Registry
+
+MANIFEST = b'{"schemaVersion": 2}'
+DIGEST = sha256(MANIFEST)
+OTHER = sha256(b"other")
+
+
+def soon() -> Deadline:
+    return deadline_in(10, time.monotonic)
+
+
+@pytest.fixture
+def http() -> Iterator[Http]:
+    with Http(environ={}, sleep=lambda _: None) as door:
+        yield door
+
+
+def at(server: WireServer, http: Http) -> Registry:
+    return Registry(server.host, http=http, credentials=Credentials(environ={}, home=Path("/nonexistent")))
+
+
+def read_until(chunks: Iterator[bytes], error: type[Exception], match: str) -> int:
+    """Return how many bytes came before ``error``."""
+    got = 0
+
+    def read() -> None:
+        nonlocal got
+        for chunk in chunks:
+            got += len(chunk)
+
+    with pytest.raises(error, match=match):
+        read()
+    return got
+
+
+def says(status: int, body: bytes = b"", **headers: str) -> Script:
+    return lambda exchange: exchange.answer(status, body, **headers)
+
+
+def test_body_that_differs_from_docker_content_digest_is_tampered(http: Http) -> None:
+    """As skopeo 1.9 and dockerd 20.10 take it."""
+    with WireServer(script=says(200, MANIFEST, Docker_Content_Digest=str(OTHER))) as server:
+        for reference in ("1", DIGEST):
+            with pytest.raises(RefusedError, match=f"expected {OTHER}, got {DIGEST}") as caught:
+                at(server, http).manifest("acme/web", reference, deadline=soon())
+            assert caught.value.reason == "tampered"
+
+
+def test_body_that_differs_from_the_digest_asked_for_is_tampered(http: Http) -> None:
+    with (
+        WireServer(script=says(200, MANIFEST, Docker_Content_Digest=str(OTHER))) as server,
+        pytest.raises(RefusedError, match=f"expected {OTHER}, got {DIGEST}"),
+    ):
+        at(server, http).manifest("acme/web", OTHER, deadline=soon())
+
+
+@pytest.mark.parametrize(
+    "stated",
+    [
+        "sha256:",
+        "sha256:../../etc",
+        "md5:" + "0" * 32,
+        "SHA256:" + "0" * 64,
+        "sha256:" + "G" * 64,
+        "x",
+        "sha256:%2e",
+    ],
+)
+def test_digest_that_is_none_is_tampered(http: Http, stated: str) -> None:
+    with WireServer(script=says(200, MANIFEST, Docker_Content_Digest=stated)) as server:
+        with pytest.raises(RefusedError, match="states no digest"):
+            at(server, http).manifest("acme/web", "1", deadline=soon())
+        with pytest.raises(RefusedError, match="states no digest"):
+            at(server, http).tag_digest("acme/web", "1", deadline=soon())
+
+
+def test_manifest_without_a_stated_digest_is_hashed(http: Http) -> None:
+    with WireServer(script=says(200, MANIFEST)) as server:
+        assert at(server, http).tag_digest("acme/web", "1", deadline=soon()) == DIGEST
+    assert server.targets == ["HEAD /v2/acme/web/manifests/1", "GET /v2/acme/web/manifests/1"]
+
+
+def test_head_that_is_not_supported_is_asked_as_get(http: Http) -> None:
+    def script(exchange: Exchange) -> None:
+        exchange.answer(
+            405 if exchange.request.method == "HEAD" else 200,
+            b"" if exchange.request.method == "HEAD" else MANIFEST,
+        )
+
+    with WireServer(script=script) as server:
+        assert at(server, http).tag_digest("acme/web", "1", deadline=soon()) == DIGEST
+
+
+@pytest.mark.parametrize("status", [400, 403, 410, 418, 429, 500, 503])
+def test_no_answer_but_404_is_absence(http: Http, status: int) -> None:
+    """Whoever can make a registry stumble must not make an image look unpublished."""
+    with WireServer(
+        script=says(status, b'{"errors": [{"code": "DENIED", "message": "no\\n\\u001b[31mway"}]}')
+    ) as server:
+        registry = at(server, http)
+        for ask in (
+            lambda: registry.manifest("acme/web", "1", deadline=soon()),
+            lambda: registry.tag_digest("acme/web", "1", deadline=soon()),
+            lambda: list(registry.tags("acme/web", deadline=soon())),
+            lambda: registry.blob_bytes("acme/web", OTHER, 5, deadline=soon()),
+        ):
+            with pytest.raises(RegistryAnswerError) as caught:
+                ask()
+            assert caught.value.status == status
+            assert caught.value.codes == ("DENIED",)
+            assert str(caught.value).isprintable()
+            assert "DENIED: no [31mway" in str(caught.value)
+        with pytest.raises(RegistryAnswerError):
+            registry.has_blob("acme/web", OTHER, deadline=soon())
+        http.close()
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"<html>", b'{"errors": 5}', b'{"errors": [5]}', b"[" * 9000, b"\xff"]
+)
+def test_refusal_in_any_form_is_an_error_of_one_line(http: Http, body: bytes) -> None:
+    with WireServer(script=says(403, body)) as server, pytest.raises(RegistryAnswerError) as caught:
+        at(server, http).manifest("acme/web", "1", deadline=soon())
+    assert (
+        str(caught.value)
+        == f"{server.host} could not read the manifest {server.host}/acme/web:1: expected success, got 403"
+    )
+    assert caught.value.hint == f"trust login {server.host}, as a user who may do this"
+
+
+def test_endless_refusal_is_still_the_refusal(http: Http) -> None:
+    def script(exchange: Exchange) -> None:
+        exchange.send(b"HTTP/1.1 403 No\r\nTransfer-Encoding: chunked\r\n\r\n")
+        while True:
+            exchange.send(b"10000\r\n" + b"x" * 65536 + b"\r\n")
+
+    with WireServer(script=script) as server, pytest.raises(RegistryAnswerError, match="got 403"):
+        at(server, http).manifest("acme/web", "1", deadline=soon())
+
+
+def test_stumbling_registry_is_asked_again(http: Http) -> None:
+    """Registries answer 500 to one or two of a hundred reads while a tag moves."""
+    answers = iter([500, 200])
+    with WireServer(script=lambda exchange: exchange.answer(next(answers), MANIFEST)) as server:
+        fetched = at(server, http).manifest("acme/web", "1", deadline=soon())
+        http.close()
+    assert isinstance(fetched, FetchedManifest)
+
+
+def test_manifest_above_4_mib_is_refused(http: Http) -> None:
+    with (
+        WireServer(script=says(200, b" " * (4 * 1024 * 1024 + 1))) as server,
+        pytest.raises(LimitError, match="expected at most 4194304 bytes"),
+    ):
+        at(server, http).manifest("acme/web", "1", deadline=soon())
+
+
+def test_registry_that_ignores_if_none_match_is_known_by_its_digest(http: Http) -> None:
+    with WireServer(script=says(200, MANIFEST)) as server:
+        registry = at(server, http)
+        assert registry.manifest("acme/web", "1", known=DIGEST, deadline=soon()) == NotModified(digest=DIGEST)
+        assert isinstance(registry.manifest("acme/web", "1", known=OTHER, deadline=soon()), FetchedManifest)
+    assert server.requests[0].headers["if-none-match"] == f'"{DIGEST}"'
+
+
+def test_not_modified_that_nobody_asked_for_is_an_error(http: Http) -> None:
+    with WireServer(script=says(304)) as server, pytest.raises(RegistryAnswerError, match="304"):
+        at(server, http).manifest("acme/web", "1", deadline=soon())
+
+
+@pytest.mark.parametrize("status", [201, 203, 204, 206, 226])
+def test_half_a_success_is_none(http: Http, status: int) -> None:
+    """206: a range that nobody asked for would be a piece of the content."""
+    with WireServer(script=says(status, MANIFEST if status != 204 else b"")) as server:
+        registry = at(server, http)
+        with pytest.raises(RegistryAnswerError):
+            registry.manifest("acme/web", "1", deadline=soon())
+        with pytest.raises(RegistryAnswerError):
+            registry.blob_bytes("acme/web", DIGEST, len(MANIFEST), deadline=soon())
+
+
+def test_blob_that_ends_early_is_never_a_short_success(http: Http) -> None:
+    content = b"x" * 500_000
+
+    def script(exchange: Exchange) -> None:
+        exchange.send(f"HTTP/1.1 200 OK\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content[:-1])
+        exchange.end()
+
+    with WireServer(script=script) as server:
+        chunks = at(server, http).blob("acme/web", sha256(content), len(content))
+        assert read_until(chunks, UnreachableError, "cut short") < len(content)
+
+
+@pytest.mark.parametrize("extra", [b"", b"y", b"y" * 300_000])
+def test_blob_of_unstated_length_is_held_to_its_size_and_digest(http: Http, extra: bytes) -> None:
+    content = b"x" * 300_000
+    sent = content[: -1 if not extra else None] + extra
+    raw = b"HTTP/1.1 200 OK\r\n\r\n" + sent
+
+    def script(exchange: Exchange) -> None:
+        exchange.send(raw)
+        exchange.end()
+
+    with WireServer(script=script) as server:
+        chunks = at(server, http).blob("acme/web", sha256(content), len(content))
+        assert read_until(chunks, RefusedError, "expected 300000 bytes") < len(content)
+
+
+def test_endless_blob_is_ended_at_its_size(http: Http) -> None:
+    sent = 0
+
+    def script(exchange: Exchange) -> None:
+        nonlocal sent
+        exchange.send(b"HTTP/1.1 200 OK\r\n\r\n")
+        while sent < 500_000_000:
+            exchange.send(b"x" * 65536)
+            sent += 65536
+
+    with WireServer(script=script) as server, pytest.raises(RefusedError, match="got more"):
+        b"".join(at(server, http).blob("acme/web", DIGEST, 100_000))
+    assert sent < 50_000_000
+
+
+def test_refused_blob_stays_refused(http: Http) -> None:
+    """Whoever goes on reading after the refusal does not reach a proper end."""
+    with WireServer(script=says(200, b"forged")) as server:
+        chunks = at(server, http).blob("acme/web", sha256(b"expect"), 6)
+        for _ in range(3):
+            with pytest.raises(RefusedError):
+                b"".join(chunks)
+
+
+def test_blob_given_up_early_leaves_no_connection(http: Http) -> None:
+    with WireServer(script=says(200, b"x" * 3_000_000)) as server:
+        chunks = at(server, http).blob("acme/web", DIGEST, 3_000_000)
+        next(chunks)
+        chunks.close()
+        with pytest.raises(RefusedError):
+            next(chunks)
+
+
+def test_foreign_layer_urls_are_nobodys_business(http: Http) -> None:
+    """A descriptor's ``urls`` are not even a parameter: a blob comes from its repository or not at all."""
+    with WireServer(script=says(404)) as server, pytest.raises(RegistryAnswerError, match="404"):
+        at(server, http).blob_bytes("acme/web", DIGEST, 5, deadline=soon())
+    assert server.targets == [f"GET /v2/acme/web/blobs/{DIGEST}"]
+
+
+def test_tags_are_read_page_by_page(http: Http) -> None:
+    def script(exchange: Exchange) -> None:
+        if exchange.request.target == "/v2/acme/web/tags/list?n=1000":
+            exchange.answer(200, b'{"tags": ["a", "b"]}', Link='</v2/acme/web/tags/list?n=2&last=b>; rel="next"')
+        elif exchange.request.target == "/v2/acme/web/tags/list?n=2&last=b":
+            exchange.answer(200, b'{"tags": ["c"]}')
+        else:
+            exchange.answer(418)
+
+    with WireServer(script=script) as server:
+        assert list(at(server, http).tags("acme/web", deadline=soon())) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize(
+    "link",
+    [
+        '<https://evil.example.com/v2/acme/web/tags/list>; rel="next"',
+        '<http://127.0.0.1:1/v2/acme/web/tags/list>; rel="next"',
+        '<//evil.example.com/>; rel="next"',
+        '<file:///etc/passwd>; rel="next"',
+        "nonsense",
+        '</x>; rel="prev"',
+        '</x y>; rel="next"',
+    ],
+)
+def test_link_to_another_place_is_refused(http: Http, link: str) -> None:
+    with (
+        WireServer(script=says(200, b'{"tags": ["a"]}', Link=link)) as server,
+        pytest.raises(UnreachableError, match="link to more tags"),
+    ):
+        list(at(server, http).tags("acme/web", deadline=soon()))
+    assert len(server.requests) == 1
+
+
+def test_endless_pages_are_refused(http: Http) -> None:
+    with (
+        WireServer(
+            script=says(200, b'{"tags": ["a"]}', Link='</v2/acme/web/tags/list?last=a>; rel="next"')
+        ) as server,
+        pytest.raises((LimitError, UnreachableError)),
+    ):
+        list(at(server, http).tags("acme/web", deadline=soon()))
+    assert len(server.requests) <= 1001
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b'{"tags": 5}',
+        b'{"tags": [5]}',
+        b'{"tags": ["../x"]}',
+        b'{"tags": ["a b"]}',
+        b'{"tags": ["\\u0000"]}',
+    ],
+)
+def test_list_that_holds_no_tags_is_refused(http: Http, body: bytes) -> None:
+    with WireServer(script=says(200, body)) as server, pytest.raises(UnreachableError, match="list of tags"):
+        list(at(server, http).tags("acme/web", deadline=soon()))
+
+
+def test_repository_without_tags_has_none(http: Http) -> None:
+    with WireServer(script=says(200, b'{"name": "acme/web", "tags": null}')) as server:
+        assert list(at(server, http).tags("acme/web", deadline=soon())) == []
+
+
+def test_registry_that_says_it_stored_something_else_is_tampered(http: Http) -> None:
+    with (
+        WireServer(script=says(201, Docker_Content_Digest=str(OTHER))) as server,
+        pytest.raises(RefusedError, match=f"expected the registry to store {DIGEST}, got {OTHER}"),
+    ):
+        at(server, http).put_manifest("acme/web", "1", MANIFEST, OCI_MANIFEST, deadline=soon())
+
+
+def test_registry_that_does_not_say_what_it_stored_is_asked(http: Http) -> None:
+    stored = MANIFEST
+
+    def script(exchange: Exchange) -> None:
+        if exchange.request.method == "PUT":
+            exchange.answer(201)
+        else:
+            exchange.answer(200, stored)
+
+    with WireServer(script=script) as server:
+        registry = at(server, http)
+        assert registry.put_manifest("acme/web", "1", MANIFEST, OCI_MANIFEST, deadline=soon()) == DIGEST
+        stored = b"another"
+        with pytest.raises(RefusedError):
+            registry.put_manifest("acme/web", "1", MANIFEST, OCI_MANIFEST, deadline=soon())
+
+
+def upload(location: str) -> Script:
+    def script(exchange: Exchange) -> None:
+        status = {"HEAD": 404, "POST": 202, "PUT": 201}[exchange.request.method]
+        exchange.answer(status, Location=location)
+
+    return script
+
+
+@pytest.mark.parametrize(
+    "location", ["", "file:///tmp/x", "ftp://x/", "http://evil.example.com/upload", "http://me:pw@127.0.0.1/x"]
+)
+def test_upload_address_that_is_unfit_gets_no_content(http: Http, location: str) -> None:
+    with (
+        WireServer(script=upload(location)) as server,
+        pytest.raises((UnreachableError, InputError)),
+    ):
+        at(server, http).push_blob("acme/web", DIGEST, MANIFEST, deadline=soon())
+    assert [request.method for request in server.requests] == ["HEAD", "POST"]
+
+
+@pytest.mark.parametrize(
+    ("location", "target"),
+    [
+        ("/v2/acme/web/blobs/uploads/1", f"/v2/acme/web/blobs/uploads/1?digest={DIGEST}"),
+        ("/v2/acme/web/blobs/uploads/1?_state=x", f"/v2/acme/web/blobs/uploads/1?_state=x&digest={DIGEST}"),
+        ("1?_state=x", f"/v2/acme/web/blobs/uploads/1?_state=x&digest={DIGEST}"),
+    ],
+)
+def test_upload_address_is_taken_as_it_is_given(http: Http, location: str, target: str) -> None:
+    with WireServer(script=upload(location)) as server:
+        assert at(server, http).push_blob("acme/web", DIGEST, MANIFEST, deadline=soon()) is True
+    assert (server.requests[-1].target, server.requests[-1].body) == (target, MANIFEST)
+
+
+@pytest.mark.parametrize(
+    ("status", "is_gone"), [(202, True), (404, True), (400, False), (403, False), (405, False)]
+)
+def test_deletion_tells_whether_it_is_permitted(http: Http, status: int, *, is_gone: bool) -> None:
+    with WireServer(script=says(status, json.dumps({"errors": []}).encode())) as server:
+        assert at(server, http).delete_tag("acme/web", "1", deadline=soon()) is is_gone
+    assert server.targets == ["DELETE /v2/acme/web/manifests/1"]
+
+
+def test_deletion_that_fails_is_an_error(http: Http) -> None:
+    with WireServer(script=says(500)) as server, pytest.raises(RegistryAnswerError):
+        at(server, http).delete_tag("acme/web", "1", deadline=soon())
+
+
+def test_docker_hub_is_spoken_to_at_its_own_host(http: Http) -> None:
+    registry = Registry("docker.io", http=http, credentials=Credentials(environ={}, home=Path("/nonexistent")))
+    with pytest.raises(UnreachableError, match=r"https://registry-1\.docker\.io"):
+        registry.manifest("library/nginx", "1", deadline=deadline_in(0.5, time.monotonic))
