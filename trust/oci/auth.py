@@ -7,6 +7,7 @@ A registry answers 401 with a challenge; then, in this order of what it offers:
 The realm is named by the registry and is not trusted. It sees the user's secret only over HTTPS or, for a
 registry on this machine, on this machine. The scope is ours: a registry that could choose it would have itself
 given tokens for other repositories of a shared token server.
+Imported only once a registry asks for a login.
 Source: distribution "Token Authentication Specification", "OAuth2 Token Authentication".
 """
 
@@ -31,18 +32,10 @@ from trust.oci.url import Url, parse_url
 TOKEN_MAX_BYTES = 64 * 1024
 TOKEN_SECONDS = 60  # where the server does not say; source: Token Authentication Specification, "expires_in"
 CLIENT_ID = "content-trust"
-_OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _NOT_ALLOWED = 200, 401, 403, 404, 405
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scope:
-    """What a request needs: one repository and ``pull``, ``pull,push`` or ``delete,pull``."""
-
-    path: str
-    actions: str
-
-    def __str__(self) -> str:
-        return f"repository:{self.path}:{self.actions}"
+_OK, _UNAUTHORIZED, _FORBIDDEN = 200, 401, 403
+_EVERY_SCOPE = "*"
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=:-]+", re.ASCII)  # RFC 6750 §2.1, with the colon that some use
+_HEADER = "www-authenticate"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,17 +63,20 @@ class Authenticator:
         self._credentials = credentials
         self._plain_http = plain_http
         self._clock = clock
-        self._held: dict[Scope | None, _Held] = {}  # None: for every scope
+        self._held: dict[str, _Held] = {}
 
-    def authorization(self, scope: Scope) -> str | None:
-        """Return what to send as ``Authorization`` for ``scope``, None as long as no login was asked for."""
-        for key in (scope, None):
+    def authorization(self, path: str, actions: str) -> str | None:
+        """Return what to send as ``Authorization``, None as long as no login was asked for.
+
+        ``path`` is the repository, ``actions`` ``pull``, ``pull,push`` or ``delete,pull``.
+        """
+        for key in (_scope(path, actions), _EVERY_SCOPE):
             held = self._held.get(key)
             if held is not None and self._clock() < held.ends_at:
                 return held.authorization
         return None
 
-    def answer(self, refusal: Response, scope: Scope, *, deadline: Deadline) -> None:
+    def answer(self, refusal: Response, path: str, actions: str, *, deadline: Deadline) -> None:
         """Hold, after this, what ``refusal`` (a 401) asks for, so that asking again makes sense.
 
         Raises:
@@ -88,29 +84,30 @@ class Authenticator:
             InputError, UnavailableError: the credentials could not be read.
         """
         challenges = {challenge.scheme: challenge for challenge in parse_challenges(refusal.headers.each(_HEADER))}
-        credential = self._credentials.find(self._host, scope.path)
+        credential = self._credentials.find(self._host, path)
         if isinstance(credential, RegistryToken):
-            self._hold(None, f"Bearer {credential.secret}", float("inf"))
+            self._hold(_EVERY_SCOPE, f"Bearer {credential.secret}", float("inf"))
         elif "bearer" in challenges:
             realm = self._realm(refusal.url, challenges["bearer"])
-            fields = {"scope": str(scope)}
+            fields = {"scope": _scope(path, actions)}
             if service := challenges["bearer"].parameters.get("service"):
                 fields["service"] = service
             token = self._fetch(realm, fields, credential, allow_local=refusal.is_local, deadline=deadline)
-            self._keep_token(realm, scope, token)
+            if token.status in {_UNAUTHORIZED, _FORBIDDEN}:
+                raise self.login_wanted(path, actions)
+            self._keep_token(realm, fields["scope"], token)
         elif "basic" in challenges and isinstance(credential, Login):
-            self._hold(None, _basic(credential), float("inf"))
+            self._hold(_EVERY_SCOPE, _basic(credential), float("inf"))
         else:
-            raise self.login_wanted(scope)
+            raise self.login_wanted(path, actions)
 
-    def login_wanted(self, scope: Scope) -> UnreachableError:
+    def login_wanted(self, path: str, actions: str) -> UnreachableError:
         """Return the error for a repository that is not shown to who we are."""
         return UnreachableError(
-            f"{self._host} wants a login for {scope.path} ({scope.actions})",
-            hint=f"trust login {self._host}",
+            f"{self._host} wants a login for {path} ({actions})", hint=f"trust login {self._host}"
         )
 
-    def _hold(self, scope: Scope | None, authorization: str, seconds: float) -> None:
+    def _hold(self, scope: str, authorization: str, seconds: float) -> None:
         self._held[scope] = _Held(authorization=authorization, ends_at=self._clock() + seconds)
 
     def _realm(self, challenged: Url, challenge: Challenge) -> Url:
@@ -160,9 +157,7 @@ class Authenticator:
             allow_local=allow_local,
         )
 
-    def _keep_token(self, realm: Url, scope: Scope, answer: Response) -> None:
-        if answer.status in {_UNAUTHORIZED, _FORBIDDEN}:
-            raise self.login_wanted(scope)
+    def _keep_token(self, realm: Url, scope: str, answer: Response) -> None:
         if answer.status != _OK:
             raise UnreachableError(f"{self._host}: no token: {realm.origin} answered {answer.status}")
         try:
@@ -177,8 +172,8 @@ class Authenticator:
         self._hold(scope, f"Bearer {token}", max(1.0, seconds * 0.8))
 
 
-_TOKEN = re.compile(r"[A-Za-z0-9._~+/=:-]+", re.ASCII)  # RFC 6750 §2.1, with the colon that some use
-_HEADER = "www-authenticate"
+def _scope(path: str, actions: str) -> str:
+    return f"repository:{path}:{actions}"
 
 
 def _basic(login: Login) -> str:

@@ -9,10 +9,10 @@ from pathlib import Path
 from trust.deadline import Deadline
 from trust.digest import Digest
 from trust.errors import InputError, UnreachableError
-from trust.oci.auth import Scope
-from trust.oci.content import VerifiedChunks, tampered
+from trust.oci.content import VerifiedChunks
+from trust.oci.errors import tampered
 from trust.oci.http import IDLE_TIMEOUT_SECONDS
-from trust.oci.message import Body, Response, Upload
+from trust.oci.message import Response
 from trust.oci.names import repository_target
 from trust.oci.session import Ask, Session
 from trust.oci.url import Url, join_url
@@ -44,7 +44,8 @@ class BlobAddress:
         return Ask(
             method=method,
             where=where,
-            scope=Scope(path=self.path, actions=actions),
+            path=self.path,
+            actions=actions,
             deadline=self.deadline,
             idle_timeout_seconds=self.idle_timeout_seconds,
         )
@@ -125,8 +126,6 @@ def _upload_url(session: Session, opened: Response, digest: Digest) -> Url:
 def _send_file(session: Session, ask: Ask, source: Path) -> Response:
     try:
         with source.open("rb") as file:
-            size = file.seek(0, 2)
-            body: Body = Upload(file=file, size_bytes=size)
-            return session.whole(replace(ask, body=body))
+            return session.whole(replace(ask, body=file))
     except OSError as err:
         raise InputError(f"file to push is unreadable: {source}: {err.strerror}") from err

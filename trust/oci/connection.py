@@ -8,7 +8,6 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trust.deadline import Deadline
@@ -16,12 +15,14 @@ from trust.errors import LimitError, UnreachableError
 from trust.oci.errors import UntrustedCertificateError
 from trust.oci.framing import read_head
 from trust.oci.network import Address, Network, SystemNetwork
-from trust.oci.proxy import Proxy, proxy_for
 from trust.oci.url import Url
 from trust.oci.wire import Wire
 
 if TYPE_CHECKING:
     import ssl
+    from pathlib import Path
+
+    from trust.oci.proxy import Proxy
 
 IDLE_MAX_SECONDS = 30.0  # load balancers forget idle connections from 60 s on, without telling
 POOL_MAX = 8  # idle connections for one origin
@@ -101,7 +102,7 @@ class Connections:
             return idle.pop() if idle else None
 
     def _dial(self, url: Url, *, deadline: Deadline, idle_seconds: float, allow_local: bool) -> Connection:
-        proxy = proxy_for(url, self._environ)
+        proxy = self._proxy(url)
         if proxy is not None and not allow_local and _names_local(url):
             raise local_refused(url)
         near = proxy.url if proxy is not None else url
@@ -117,6 +118,13 @@ class Connections:
             raise
         wire = Wire(connected, peer=url.origin, clock=self._clock)
         return Connection(wire, url=url, is_local=is_local, proxy=proxy)
+
+    def _proxy(self, url: Url) -> Proxy | None:
+        if not any(name.lower() == f"{url.scheme}_proxy" for name in self._environ):
+            return None
+        from trust.oci.proxy import proxy_for  # noqa: PLC0415 - most machines have none
+
+        return proxy_for(url, self._environ)
 
     def _connect(
         self, near: Url, deadline: Deadline, *, any_address: bool, asked: Url

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Iterator
 
 from trust.digest import Digest
-from trust.errors import RefusedError
+from trust.oci.errors import tampered
 
 
 class VerifiedChunks(Iterator[bytes]):
@@ -63,8 +63,3 @@ class VerifiedChunks(Iterator[bytes]):
         got = self._hash.hexdigest()
         if got != self.digest.hex:
             raise tampered(f"{self._what}: expected {self.digest}, got {self.digest.algorithm}:{got}")
-
-
-def tampered(message: str) -> RefusedError:
-    """Return the refusal of content that is not what its digest or its sender says."""
-    return RefusedError(message, reason="tampered", hint="do not use it; ask those who run the place it came from")

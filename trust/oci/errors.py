@@ -1,4 +1,4 @@
-"""The errors of the doors: finer kinds of ``UnreachableError``, for callers who would do something different.
+"""The errors of the doors: finer kinds of ``UnreachableError``, and the one refusal they know.
 
 UnreachableError
 ├── MalformedAnswerError        it does not speak HTTP here
@@ -8,7 +8,7 @@ UnreachableError
 
 from __future__ import annotations
 
-from trust.errors import UnreachableError
+from trust.errors import RefusedError, UnreachableError
 
 
 class MalformedAnswerError(UnreachableError):
@@ -30,3 +30,8 @@ class RegistryAnswerError(UnreachableError):
         super().__init__(message, hint=hint)
         self.status = status
         self.codes = codes
+
+
+def tampered(message: str) -> RefusedError:
+    """Return the refusal of content that is not what its digest or its sender says."""
+    return RefusedError(message, reason="tampered", hint="do not use it; ask those who run the place it came from")

@@ -5,17 +5,18 @@ Imported only once a request is really made.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 from trust.deadline import deadline_in
 from trust.errors import InputError, LimitError, UnreachableError
 from trust.oci.connection import Connection, Connections
 from trust.oci.framing import Head, read_body, read_head
-from trust.oci.message import Headers, Request, Response, Upload
+from trust.oci.message import Headers, Request, Response
 from trust.oci.url import Url
 
 if TYPE_CHECKING:
@@ -197,26 +198,33 @@ def _send(connection: Connection, request: Request, user_agent: str) -> None:
         lines.append(f"Proxy-Authorization: {proxy.authorization}")
     lines += [f"User-Agent: {user_agent}", "Accept-Encoding: identity"]
     lines += [f"{name}: {value}" for name, value in request.headers.items()]
-    size = body.size_bytes if isinstance(body, Upload) else len(body or b"")
+    size = len(body or b"") if body is None or isinstance(body, bytes) else _size(body)
     if not request.is_safe:
         lines.append(f"Content-Length: {size}")
     head = ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
-    if not isinstance(body, Upload):
+    if body is None or isinstance(body, bytes):
         wire.send(head + (body or b""))
         return
     wire.send(head)
-    for piece in _pieces(body):
+    for piece in _pieces(body, size):
         wire.send(piece)
 
 
-def _pieces(upload: Upload) -> Iterator[bytes]:
-    left = upload.size_bytes
+def _size(file: BinaryIO) -> int:
     try:
-        upload.file.seek(0)
+        return file.seek(0, os.SEEK_END)
+    except OSError as err:
+        raise InputError(f"file to send is unreadable: {err.strerror}") from err
+
+
+def _pieces(file: BinaryIO, size_bytes: int) -> Iterator[bytes]:
+    left = size_bytes
+    try:
+        file.seek(0)
         while left:
-            piece = upload.file.read(min(left, _SEND_BYTES))
+            piece = file.read(min(left, _SEND_BYTES))
             if not piece:
-                raise InputError(f"file to send changed: expected {upload.size_bytes} bytes, {left} are missing")
+                raise InputError(f"file to send changed: expected {size_bytes} bytes, {left} are missing")
             left -= len(piece)
             yield piece
     except OSError as err:

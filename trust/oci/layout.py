@@ -20,7 +20,8 @@ from typing import Any, BinaryIO
 from trust.digest import Digest, sha256
 from trust.errors import InputError, StateError
 from trust.manifest import MANIFEST_MAX_BYTES, OCI_INDEX, Descriptor, Index, parse_manifest
-from trust.oci.content import VerifiedChunks, tampered
+from trust.oci.content import VerifiedChunks
+from trust.oci.errors import tampered
 from trust.oci.layout_files import (
     exclusive,
     open_regular,

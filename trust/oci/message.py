@@ -1,4 +1,4 @@
-"""Owns what travels: requests, headers without case, whole responses, and files on their way up."""
+"""Owns what travels: requests, headers without case, and whole responses."""
 
 from __future__ import annotations
 
@@ -49,15 +49,7 @@ class Response:
     is_local: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Upload:
-    """A request body of ``size_bytes`` read from ``file``, a seekable binary file, from its start."""
-
-    file: BinaryIO
-    size_bytes: int
-
-
-Body = bytes | Upload | None
+Body = bytes | BinaryIO | None  # a file is seekable, and sent from its start to its end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import re
 
 from trust.digest import Digest, parse_digest
 from trust.errors import InputError
-from trust.oci.content import tampered
+from trust.oci.errors import tampered
 from trust.oci.message import Headers
 
 _PATH = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+|/)[a-z0-9]+)*", re.ASCII)

@@ -10,21 +10,24 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trust.deadline import Deadline
 from trust.digest import Digest, sha256
 from trust.errors import InputError, LimitError, UnreachableError
 from trust.manifest import ACCEPTED_TYPES, MANIFEST_MAX_BYTES
-from trust.oci.auth import Scope
-from trust.oci.blobs import BlobAddress, has_blob, push_blob, read_blob
-from trust.oci.content import VerifiedChunks, tampered
-from trust.oci.credentials import Credentials
+from trust.oci.errors import tampered
 from trust.oci.http import IDLE_TIMEOUT_SECONDS, Http
 from trust.oci.message import Response
 from trust.oci.names import is_tag, manifest_target, repository_target, stated_digest
 from trust.oci.session import Ask, Session
 from trust.oci.url import Url, join_url
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from trust.oci.content import VerifiedChunks
+    from trust.oci.credentials import Credentials
 
 TAG_PAGE_SIZE = 1000
 TAG_PAGE_MAX_BYTES = 16 * 1024 * 1024  # registries without pages answer with all tags at once
@@ -129,6 +132,8 @@ class Registry:
         Raises, while it is read:
             RefusedError: ``tampered``; another size or digest. The last piece is not handed out before.
         """
+        from trust.oci.blobs import BlobAddress, read_blob  # noqa: PLC0415 - a verification reads no blob
+
         blob = BlobAddress(path=path, digest=digest, deadline=deadline, idle_timeout_seconds=idle_timeout_seconds)
         return read_blob(self._session, blob, size_bytes)
 
@@ -142,6 +147,8 @@ class Registry:
 
     def has_blob(self, path: str, digest: Digest, *, deadline: Deadline) -> bool:
         """Tell whether the registry says that the repository has the blob."""
+        from trust.oci.blobs import BlobAddress, has_blob  # noqa: PLC0415 - as above
+
         return has_blob(self._session, BlobAddress(path=path, digest=digest, deadline=deadline))
 
     def push_blob(
@@ -158,6 +165,8 @@ class Registry:
 
         ``mount_from`` is a repository of the same registry that has it: it is taken from there if it can be.
         """
+        from trust.oci.blobs import BlobAddress, push_blob  # noqa: PLC0415 - as above
+
         blob = BlobAddress(path=path, digest=digest, deadline=deadline, idle_timeout_seconds=idle_timeout_seconds)
         return push_blob(self._session, blob, source, mount_from=mount_from)
 
@@ -193,7 +202,7 @@ class Registry:
         target = f"{repository_target(path)}/tags/list?n={TAG_PAGE_SIZE}"
         where: str | Url = target if after is None else f"{target}&last={after}"
         for _ in range(TAG_PAGES_MAX):
-            ask = Ask(method="GET", where=where, scope=Scope(path=path, actions="pull"), deadline=deadline)
+            ask = Ask(method="GET", where=where, path=path, actions="pull", deadline=deadline)
             answer = self._session.whole(ask, max_bytes=TAG_PAGE_MAX_BYTES)
             if answer.status == _NOT_FOUND:
                 return
@@ -242,7 +251,8 @@ def _manifest_ask(method: str, path: str, reference: str | Digest, actions: str,
     return Ask(
         method=method,
         where=manifest_target(path, reference),
-        scope=Scope(path=path, actions=actions),
+        path=path,
+        actions=actions,
         deadline=deadline,
         headers={"Accept": ", ".join(ACCEPTED_TYPES)},
     )

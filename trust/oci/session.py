@@ -6,6 +6,7 @@ and, where it does not answer that, in TLS.
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -14,14 +15,14 @@ from typing import TYPE_CHECKING
 from trust.deadline import Deadline, deadline_in
 from trust.errors import UnreachableError
 from trust.oci.answer import answer_error
-from trust.oci.auth import Authenticator, Scope
-from trust.oci.credentials import Credentials
 from trust.oci.errors import MalformedAnswerError, RegistryAnswerError, UntrustedCertificateError
 from trust.oci.http import IDLE_TIMEOUT_SECONDS, Http
 from trust.oci.message import Body, Response
 from trust.oci.url import Url, parse_url
 
 if TYPE_CHECKING:
+    from trust.oci.auth import Authenticator
+    from trust.oci.credentials import Credentials
     from trust.oci.exchange import Stream
 
 ANSWER_MAX_BYTES = 64 * 1024
@@ -35,12 +36,14 @@ class Ask:
     """What is asked of a registry.
 
     ``where`` is a target at the registry (``/v2/…``), or an address that it named; ``allow_local=False`` where
-    the server that named it stands elsewhere.
+    the server that named it stands elsewhere. ``path`` is the repository, ``actions`` what is done to it:
+    ``pull``, ``pull,push`` or ``delete,pull``.
     """
 
     method: str
     where: str | Url
-    scope: Scope
+    path: str
+    actions: str
     deadline: Deadline | None
     headers: Mapping[str, str] = field(default_factory=dict)
     body: Body = None
@@ -59,7 +62,9 @@ class Session:
         in_plain = plain_http or self._secure_root.names_loopback
         self._root = parse_url(f"http://{host}/") if in_plain else self._secure_root
         self._may_speak_tls = in_plain and not plain_http
-        self._authenticator = Authenticator(host, http=http, credentials=credentials, plain_http=plain_http)
+        self._credentials = credentials
+        self._authenticator: Authenticator | None = None
+        self._lock = threading.Lock()
 
     def owns(self, url: Url) -> bool:
         """Tell whether ``url`` lies at the registry itself, which alone sees its login."""
@@ -82,21 +87,34 @@ class Session:
         with stream:
             refusal = stream.refusal()
         deadline = ask.deadline or deadline_in(ask.idle_timeout_seconds, time.monotonic)
-        self._authenticator.answer(refusal, ask.scope, deadline=deadline)
+        authenticator = self._challenged()
+        authenticator.answer(refusal, ask.path, ask.actions, deadline=deadline)
         stream = self._ask(ask)
         if stream.status == _UNAUTHORIZED and self.owns(stream.url):
             stream.close()
-            raise self._authenticator.login_wanted(ask.scope)
+            raise authenticator.login_wanted(ask.path, ask.actions)
         return stream
 
     def error(self, doing: str, response: Response) -> RegistryAnswerError:
         """Return the error for an answer that ``doing`` (``"read …"``) did not expect."""
         return answer_error(self.host, doing, response.status, response.body)
 
+    def _challenged(self) -> Authenticator:
+        from trust.oci.auth import Authenticator  # noqa: PLC0415 - many registries never ask
+
+        with self._lock:
+            if self._authenticator is None:
+                self._authenticator = Authenticator(
+                    self.host, http=self._http, credentials=self._credentials, plain_http=self._plain_http
+                )
+            return self._authenticator
+
     def _ask(self, ask: Ask) -> Stream:
         url = replace(self._root, target=ask.where) if isinstance(ask.where, str) else ask.where
-        authorization = self._authenticator.authorization(ask.scope) if self.owns(url) else None
-        login = {"Authorization": authorization} if authorization is not None else {}
+        login = {}
+        if self._authenticator is not None and self.owns(url):
+            authorization = self._authenticator.authorization(ask.path, ask.actions)
+            login = {"Authorization": authorization} if authorization is not None else {}
         return self._http.stream(
             ask.method,
             url,
