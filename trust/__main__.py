@@ -1,5 +1,5 @@
 """``python -m trust`` is the command line."""
 
-from trust.cli import main
+from trust.start import main
 
 main()

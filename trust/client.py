@@ -13,12 +13,11 @@ only where the stored chain was verified under exactly this root and pin; everyt
 
 from __future__ import annotations
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trust.chain import TrustedChain
 from trust.deadline import Deadline
@@ -26,8 +25,11 @@ from trust.errors import RefusedError, StateError, UnreachableError
 from trust.instant import format_span, format_utc
 from trust.policy import Stanza
 from trust.state import TrustedState
-from trust.stores.interface import TIMESTAMP, Store, View
+from trust.value import dataclass, replace
 from trust.verdict import Reason
+
+if TYPE_CHECKING:
+    from trust.stores.interface import Store, View
 
 CLOCK_TOLERANCE = timedelta(minutes=5)
 NOTE_EVERY = timedelta(minutes=1)  # an unchanged store is noted at most so often: each note is a synced write
@@ -96,7 +98,7 @@ def _require_clock(chain: TrustedChain, now: datetime) -> None:
 def _is_unchanged(view: View, chain: TrustedChain, state: TrustedState, stanza: Stanza) -> bool:
     if view.read(f"{chain.root_version + 1}.root.json", _PROBE_MAX_BYTES) is not None:
         return False
-    return view.read(TIMESTAMP, _PROBE_MAX_BYTES) == state.body(stanza.root, "timestamp")
+    return view.read("timestamp.json", _PROBE_MAX_BYTES) == state.body(stanza.root, "timestamp")
 
 
 def _noted(
@@ -134,6 +136,8 @@ def _refreshed(stanza: Stanza, state: TrustedState, store: Store, *, now: dateti
 @contextmanager
 def _alone(home: Path) -> Iterator[None]:
     """Hold the refresh lock of ``home``: eight refreshes at once lost a third of themselves."""
+    import fcntl  # noqa: PLC0415 - a warm look-up takes no lock
+
     try:
         lock = (home / "refresh.lock").open("a")
     except OSError as err:

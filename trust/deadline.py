@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from trust.errors import LimitError
+from trust.value import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,9 +6,8 @@ package there is no bare digest string.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from trust.errors import InputError
+from trust.value import dataclass
 
 HEX_LENGTHS = {"sha256": 64, "sha512": 128}
 _HEX = frozenset("0123456789abcdef")

@@ -9,7 +9,7 @@ from trust.errors import InputError
 
 _UTC_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 _UTC = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})Z", re.ASCII)
-_DURATION = re.compile(r"([1-9][0-9]{0,6})([dhms])", re.ASCII)
+_DURATION = r"([1-9][0-9]{0,6})([dhms])"
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
@@ -38,7 +38,7 @@ def parse_duration(text: str) -> timedelta:
     Raises:
         InputError: any other spelling.
     """
-    match = _DURATION.fullmatch(text)
+    match = re.fullmatch(_DURATION, text, re.ASCII)
     if match is None:
         raise InputError(f"duration is malformed: expected 90d, 12h, 30m or 45s, got {text[:40]!r}")
     return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])

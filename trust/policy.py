@@ -15,7 +15,6 @@ policy names roles and never keys; no match means deny; where the longest match 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -24,6 +23,7 @@ from trust.digest import Digest
 from trust.instant import format_span, format_utc
 from trust.reference import Collection, Reference
 from trust.targets import Target, Tombstone
+from trust.value import dataclass, field
 from trust.verdict import Allowed, Denied, Reason, Verdict
 
 WARN_FRACTION = 4  # a notice when less than a quarter of the signed period is left

@@ -9,10 +9,10 @@ reference prints back byte for byte. Source: distribution/reference, "Grammar".
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
 
 from trust.digest import Digest, parse_digest
 from trust.errors import InputError
+from trust.value import dataclass, replace
 
 DEFAULT_HOST = "docker.io"
 PATH_MAX_LENGTH = 255
@@ -26,8 +26,9 @@ _HOST = re.compile(
 )
 _PATH = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*)*", re.ASCII)
 _TAG = re.compile(r"\w[\w.-]{0,127}", re.ASCII)
-_HEX_NAME = re.compile(r"[a-f0-9]{64}")
-_LOOPBACK = re.compile(r"(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]+)?", re.ASCII)
+_HEX_NAME_LENGTH = 64
+_HEX = frozenset("0123456789abcdef")
+_LOOPBACK = r"(?:localhost|127(?:\.[0-9]{1,3}){3}|\[::1\])(?::[0-9]+)?"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -100,7 +101,7 @@ def parse_reference(text: str) -> Reference:
             raise InputError(f"tag is malformed: expected [A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}}, got {tag[:140]!r}")
     if tag is None and digest is None:
         tag = "latest"
-    if _HEX_NAME.fullmatch(name):
+    if len(name) == _HEX_NAME_LENGTH and _HEX.issuperset(name):
         raise InputError(f"a name of 64 hex digits looks like an image id: got {name!r}")
     return Reference(repository=_parse_repository(name), tag=tag, digest=digest)
 
@@ -124,7 +125,7 @@ def parse_collection(text: str) -> Collection:
 
 def is_loopback(host: str) -> bool:
     """Tell whether ``host[:port]`` is this machine, where plain HTTP is allowed."""
-    return _LOOPBACK.fullmatch(host) is not None
+    return re.fullmatch(_LOOPBACK, host, re.ASCII) is not None
 
 
 def with_tag(reference: Reference, tag: str) -> Reference:

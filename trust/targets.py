@@ -13,7 +13,6 @@ repository, so that one image cannot stand in for another. Pure: no IO, no clock
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -21,6 +20,7 @@ from trust.digest import Digest, parse_digest
 from trust.errors import InputError
 from trust.instant import format_utc, parse_utc
 from trust.reference import Reference
+from trust.value import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

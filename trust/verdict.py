@@ -7,13 +7,13 @@ A verdict has no truth value: ``if verdict:`` raises, callers ``match``. What fe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any, NoReturn
 
 from trust.digest import Digest
 from trust.reference import Reference
+from trust.value import dataclass
 
 
 class Reason(str, Enum):

@@ -11,8 +11,8 @@ Distrust comes back as ``Denied``; so does "could not decide", with a reason of 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TYPE_CHECKING
 
 from trust.client import Current, refresh, trusted_offline
 from trust.deadline import Deadline
@@ -21,9 +21,12 @@ from trust.errors import InputError, LimitError, RefusedError, StateError, Trust
 from trust.policy import Evidence, Match, Policy, Stanza, decide, decide_pinned
 from trust.reference import RESERVED_TAG_PREFIX, Reference
 from trust.state import TrustedState
-from trust.stores.interface import Store
 from trust.targets import lookup_path, tag_path
+from trust.value import dataclass, replace
 from trust.verdict import Allowed, Denied, Reason, Verdict
+
+if TYPE_CHECKING:
+    from trust.stores.interface import Store
 
 ROLE = "targets"
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from trust.cli.session import Session
 from trust.digest import Digest
 from trust.errors import InputError, UnreachableError
 from trust.reference import Reference, parse_reference
+from trust.value import dataclass
 
 if TYPE_CHECKING:
     from trust.oci.layout import Layout

@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import click
 
 
-@dataclass(slots=True, kw_only=True)
 class Common:
     """What was said for every command; the last word wins."""
 
-    home: Path | None = None
-    policy: Path | None = None
-    json: bool = False
-    quiet: bool = False
-    verbose: int = 0
-    plain_http: bool = False
+    __slots__ = ("home", "json", "plain_http", "policy", "quiet", "verbose")
+
+    def __init__(self) -> None:
+        self.home: Path | None = None
+        self.policy: Path | None = None
+        self.json = False
+        self.quiet = False
+        self.verbose = 0
+        self.plain_http = False
 
 
 def common_of(context: click.Context) -> Common:

@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from trust.value import dataclass
 from trust.verdict import UNDECIDED, Allowed, Denied, Verdict
 
 SCHEMA = 1
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROL = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], "?")
 _COLOURS = {"allowed": 32, "denied": 31, "undecided": 33}
 
 
@@ -81,7 +80,7 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> list[str]:
 
 def _clean(text: str) -> str:
     """Return ``text`` without control characters: a registry's words must not drive a terminal."""
-    return _CONTROL.sub("?", text)
+    return text.translate(_CONTROL)
 
 
 def _coloured(line: str) -> str:

@@ -24,13 +24,12 @@ from trust.policy import Policy, Stanza
 from trust.policy_document import join_policies, parse_policy
 from trust.reference import Collection, Reference
 from trust.state import TrustedState
-from trust.stores import open_store
-from trust.stores.interface import Store
 from trust.verify import Verifier
 
 if TYPE_CHECKING:
     from trust.oci.http import Http
     from trust.oci.registry import Registry
+    from trust.stores.interface import Store
 
 REFRESH_SECONDS = 30.0  # the whole of a verification, however many files and servers
 PUBLISH_SECONDS = 120.0
@@ -117,6 +116,8 @@ class Session:
 
     def store(self, stanza: Stanza, *, publish: bool = False) -> Store:
         """Return the metadata store of a collection: where it is read, or where it is written."""
+        from trust.stores import open_store  # noqa: PLC0415 - an offline look-up opens none
+
         url = stanza.publish if publish and stanza.publish else stanza.metadata
         return open_store(url, stanza.collection, registry=self.registry, pause=time.sleep)
 
