@@ -49,9 +49,9 @@ def test_values_compare_by_their_fields_and_by_nothing_of_another_class(made: An
     assert made(number=1) == made(number=1, text="x", items={})
     assert made(number=1) != made(number=2)
     assert made(number=1) < made(number=2)
-    assert sorted([made(number=2), made(number=1)])[0].number == 1
+    assert min(made(number=2), made(number=1)).number == 1
     assert made(number=1) != (1, "x", {})
-    assert Ours(number=1) != Theirs(number=1)
+    assert made(number=1) != BOTH[1 - BOTH.index(made)](number=1)
 
 
 @pytest.mark.parametrize("made", BOTH)
