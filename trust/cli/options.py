@@ -63,6 +63,14 @@ class Command(click.Command):
         self.params.extend(common_parameters())
 
 
+class RunCommand(click.Command):
+    """A command whose ``-v`` is a volume, as the contract has it; it takes the common options but that letter."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:  # noqa: ANN401 - click's own settings
+        super().__init__(*arguments, **settings)
+        self.params.extend(parameter for parameter in common_parameters() if "-v" not in parameter.opts)
+
+
 class Group(click.Group):
     """A group that takes the common options before a command, and loads a command when it is named."""
 
