@@ -7,11 +7,12 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
 from tests.simulators.authority import Authority
-from tests.simulators.wire import Exchange, WireServer, answer
+from tests.simulators.wire import Exchange, Seen, WireServer, answer
 from trust.deadline import deadline_in
 from trust.errors import LimitError, UnreachableError
 from trust.oci.http import Http
@@ -181,6 +182,33 @@ def test_upload_to_a_server_that_stops_reading_is_ended_by_the_deadline(http: Ht
                 deadline=deadline_in(DEADLINE_SECONDS, time.monotonic),
             )
         )
+
+
+@pytest.mark.parametrize("with_deadline", [True, False])
+def test_upload_in_tls_to_a_server_that_reads_slowly_is_ended(tmp_path: Path, *, with_deadline: bool) -> None:
+    """Each TLS record goes through in time; all of them would take minutes."""
+    authority = Authority(tmp_path)
+
+    def slowly(connection: socket.socket) -> Seen | None:
+        while connection.recv(64) and not stop.wait(0.02):
+            pass
+        return None
+
+    stop = threading.Event()
+    with (
+        WireServer(script=Exchange.end, read_request=slowly, tls=authority.server_context("127.0.0.1")) as server,
+        Http(environ={"SSL_CERT_FILE": str(authority.certificate)}) as http,
+    ):
+        deadline = deadline_in(DEADLINE_SECONDS, time.monotonic) if with_deadline else None
+
+        def upload() -> None:
+            with http.stream(
+                "PUT", server.url, body=bytes(64_000_000), deadline=deadline, idle_timeout_seconds=DEADLINE_SECONDS
+            ):
+                pass
+
+        ended_in_time(upload, expected=LimitError if with_deadline else UnreachableError)
+        stop.set()
 
 
 def test_tls_server_that_drips_its_body_is_ended_by_the_deadline(tmp_path_factory: pytest.TempPathFactory) -> None:

@@ -12,7 +12,7 @@ import pytest
 from tests.simulators.wire import Exchange, Script, WireServer
 from trust.deadline import Deadline, deadline_in
 from trust.digest import sha256
-from trust.errors import InputError, LimitError, RefusedError, UnreachableError
+from trust.errors import LimitError, RefusedError, UnreachableError
 from trust.manifest import OCI_MANIFEST
 from trust.oci.credentials import Credentials
 from trust.oci.errors import RegistryAnswerError
@@ -372,7 +372,7 @@ def upload(location: str) -> Script:
 def test_upload_address_that_is_unfit_gets_no_content(http: Http, location: str) -> None:
     with (
         WireServer(script=upload(location)) as server,
-        pytest.raises((UnreachableError, InputError)),
+        pytest.raises(UnreachableError, match="upload address"),
     ):
         at(server, http).push_blob("acme/web", DIGEST, MANIFEST, deadline=soon())
     assert [request.method for request in server.requests] == ["HEAD", "POST"]
@@ -404,6 +404,34 @@ def test_deletion_tells_whether_it_is_permitted(http: Http, status: int, *, is_g
 def test_deletion_that_fails_is_an_error(http: Http) -> None:
     with WireServer(script=says(500)) as server, pytest.raises(RegistryAnswerError):
         at(server, http).delete_tag("acme/web", "1", deadline=soon())
+
+
+def test_storage_that_answers_get_alone_still_has_the_blob(http: Http) -> None:
+    """An address signed for GET is refused to HEAD: the registry would not lead there without the content."""
+    with (
+        WireServer(script=says(403)) as storage,
+        WireServer(script=says(307, Location=f"{storage.url}/signed")) as server,
+    ):
+        assert at(server, http).has_blob("acme/web", DIGEST, deadline=soon()) is True
+        assert at(server, http).push_blob("acme/web", DIGEST, MANIFEST, deadline=soon()) is False
+
+
+def test_upload_to_other_storage_carries_no_login(http: Http, tmp_path: Path) -> None:
+    (tmp_path / ".docker").mkdir()
+
+    def script(exchange: Exchange) -> None:
+        if "authorization" not in exchange.request.headers:
+            exchange.answer(401, WWW_Authenticate="Basic realm=x")
+        else:
+            exchange.answer({"HEAD": 404, "POST": 202}[exchange.request.method], Location=f"{storage.url}/upload")
+
+    with WireServer(script=says(201)) as storage, WireServer(script=script) as server:
+        entry = {"auths": {server.host: {"auth": "eDp5"}, storage.host: {"auth": "eDp5"}}}
+        (tmp_path / ".docker" / "config.json").write_text(json.dumps(entry))
+        registry = Registry(server.host, http=http, credentials=Credentials(environ={}, home=tmp_path))
+        assert registry.push_blob("acme/web", DIGEST, MANIFEST, deadline=soon()) is True
+    (stored,) = storage.requests
+    assert (stored.body, stored.headers.get("authorization")) == (MANIFEST, None)
 
 
 def test_docker_hub_is_spoken_to_at_its_own_host(http: Http) -> None:

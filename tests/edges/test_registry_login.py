@@ -88,8 +88,8 @@ def test_token_login_of_a_real_registry(http: Http, tmp_path: Path) -> None:
                 )
     scopes = [request.target for request in service.requests if request.method == "GET"]
     assert scopes[:2] == [
-        "/token?scope=repository%3Aacme%2Fweb%3Apull&service=tests",
         "/token?scope=repository%3Aacme%2Fweb%3Apull%2Cpush&service=tests",
+        "/token?scope=repository%3Aacme%2Fweb%3Apull&service=tests",
     ]
 
 

@@ -108,7 +108,9 @@ class Authenticator:
         )
 
     def _hold(self, scope: str, authorization: str, seconds: float) -> None:
-        self._held[scope] = _Held(authorization=authorization, ends_at=self._clock() + seconds)
+        now = self._clock()
+        live = {name: held for name, held in self._held.items() if held.ends_at > now}
+        self._held = {**live, scope: _Held(authorization=authorization, ends_at=now + seconds)}
 
     def _realm(self, challenged: Url, challenge: Challenge) -> Url:
         try:

@@ -67,12 +67,14 @@ def read_blob(session: Session, blob: BlobAddress, size_bytes: int) -> VerifiedC
     return VerifiedChunks(pieces(), blob.digest, size_bytes, what=what)
 
 
-def has_blob(session: Session, blob: BlobAddress) -> bool:
+def has_blob(session: Session, blob: BlobAddress, *, actions: str = "pull") -> bool:
     """Tell whether the registry says that the repository has the blob."""
-    answer = session.whole(blob.ask("HEAD", blob.target, "pull"))
-    if answer.status not in {_OK, _NOT_FOUND}:
-        raise session.error(f"look for the blob {session.host}/{blob.path}@{blob.digest}", answer)
-    return answer.status == _OK
+    answer = session.whole(blob.ask("HEAD", blob.target, actions))
+    if answer.status in {_OK, _NOT_FOUND}:
+        return answer.status == _OK
+    if not session.owns(answer.url):
+        return True  # the registry sent us to the content, at an address that is signed for GET alone
+    raise session.error(f"look for the blob {session.host}/{blob.path}@{blob.digest}", answer)
 
 
 def push_blob(session: Session, blob: BlobAddress, source: bytes | Path, *, mount_from: str | None) -> bool:
@@ -81,7 +83,7 @@ def push_blob(session: Session, blob: BlobAddress, source: bytes | Path, *, moun
     One POST opens an upload, one PUT carries the whole content. The registry hashes it; so does every reader.
     """
     what = f"{session.host}/{blob.path}@{blob.digest}"
-    if has_blob(session, blob):
+    if has_blob(session, blob, actions="pull,push"):  # the one token that the upload needs as well
         return False
     where = f"{repository_target(blob.path)}/blobs/uploads/"
     if mount_from is not None:
@@ -114,10 +116,11 @@ def _upload_url(session: Session, opened: Response, digest: Digest) -> Url:
         upload = join_url(opened.url, opened.headers.get("location", ""))
     except InputError as err:
         raise UnreachableError(f"{session.host}: upload address is unusable: {err}") from err
-    if opened.url.scheme == "https" and upload.scheme == "http":
+    in_plain = upload.scheme == "http" and upload.origin != opened.url.origin
+    if in_plain and not (opened.url.scheme == "http" and upload.names_loopback):
         raise UnreachableError(
-            f"{session.host}: upload address refused: it leads from HTTPS to {upload.origin}",
-            hint="have the proxy before the registry pass X-Forwarded-Proto on",
+            f"{session.host}: upload address refused: it leads to plain HTTP at {upload.origin}",
+            hint="have the proxy before the registry pass X-Forwarded-Proto and Host on",
         )
     joint = "&" if "?" in upload.target else "?"
     return replace(upload, target=f"{upload.target}{joint}digest={digest}")

@@ -84,9 +84,10 @@ class Connections:
         with self._lock:
             idle = self._idle.setdefault(connection.url.origin, [])
             idle.append(connection)
-            surplus = idle.pop(0) if len(idle) > POOL_MAX else None
-        if surplus is not None:
-            surplus.wire.close()
+            surplus = [idle.pop(0)] if len(idle) > POOL_MAX else []
+            surplus += self._taken_stale(connection.idle_since - IDLE_MAX_SECONDS)
+        for other in surplus:
+            other.wire.close()
 
     def close(self) -> None:
         """Close every idle connection."""
@@ -95,6 +96,14 @@ class Connections:
         for connections in idle.values():
             for connection in connections:
                 connection.wire.close()
+
+    def _taken_stale(self, before: float) -> list[Connection]:
+        """Return what was idle since ``before`` and take it out; storage hosts of redirects come and go."""
+        stale = [kept for idle in self._idle.values() for kept in idle if kept.idle_since < before]
+        if stale:
+            fresh = {origin: [k for k in idle if k not in stale] for origin, idle in self._idle.items()}
+            self._idle = {origin: idle for origin, idle in fresh.items() if idle}
+        return stale
 
     def _take_idle(self, url: Url) -> Connection | None:
         with self._lock:
@@ -130,7 +139,7 @@ class Connections:
         self, near: Url, deadline: Deadline, *, any_address: bool, asked: Url
     ) -> tuple[socket.socket, Address]:
         try:
-            addresses = self._network.resolve(near.host, near.port, deadline.remaining_seconds())
+            addresses = self._network.resolve(near.host, near.port, _left_seconds(near, deadline))
         except (OSError, UnicodeError) as err:
             raise UnreachableError(f"{near.origin}: host name not found: {err}", hint=_CHECK_HOST) from err
         if not any_address and any(address.is_local for address in addresses):
@@ -139,7 +148,7 @@ class Connections:
             raise UnreachableError(f"{near.origin}: the name of this machine leads to another")
         broken: OSError | None = None
         for position, address in enumerate(addresses, start=1):
-            left = deadline.remaining_seconds()
+            left = _left_seconds(near, deadline)
             patience = left if position == len(addresses) else min(left, _NEXT_ADDRESS_SECONDS)
             try:
                 return self._network.connect(address, patience), address
@@ -166,7 +175,7 @@ class Connections:
         import ssl  # noqa: PLC0415 - 14 ms that plain HTTP to this machine need not pay
 
         context = self._context(url)
-        connected.settimeout(deadline.remaining_seconds())
+        connected.settimeout(_left_seconds(url, deadline))
         try:
             # A peer that ends without close_notify cut the body short: let that be seen.
             return context.wrap_socket(connected, server_hostname=url.host.strip("[]"), suppress_ragged_eofs=False)
@@ -197,6 +206,13 @@ class Connections:
 
 
 _CHECK_HOST = "check the host and port, and the network"
+
+
+def _left_seconds(url: Url, deadline: Deadline) -> float:
+    try:
+        return deadline.remaining_seconds()
+    except LimitError as err:
+        raise LimitError(f"{url.origin}: {err}", hint=err.hint) from err
 
 
 def local_refused(url: Url) -> UnreachableError:

@@ -109,8 +109,8 @@ class Session:
                 )
             return self._authenticator
 
-    def _ask(self, ask: Ask) -> Stream:
-        url = replace(self._root, target=ask.where) if isinstance(ask.where, str) else ask.where
+    def _ask(self, ask: Ask, root: Url | None = None) -> Stream:
+        url = replace(root or self._root, target=ask.where) if isinstance(ask.where, str) else ask.where
         login = {}
         if self._authenticator is not None and self.owns(url):
             authorization = self._authenticator.authorization(ask.path, ask.actions)
@@ -137,16 +137,15 @@ class Session:
                 return refusal
         except MalformedAnswerError as err:
             trouble = err
-        in_plain, self._root = self._root, self._secure_root
         try:
-            answer = self._ask(ask)
+            answer = self._ask(ask, root=self._secure_root)
         except UnreachableError as err:
-            self._root = in_plain
             if refusal is not None and not isinstance(err, UntrustedCertificateError):
                 return refusal
             if trouble is not None and not isinstance(err, UntrustedCertificateError):
                 raise trouble from err
             raise
+        self._root = self._secure_root
         if refusal is not None:
             refusal.close()
         return answer

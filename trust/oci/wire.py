@@ -15,6 +15,7 @@ from trust.oci.errors import MalformedAnswerError
 
 PACE_MIN_BYTES_PER_SECOND = 1024  # slower than any line that can carry an image
 RECEIVE_BYTES = 256 * 1024
+_SEND_BYTES = 256 * 1024
 _LINE_RECEIVE_BYTES = 8 * 1024  # what comes with a head is copied once more for each of its lines
 _TRY_AGAIN = "try again later"
 
@@ -40,8 +41,8 @@ class Wire:
     def limit(self, *, deadline: Deadline | None, idle_seconds: float) -> None:
         """Bound every wait from now on: by ``deadline`` and, with or without it, by the pace.
 
-        The pace: ``idle_seconds`` of waiting must bring ``PACE_MIN_BYTES_PER_SECOND`` times as many bytes, or
-        at least what was still missing.
+        The pace: every ``idle_seconds`` of waiting must move ``PACE_MIN_BYTES_PER_SECOND`` times as many bytes;
+        the caller's own time does not count.
         """
         self._deadline, self._idle_seconds = deadline, idle_seconds
         self._waited_seconds, self._moved_bytes = 0.0, 0
@@ -87,12 +88,17 @@ class Wire:
         Raises:
             LimitError: the deadline passed; UnreachableError: too slow; OSError: the connection broke.
         """
-        patience = self._patience_seconds()
-        self._socket.settimeout(patience)
-        try:
-            self._socket.sendall(data)
-        except TimeoutError as err:
-            raise self._too_slow(f"it took less than {len(data)} bytes in {patience:.0f} s") from err
+        rest = memoryview(data)
+        while rest:  # sendall in TLS would give each record the whole time
+            patience = self._patience_seconds()
+            self._socket.settimeout(patience)
+            before = self._clock()
+            try:
+                sent = self._socket.send(rest[:_SEND_BYTES])
+            except TimeoutError as err:
+                raise self._too_slow(f"nothing was taken for {patience:.0f} s") from err
+            rest = rest[sent:]
+            self._keep_pace(self._clock() - before, sent, "went")
 
     @property
     def is_quiet(self) -> bool:
@@ -115,14 +121,18 @@ class Wire:
             raise self._too_slow(f"nothing came for {patience:.0f} s") from err
         except OSError as err:
             raise UnreachableError(f"{self.peer}: the connection broke: {err}", hint=_TRY_AGAIN) from err
-        self._waited_seconds += self._clock() - before
-        self._moved_bytes += len(data)
         self.has_answered = self.has_answered or bool(data)
-        if self._waited_seconds >= self._idle_seconds:
-            if data and self._moved_bytes < self._idle_seconds * PACE_MIN_BYTES_PER_SECOND:
-                raise self._too_slow(f"{self._moved_bytes} bytes came in {self._waited_seconds:.0f} s")
-            self._waited_seconds, self._moved_bytes = 0.0, 0
+        if data:
+            self._keep_pace(self._clock() - before, len(data), "came")
         return data
+
+    def _keep_pace(self, waited_seconds: float, moved_bytes: int, verb: str) -> None:
+        self._waited_seconds += waited_seconds
+        self._moved_bytes += moved_bytes
+        if self._waited_seconds >= self._idle_seconds:
+            if self._moved_bytes < self._idle_seconds * PACE_MIN_BYTES_PER_SECOND:
+                raise self._too_slow(f"{self._moved_bytes} bytes {verb} in {self._waited_seconds:.0f} s")
+            self._waited_seconds, self._moved_bytes = 0.0, 0
 
     def _line_too_long(self, max_bytes: int) -> LimitError:
         return LimitError(f"{self.peer}: a line is too long: expected at most {max_bytes} bytes")
