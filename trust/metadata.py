@@ -25,6 +25,7 @@ ROOT_MAX_BYTES = 512_000
 TIMESTAMP_MAX_BYTES = 16_384
 SNAPSHOT_MAX_BYTES = 2_000_000
 TARGETS_MAX_BYTES = 32_000_000  # a flat role of 50,000 tags; bins come long before
+PERIOD_MAX_SECONDS = 100 * 365 * 86_400  # more overflows the calendar
 
 Delegator = Root | Targets
 
@@ -131,4 +132,6 @@ def period_of(root: Root, name: str) -> timedelta:
     """Return what ``name`` is renewed for, as the collection's root says, else the default."""
     periods = root.unrecognized_fields.get(EXPIRY_FIELD, {})
     seconds = periods.get(name) if isinstance(periods, dict) else None
-    return timedelta(seconds=seconds) if isinstance(seconds, int) and seconds > 0 else DEFAULT_EXPIRY[name]
+    if isinstance(seconds, int) and 0 < seconds <= PERIOD_MAX_SECONDS:
+        return timedelta(seconds=seconds)
+    return DEFAULT_EXPIRY[name]
