@@ -204,6 +204,10 @@ def test_compressed_body_is_refused(http: Http, coding: str) -> None:
         get(http, answer(200, b"\x1f\x8b", Content_Encoding=coding))
 
 
+def test_refusal_is_told_however_its_words_are_encoded(http: Http) -> None:
+    assert get(http, answer(403, b"\x1f\x8b", Content_Encoding="gzip")).status == 403
+
+
 def test_compression_is_never_asked_for(http: Http) -> None:
     with WireServer(script=lambda exchange: exchange.answer()) as server:
         http.request("GET", server.url, max_bytes=0, deadline=soon())

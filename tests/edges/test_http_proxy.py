@@ -143,6 +143,12 @@ def test_lower_case_wins_over_upper_case_and_each_scheme_has_its_own() -> None:
     assert proxy_for(parse_url("http://registry.example.com/"), environ) is None
 
 
+def test_proxy_may_be_named_without_its_scheme() -> None:
+    found = proxy_for(parse_url("https://registry.example.com/"), {"HTTPS_PROXY": "proxy.example.com:3128"})
+    assert found is not None
+    assert str(found.url) == "http://proxy.example.com:3128/"
+
+
 def test_http_proxy_from_a_web_request_is_ignored_cve_2016_5385() -> None:
     environ = {"HTTP_PROXY": PROXY, "REQUEST_METHOD": "GET"}
     assert proxy_for(parse_url("http://registry.example.com/"), environ) is None

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 REFUSAL_MAX_BYTES = 64 * 1024
 DISCARD_MAX_BYTES = 64 * 1024  # a short body is read to its end so that the connection can be kept
+_NO_CONTENT_FROM = 300  # a refusal's words may come as they like: they are no content
 _SEND_BYTES = 256 * 1024
 
 
@@ -185,7 +186,8 @@ def _head(connection: Connection, request: Request, user_agent: str, clock: Call
             raise
         raise UnreachableError(f"{wire.peer}: the connection broke: {broken}", hint=err.hint) from broken
     coding = head.headers.get("content-encoding", "identity").strip().lower()
-    if coding not in {"identity", ""} and head.length != 0:
+    is_content = head.status < _NO_CONTENT_FROM and head.length != 0
+    if is_content and coding not in {"identity", ""}:
         raise UnreachableError(f"{wire.peer}: expected a body as it is, got one encoded as {coding[:40]!r}")
     return head if broken is None else replace(head, keeps_alive=False)
 
