@@ -5,7 +5,8 @@
   3. the signed target, or its tombstone, is looked up
   4. the policy decides over the evidence, at ``now``
 
-Distrust comes back as ``Denied``; so does "could not decide", with a reason of its own. Nothing is raised.
+Distrust comes back as ``Denied``; so does "could not decide", with a reason of its own. Nothing is raised but
+``InputError`` for a policy that names no store that can be opened.
 """
 
 from __future__ import annotations
@@ -49,8 +50,9 @@ class Verifier:
         match = self.policy.match(reference)
         if match is None:
             return self._without_collection(reference)
+        store = None if self.offline else self.open_store(match.stanza)
         try:
-            current = self._current(match.stanza)
+            current = self._current(match.stanza, store)
             verdict = decide(self.policy, match, reference, self._evidence(match, reference, current), self.now)
         except TrustError as err:
             return _denied(reference, _reason(err), str(err), err.hint)
@@ -70,10 +72,9 @@ class Verifier:
             "trust policy add COLLECTION --root sha256:… --metadata URL",
         )
 
-    def _current(self, stanza: Stanza) -> Current:
-        if self.offline:
+    def _current(self, stanza: Stanza, store: Store | None) -> Current:
+        if store is None:
             return trusted_offline(stanza, self.state, now=self.now)
-        store = self.open_store(stanza)
         return refresh(stanza, self.state, store, now=self.now, deadline=self.deadline)
 
     def _evidence(self, match: Match, reference: Reference, current: Current) -> Evidence:
