@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -28,7 +28,7 @@ from tuf.ngclient import FetcherInterface, Updater, UpdaterConfig
 
 from trust.chain import TrustedChain
 from trust.digest import Digest, sha256
-from trust.errors import InputError, LimitError, RefusedError, UnreachableError
+from trust.errors import InputError, LimitError, RefusedError, StateError, UnreachableError
 from trust.metadata import (
     ROOT_MAX_BYTES,
     SNAPSHOT_MAX_BYTES,
@@ -136,9 +136,12 @@ def walk_roots(stanza: Stanza, known: Known, view: View) -> Roots:
     with tempfile.TemporaryDirectory(prefix="trust-") as directory, _refusing(fetcher, stanza, roots):
         try:
             updater = _updater(directory, fetcher, roots[max(roots)])
+        except exceptions.RepositoryError as err:
+            if known.roots:
+                raise _damaged("root", str(err)) from err
+            raise RefusedError(f"the pinned root is no root: {err}", reason=Reason.TAMPERED.value) from err
+        with suppress(_EndOfRootsError):
             updater.refresh()
-        except _EndOfRootsError:
-            pass
         for name, data in fetcher.fetched.items():
             roots[int(name.split(".")[0])] = data
     if not fetcher.roots_ended:
@@ -181,7 +184,8 @@ def verify_roles(stanza: Stanza, known: Known, roots: Roots, view: View, *, now:
         require_binding(metadata.signed, name, identity)
         require_distinct_keys(roots.newest.signed, metadata, name)
         _require_floor(stanza, name, metadata.signed.version)
-        _require_one_content(name, metadata.signed.version, fresh[name], bodies.get(name))
+        if name in bodies:
+            _require_one_content(known, roots, name, metadata.signed.version, fresh[name])
     _require_same_timestamp(fetcher, fresh["timestamp"])
     return Refreshed(
         chain=TrustedChain(
@@ -222,16 +226,50 @@ def _pinned_root(pin: Digest, view: View) -> bytes:
 
 
 def _usable_bodies(known: Known, roots: Roots) -> dict[str, bytes]:
-    """Return the stored bodies that count as floors, without those whose keys a newer root changed."""
+    """Return the stored bodies that count as floors, without those whose keys a newer root changed.
+
+    Raises:
+        StateError: a floor is not what was stored; ngclient would pass over it, and take a rollback for news.
+    """
     if known.chain is None:
         return {}
-    before = parse_metadata(known.roots[max(known.roots)], "root").signed if known.roots else None
+    for name in ("timestamp", "snapshot"):
+        _require_sound(known, roots, name)
     after = roots.newest.signed
-    bodies = {name: body for name, body in known.bodies.items() if name != "root"}
-    changed = before is None or any(
-        before.roles[name].keyids != after.roles[name].keyids for name in ("snapshot", "timestamp")
+    changed = any(
+        _root_of(known, roots, name).roles[name].keyids != after.roles[name].keyids
+        for name in ("timestamp", "snapshot")
     )
-    return {name: body for name, body in bodies.items() if not changed or name == "targets"}
+    return {
+        name: body for name, body in known.bodies.items() if name == "targets" or (name != "root" and not changed)
+    }
+
+
+def _root_of(known: Known, roots: Roots, name: str) -> Root:
+    """Return the root under which the stored ``name`` was verified."""
+    role = known.chain.roles.get(name) if known.chain else None
+    body = roots.bodies.get(role.root_version) if role else None
+    if body is None:
+        raise _damaged(name, "it has no root")
+    root: Root = parse_metadata(body, "root").signed
+    return root
+
+
+def _require_sound(known: Known, roots: Roots, name: str) -> None:
+    """Require that the stored ``name`` still is what was verified."""
+    root, body = _root_of(known, roots, name), known.bodies.get(name)
+    try:
+        metadata = parse_metadata(body or b"", name)
+        root.verify_delegate(name, metadata.signed_bytes, metadata.signatures)
+    except (RefusedError, exceptions.RepositoryError) as err:
+        raise _damaged(name, str(err)) from err
+
+
+def _damaged(name: str, cause: str) -> StateError:
+    return StateError(
+        f"trusted state is damaged: role {name}: {cause}",
+        hint="restore it from a backup, or move it away to start fresh from the pinned root",
+    )
 
 
 def _require_floor(stanza: Stanza, name: str, version: int) -> None:
@@ -243,9 +281,11 @@ def _require_floor(stanza: Stanza, name: str, version: int) -> None:
         )
 
 
-def _require_one_content(name: str, version: int, body: bytes, before: bytes | None) -> None:
-    if before is None or before == body or parse_metadata(before, name).signed.version != version:
+def _require_one_content(known: Known, roots: Roots, name: str, version: int, body: bytes) -> None:
+    before = known.chain.roles.get(name) if known.chain else None
+    if before is None or before.facts.version != version or known.bodies.get(name) == body:
         return
+    _require_sound(known, roots, name)
     raise RefusedError(f"role {name} version {version} has two contents", reason=Reason.TAMPERED.value)
 
 

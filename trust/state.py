@@ -69,31 +69,33 @@ class TrustedState:
                 " delegator_version FROM role WHERE pin = ?",
                 (str(pin),),
             ).fetchall()
-        name, identity, root_version, token, checked_at = found
-        return TrustedChain(
-            name=name,
-            identity=identity,
-            root_version=root_version,
-            token=token,
-            checked_at=_moment(checked_at),
-            roles={row[0]: _trusted_role(row) for row in rows},
-        )
+            name, identity, root_version, token, checked_at = found
+            return TrustedChain(
+                name=name,
+                identity=identity,
+                root_version=int(root_version),
+                token=token,
+                checked_at=_moment(checked_at),
+                roles={row[0]: _trusted_role(row) for row in rows},
+            )
 
     def body(self, pin: Digest, role: str) -> bytes | None:
         """Return the raw bytes of a trusted role, or None."""
         rows = self._rows("SELECT body FROM role WHERE pin = ? AND name = ?", (str(pin), role))
-        return bytes(rows[0][0]) if rows else None
+        with _readable(self._path):
+            return _blob(rows[0][0]) if rows else None
 
     def bodies(self, pin: Digest) -> dict[str, bytes]:
         """Return the raw bytes of every trusted role by its name."""
         rows = self._rows("SELECT name, body FROM role WHERE pin = ?", (str(pin),))
-        return {name: bytes(body) for name, body in rows}
+        with _readable(self._path):
+            return {name: _blob(body) for name, body in rows}
 
     def roots(self, pin: Digest) -> dict[int, bytes]:
         """Return the trusted root chain by version."""
-        return {version: bytes(body) for version, body in self._rows(
-            "SELECT version, body FROM root WHERE pin = ? ORDER BY version", (str(pin),)
-        )}  # fmt: skip
+        rows = self._rows("SELECT version, body FROM root WHERE pin = ? ORDER BY version", (str(pin),))
+        with _readable(self._path):
+            return {int(version): _blob(body) for version, body in rows}
 
     def newest_roots(self) -> dict[str, tuple[str, bytes]]:
         """Return name and newest root of each collection with trusted state, by its pin."""
@@ -102,7 +104,8 @@ class TrustedState:
             " ON r.pin = c.pin AND r.version = c.root_version",
             (),
         )
-        return {pin: (name, bytes(body)) for pin, name, body in rows}
+        with _readable(self._path):
+            return {pin: (name, _blob(body)) for pin, name, body in rows}
 
     def target(self, pin: Digest, role: str, path: str) -> Target | None:
         """Return the target that ``role`` signs under ``path``, or None."""
@@ -253,7 +256,7 @@ def _readable(path: Path) -> Iterator[None]:
         if "malformed" in str(err):
             raise _damaged(path, str(err)) from err
         raise StateError(f"trusted state cannot be read: {path}: {err}") from err
-    except (sqlite3.DatabaseError, ValueError, InputError) as err:
+    except (sqlite3.DatabaseError, ValueError, TypeError, OverflowError, InputError) as err:
         raise _damaged(path, str(err)) from err
 
 
@@ -299,14 +302,17 @@ def _trusted_role(row: tuple[str, int, int, str, int, int | None, int, str, int]
     name, version, expires, signers, threshold, period, root_version, delegator, delegator_version = row
     facts = RoleFacts(
         name=name,
-        version=version,
+        version=int(version),
         expires=_moment(expires),
         signers=tuple(json.loads(signers)),
-        threshold=threshold,
+        threshold=int(threshold),
         period=timedelta(seconds=period) if period else None,
     )
     return TrustedRole(
-        facts=facts, root_version=root_version, delegator=delegator, delegator_version=delegator_version
+        facts=facts,
+        root_version=int(root_version),
+        delegator=str(delegator),
+        delegator_version=int(delegator_version),
     )
 
 
@@ -329,6 +335,12 @@ def _target(row: tuple[object, ...]) -> tuple[str, Target]:
 
 def _tombstones(rows: Iterable[tuple[object, ...]]) -> dict[str, Tombstone]:
     return parse_tombstones({str(digest): json.loads(str(value)) for digest, value in rows})
+
+
+def _blob(value: object) -> bytes:
+    if not isinstance(value, bytes):
+        raise TypeError("a body is no blob")
+    return value
 
 
 def _seconds(moment: datetime) -> int:
