@@ -203,6 +203,7 @@ def _freeze(scene: Scene) -> None:
     stage.shelf.show(yesterday)
     still = "what Acme signed last is hidden, what it signed before still holds, for a week"
     scene.verify(still, word="allowed", code=0, names=(stage.images.autumn,))
+    act.said(Who.HOST, "eight days later: a copy of its trusted state, on a clock that is set ahead")
     here = stage.trust_machine.person
     later = here.at(here.home / "later")
     later.trust_home.mkdir(parents=True)
@@ -213,6 +214,7 @@ def _freeze(scene: Scene) -> None:
     ran = later.trust_later(_LATER, "run", "--rm", stage.reference)
     act.add(ran)
     act.check("and no update goes through", kept=ran.exit_code == _REFUSED and "expired" in ran.output)
+    scene.menu(_AUTUMN)
     act.said(Who.PUBLISHER, "hears of it, and the news gets through")
     stage.shelf.show(news)
     scene.update(stage.trust_machine)
@@ -222,9 +224,7 @@ def _freeze(scene: Scene) -> None:
 def _stolen_key(scene: Scene) -> None:
     stage, act = scene.stage, scene.act
     forger = Forger(shelf=stage.shelf, key=stage.publisher.lose_online_key())
-    act.said(
-        Who.ATTACKER, "signs a new snapshot and a new timestamp over what Acme signed; that much this key can do"
-    )
+    act.said(Who.ATTACKER, "signs a new snapshot and timestamp over what Acme signed; this key can do that")
     forger.sign_online_roles()
     scene.verify(
         "the image is still the one that Acme signed", word="allowed", code=0, names=(stage.images.winter,)
