@@ -9,7 +9,7 @@ from scripts.keynote.image import Image
 from scripts.keynote.lab import NotReadyError
 from scripts.keynote.machine import TILL_KEY, Machine
 from scripts.keynote.pages import BACK_DOOR
-from scripts.keynote.registry import bytes_served
+from scripts.keynote.registry import Asked, bytes_served
 from scripts.keynote.shelf import Display
 from scripts.keynote.stage import Stage
 from scripts.keynote.story import Act, Outcome, Ran, Step, Who
@@ -71,13 +71,14 @@ class Scene:
             promise, kept=(TILL_KEY in saw.body) is is_open and saw.status == (_OK if is_open else _NOT_FOUND)
         )
 
-    def bytes_kept_out(self, since: int, names: tuple[str, ...], promise: str) -> None:
-        """Nothing under ``names`` was sent by the registry to anybody after the mark ``since``."""
+    def bytes_kept_out(self, since: int, names: tuple[str, ...], promise: str) -> tuple[Asked, ...]:
+        """Nothing under ``names`` was sent by the registry after the mark ``since``; returns what was asked."""
         registry = self.stage.registry
         asked = registry.asked_between(since, registry.mark())
         sent = bytes_served(asked, names)
         self.act.said(Who.REGISTRY, f"logged {len(asked)} requests meanwhile, {sent} of the attacker's bytes sent")
         self.act.check(promise, kept=bool(asked) and sent == 0)
+        return asked
 
 
 def play(stage: Stage, begins: Callable[[Act], None], tell: Callable[[Step], None]) -> Iterator[Act]:
@@ -174,10 +175,15 @@ def _with_trust(scene: Scene) -> None:
     stage.shelf.delete(images.autumn)
     stage.shelf.push(images.attackers)
     scene.refused(f"no manifest {images.autumn.digest}", serving=_SUMMER)
-    act.said(Who.PUBLISHER, "pushes the same bytes again; their signature still holds")
-    stage.shelf.push(images.autumn)
-    scene.update(stage.trust_machine)
+    act.said(Who.PUBLISHER, "pushes the same bytes again, which are still signed; the tag stays the attacker's")
+    stage.shelf.put_back(images.autumn)
+    start = stage.registry.mark()
+    act.check("the update goes through", kept=scene.update(stage.trust_machine))
+    asked = scene.bytes_kept_out(start, names, "nothing of what the tag names was fetched")
+    fetched = bytes_served(asked, (images.autumn.digest, images.autumn.layers[-1].digest))
+    act.check("what Acme signed was fetched by its digest", kept=fetched > 0)
     scene.menu(_AUTUMN)
+    stage.shelf.push(images.autumn)
 
 
 def _rollback(scene: Scene, old_days: Display) -> None:

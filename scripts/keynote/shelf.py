@@ -38,6 +38,10 @@ class Shelf:
             self.images.push_blob(data)
         self.images.put_manifest(self.tag, image.manifest)
 
+    def put_back(self, image: Image) -> None:
+        """The registry has the manifest of ``image`` again, by its digest; the tag stays where it is."""
+        self.images.put_manifest(image.digest, image.manifest)
+
     def delete(self, image: Image) -> None:
         """The registry no longer has the manifest of ``image``."""
         self.images.delete_manifest(image.digest)
