@@ -1,24 +1,26 @@
-"""Owns a collection to measure with: founded by the command line, filled by the library in one publish, warm.
+"""Owns a collection to measure with, founded by the command line, warm: in files, or beside its image.
 
-Its first image lies in an OCI layout, for ``trust sign`` to read; the others are digests of nothing. What is
-measured is metadata, and the library signs what it is told.
+Its first image lies in an OCI layout, for ``trust sign`` or ``trust push`` to read. One in files is filled by the
+library in one publish, with digests of nothing: what is measured is metadata, and the library signs what it is
+told.
 """
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
 from keys.signers import open_signer
 from keys.store import KeyStore
+from scripts.bench.layout import write_layout
 from scripts.bench.measure import run
 from scripts.bench.setting import PASSPHRASE, BenchError, Setting
 from trust.deadline import deadline_in
 from trust.digest import sha256
+from trust.manifest import OCI_MANIFEST
 from trust.policy import Policy, Stanza
 from trust.policy_document import parse_policy
 from trust.publish import Publisher
@@ -30,8 +32,6 @@ from trust.stores.file import FileStore
 
 HOST = "registry.invalid"  # nobody is there: what asks it fails
 REPOSITORY = "acme/web"
-_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-_CONFIG = "application/vnd.oci.image.config.v1+json"
 _PUBLISH_SECONDS = 600.0
 _KEY_NAMES = ("root", "targets", "online")
 
@@ -41,12 +41,13 @@ class BuiltCollection:
     """A collection whose user's home is ``directory``: keys, state and policy lie where they do by default."""
 
     directory: Path
+    host: str
     environ: Mapping[str, str]
 
     @property
     def image(self) -> str:
         """The reference of a signed image."""
-        return f"{HOST}/{REPOSITORY}:v0"
+        return f"{self.host}/{REPOSITORY}:v0"
 
     @property
     def layout(self) -> Path:
@@ -75,36 +76,61 @@ class BuiltCollection:
 
 
 def build(setting: Setting, name: str, *, tags: int) -> BuiltCollection:
-    """Return a new collection of ``tags`` signed images, which its own home has verified.
+    """Return a new collection of ``tags`` signed images in files, which its own home has verified.
 
     Raises:
         BenchError: the command line refused.
     """
-    directory = setting.fresh(name)
-    built = BuiltCollection(
-        directory=directory,
-        environ={
-            **setting.environ,
-            "HOME": str(directory),
-            "TRUST_PASSPHRASE": PASSPHRASE,
-        },
-    )
-    keys = [word for key in _KEY_NAMES for word in (f"--{key}-key", key)]
-    address = f"file:{built.metadata}"
-    run(
-        setting.trust,
-        "init",
-        f"{HOST}/acme/",
-        "--metadata",
-        address,
-        "--write-policy",
-        *keys,
-        environ=built.environ,
-    )
-    first = _write_layout(built.layout)
+    built = _born(setting, name, host=HOST, metadata=lambda built: f"file:{built.metadata}")
+    first = write_layout(built.layout)
     _sign(built, [first, *(_image(f"{number}") for number in range(1, tags))])
     # Not `verify`: that also asks the registry where its tag is now.
     run(setting.trust, "resolve", built.image, environ=built.environ)
+    return built
+
+
+def build_pushed(setting: Setting, name: str, *, host: str, layers: Sequence[bytes] = ()) -> BuiltCollection:
+    """Return a new collection of one image, pushed to the registry ``host`` with the metadata beside it, verified.
+
+    Raises:
+        BenchError: the command line refused.
+    """
+    built = _born(setting, name, host=host, metadata=lambda _built: "registry:")
+    write_layout(built.layout, layers)
+    run(setting.trust, "push", f"oci:{built.layout}:v0", "--as", built.image, environ=built.environ)
+    run(setting.trust, "verify", built.image, environ=built.environ)
+    return built
+
+
+def consumer_through(setting: Setting, name: str, built: BuiltCollection, *, host: str) -> BuiltCollection:
+    """Return another home, without keys, that has verified the image of ``built`` through its mirror ``host``.
+
+    Raises:
+        BenchError: it was refused there.
+    """
+    consumer = replace(
+        built,
+        directory=setting.fresh(name),
+        host=host,
+        environ={**built.environ, "HOME": str(setting.directory / name)},
+    )
+    consumer.policy.parent.mkdir(parents=True)
+    # Signed paths are without the host: only the policy says where they are served.
+    consumer.policy.write_text(built.policy.read_text("utf-8").replace(built.host, host), "utf-8")
+    run(setting.trust, "verify", consumer.image, environ=consumer.environ)
+    return consumer
+
+
+def _born(
+    setting: Setting, name: str, *, host: str, metadata: Callable[[BuiltCollection], str]
+) -> BuiltCollection:
+    """Return a new collection without images; the policy that pins it is written."""
+    directory = setting.fresh(name)
+    environ = {**setting.environ, "HOME": str(directory), "TRUST_PASSPHRASE": PASSPHRASE}
+    built = BuiltCollection(directory=directory, host=host, environ=environ)
+    keys = [word for key in _KEY_NAMES for word in (f"--{key}-key", key)]
+    words = ("init", f"{host}/acme/", "--metadata", metadata(built), "--write-policy", *keys)
+    run(setting.trust, *words, environ=environ)
     return built
 
 
@@ -142,32 +168,4 @@ def _only_stanza(policy: Policy) -> Stanza:
 
 
 def _image(content: str) -> Image:
-    return Image(digest=sha256(content.encode()), size_bytes=1234, media_type=_MANIFEST)
-
-
-def _write_layout(directory: Path) -> Image:
-    """Return the image that is now in the OCI layout ``directory`` under the tag ``v0``."""
-    (directory / "blobs/sha256").mkdir(parents=True)
-    config = json.dumps(
-        {"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": []}}
-    ).encode()
-    manifest = json.dumps(
-        {
-            "schemaVersion": 2,
-            "mediaType": _MANIFEST,
-            "config": {"mediaType": _CONFIG, "digest": str(sha256(config)), "size": len(config)},
-            "layers": [],
-        }
-    ).encode()
-    for content in (config, manifest):
-        (directory / "blobs/sha256" / sha256(content).hex).write_bytes(content)
-    descriptor = {
-        "mediaType": _MANIFEST,
-        "digest": str(sha256(manifest)),
-        "size": len(manifest),
-        "annotations": {"org.opencontainers.image.ref.name": "v0"},
-    }
-    index = {"schemaVersion": 2, "manifests": [descriptor]}
-    (directory / "index.json").write_text(json.dumps(index), "utf-8")
-    (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}', "utf-8")
-    return Image(digest=sha256(manifest), size_bytes=len(manifest), media_type=_MANIFEST)
+    return Image(digest=sha256(content.encode()), size_bytes=1234, media_type=OCI_MANIFEST)

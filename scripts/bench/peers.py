@@ -7,19 +7,15 @@ work than any server in production, which is in the peer's favour.
 from __future__ import annotations
 
 import json
-import socket
-import subprocess
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.bench.measure import run
-from scripts.bench.setting import PASSPHRASE, BenchError, Setting, component
+from scripts.bench.server import free_port, serving
+from scripts.bench.setting import PASSPHRASE, Setting, component
 
-_START_SECONDS = 20.0
-_STOP_SECONDS = 10.0
 _ROLES = ("ROOT", "TARGETS", "SNAPSHOT", "DELEGATION")
 
 
@@ -50,10 +46,10 @@ def notary_server(setting: Setting, name: str) -> Iterator[str]:
     """Yield the URL of a Notary server that answers; it has ended when the context is left.
 
     Raises:
-        BenchError: it did not answer within ``_START_SECONDS``.
+        BenchError: it did not answer in time.
     """
     directory = setting.fresh(name)
-    port = _free_port()
+    port = free_port()
     configuration = {
         "server": {"http_addr": f"127.0.0.1:{port}"},
         "trust_service": {"type": "local", "hostname": "", "port": "", "key_algorithm": "ecdsa"},
@@ -61,19 +57,9 @@ def notary_server(setting: Setting, name: str) -> Iterator[str]:
         "logging": {"level": "error"},
     }
     (directory / "server.json").write_text(json.dumps(configuration), "utf-8")
-    with (directory / "log").open("wb") as log:
-        server = subprocess.Popen(
-            [component("notary-server"), "-config", str(directory / "server.json")],
-            env=setting.environ,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        _wait_until_answering(server, port, directory / "log")
+    argv = (component("notary-server"), "-config", str(directory / "server.json"))
+    with serving(*argv, port=port, log=directory / "log", environ=setting.environ):
         yield f"http://127.0.0.1:{port}"
-    finally:
-        _stop(server)
 
 
 def notary_repository(setting: Setting, url: str, name: str, *, targets: int) -> NotaryRepository:
@@ -98,36 +84,3 @@ def notary_repository(setting: Setting, url: str, name: str, *, targets: int) ->
     run(*repository.argv("publish", repository.name), environ=environ)
     run(*repository.lookup(), environ=environ)
     return repository
-
-
-def _free_port() -> int:
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
-
-
-def _wait_until_answering(server: subprocess.Popen[bytes], port: int, log: Path) -> None:
-    gives_up = time.monotonic() + _START_SECONDS
-    while not _is_answering(port):
-        if server.poll() is not None or time.monotonic() > gives_up:
-            said = log.read_text("utf-8", errors="replace")[-500:]
-            raise BenchError(f"notary-server does not answer on 127.0.0.1:{port}: {said}")
-        time.sleep(0.05)
-
-
-def _is_answering(port: int) -> bool:
-    try:
-        socket.create_connection(("127.0.0.1", port), timeout=1).close()
-    except OSError:
-        return False
-    return True
-
-
-def _stop(server: subprocess.Popen[bytes]) -> None:
-    server.terminate()
-    try:
-        server.wait(_STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()

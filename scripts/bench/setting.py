@@ -62,12 +62,30 @@ class Setting:
 
 
 def own_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return ``environ`` without what slows Python down or leads to the user's own state: for what is timed."""
-    return {
+    """Return ``environ`` without what slows Python down or leads to the user's own state: for what is timed.
+
+    ``PATH`` begins with set-up's launchers: the engine that ``trust run`` starts is found there.
+    """
+    own = {
         name: value
         for name, value in environ.items()
         if name not in _NOT_OURS and not name.startswith(("TRUST_", "NOTARY_", "XDG_"))
     }
+    return {**own, "PATH": f"{CHECKOUT / '.lab/bin'}{os.pathsep}{own.get('PATH', os.defpath)}"}
+
+
+def launcher(setting: Setting, name: str, *, is_needed: bool) -> str | None:
+    """Return the program that the command line too starts as ``name``: set-up's launcher, else that of ``PATH``.
+
+    Engines need what set-up's launchers add (crun a mount namespace), and both sides of a comparison pay for it.
+
+    Raises:
+        BenchError: there is none and it ``is_needed``.
+    """
+    found = shutil.which(name, path=setting.environ.get("PATH"))
+    if found is None and is_needed:
+        raise BenchError(f"no {name}: expected it below .lab/bin or on PATH; scripts/setup --for bench fetches it")
+    return found
 
 
 def component(name: str) -> str:
@@ -76,8 +94,9 @@ def component(name: str) -> str:
     Raises:
         BenchError: neither set-up nor ``PATH`` has it.
     """
-    for folder in ("usr/bin", "usr/sbin", "bin"):
-        found = CHECKOUT / ".lab/root" / folder / name
+    unpacked = [CHECKOUT / ".lab/root" / folder for folder in ("usr/bin", "usr/sbin", "bin")]
+    for folder in (*unpacked, Path(sys.executable).parent):  # those from PyPI lie beside the interpreter
+        found = folder / name
         if found.is_file() and os.access(found, os.X_OK):
             return str(found)
     on_path = shutil.which(name)
