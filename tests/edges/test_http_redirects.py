@@ -154,13 +154,15 @@ def test_redirect_to_a_name_that_resolves_to_a_local_address_is_refused(authorit
 def test_redirect_from_elsewhere_does_not_ride_on_a_kept_local_connection(authority: Authority) -> None:
     network = SimulatedNetwork(names={"registry.example.com": [ELSEWHERE]})
     with (
-        WireServer(script=lambda exchange: exchange.answer(200, b"local")) as local,
+        WireServer(
+            script=lambda exchange: exchange.answer(200, b"local"), tls=authority.server_context("127.0.0.1")
+        ) as local,
         WireServer(script=to(f"{local.url}/x"), tls=authority.server_context("registry.example.com")) as server,
         Http(environ={"SSL_CERT_FILE": str(authority.certificate)}, network=network) as http,
     ):
         network.doors |= {ELSEWHERE: server.port, "127.0.0.1": local.port}
         http.request("GET", f"{local.url}/x", max_bytes=100, deadline=soon())
-        with pytest.raises(UnreachableError):
+        with pytest.raises(UnreachableError, match="local address"):
             http.request("GET", "https://registry.example.com/a", max_bytes=100, deadline=soon())
     assert len(local.requests) == 1
 

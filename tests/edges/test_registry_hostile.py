@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulators.authority import Authority
 from tests.simulators.network import ELSEWHERE, SimulatedNetwork
 from tests.simulators.wire import Exchange, Script, WireServer
 from trust.deadline import Deadline, deadline_in
@@ -66,9 +67,10 @@ def test_body_that_differs_from_docker_content_digest_is_tampered(http: Http) ->
             assert caught.value.reason == "tampered"
 
 
-def test_body_that_differs_from_the_digest_asked_for_is_tampered(http: Http) -> None:
+@pytest.mark.parametrize("headers", [{}, {"Docker_Content_Digest": str(DIGEST)}])
+def test_body_that_differs_from_the_digest_asked_for_is_tampered(http: Http, headers: dict[str, str]) -> None:
     with (
-        WireServer(script=says(200, MANIFEST, Docker_Content_Digest=str(OTHER))) as server,
+        WireServer(script=says(200, MANIFEST, **headers)) as server,
         pytest.raises(RefusedError, match=f"expected {OTHER}, got {DIGEST}"),
     ):
         at(server, http).manifest("acme/web", OTHER, deadline=soon())
@@ -433,6 +435,25 @@ def test_upload_to_other_storage_carries_no_login(http: Http, tmp_path: Path) ->
         assert registry.push_blob("acme/web", DIGEST, MANIFEST, deadline=soon()) is True
     (stored,) = storage.requests
     assert (stored.body, stored.headers.get("authorization")) == (MANIFEST, None)
+
+
+def test_upload_address_on_this_machine_is_refused_to_a_registry_elsewhere(tmp_path: Path) -> None:
+    """The content, and a request of the registry's wording, would go to a service that listens here alone."""
+    authority = Authority(tmp_path)
+    network = SimulatedNetwork(names={"registry.example.com": [ELSEWHERE]})
+    with (
+        WireServer(script=says(201), tls=authority.server_context("127.0.0.1")) as local,
+        WireServer(
+            script=upload(f"{local.url}/x"), tls=authority.server_context("registry.example.com")
+        ) as server,
+        Http(environ={"SSL_CERT_FILE": str(authority.certificate)}, network=network) as http,
+    ):
+        network.doors |= {ELSEWHERE: server.port, "127.0.0.1": local.port}
+        nobody = Credentials(environ={}, home=tmp_path)
+        registry = Registry("registry.example.com", http=http, credentials=nobody)
+        with pytest.raises(UnreachableError, match="local address"):
+            registry.push_blob("acme/web", DIGEST, MANIFEST, deadline=soon())
+    assert local.requests == []
 
 
 def test_docker_hub_is_spoken_to_at_its_own_host() -> None:
