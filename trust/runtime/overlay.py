@@ -1,0 +1,168 @@
+"""Owns a container's own writable root: an overlay over the shared tree where the kernel permits, else a copy.
+
+The overlay is mounted in a mount namespace that only the container's processes keep: nothing is mounted where
+others see it, and when the container is gone, by whatever end, so is the mount. The shared tree is the lower
+layer, which the kernel never writes to.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+from trust.errors import StateError
+from trust.runtime.copying import copy_tree
+
+_CLONE_NEWNS = 0x00020000
+_MS_REC, _MS_SLAVE = 1 << 14, 1 << 19
+_OPTIONS_MAX_BYTES = 4095  # mount(2) takes one page
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlay:
+    """Where an overlay is mounted (``merged``) and from what; all but ``lower`` belong to one container."""
+
+    lower: Path
+    upper: Path
+    work: Path
+    merged: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WritableRoot:
+    """A container's root at ``path``; with an ``overlay`` it is there only for what ``inside`` starts."""
+
+    path: Path
+    overlay: Overlay | None
+
+    def inside(self, start: Callable[[], T]) -> T:
+        """Return what ``start`` returns, called where the root is mounted; its children stay there.
+
+        Raises:
+            StateError: the overlay cannot be mounted; and what ``start`` raises.
+        """
+        if self.overlay is None:
+            return start()
+        overlay = self.overlay
+
+        def mount_and_start() -> T:
+            _mount(overlay)
+            return start()
+
+        try:
+            return _in_own_mounts(mount_and_start)
+        except _MountError as err:
+            raise StateError(f"overlay cannot be mounted at {overlay.merged}: {err.strerror}") from err
+
+
+def make_writable_root(shared: Path, directory: Path) -> WritableRoot:
+    """Have a root of its own for one container in ``directory``, as ``shared`` is.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    root = directory / "rootfs"
+    if os.geteuid() == 0:
+        overlay = Overlay(lower=shared, upper=directory / "upper", work=directory / "work", merged=root)
+        _make_layers(overlay)
+        if _permitted(overlay):
+            return WritableRoot(path=root, overlay=overlay)
+        root.rmdir()
+    copy_tree(shared, root)
+    return WritableRoot(path=root, overlay=None)
+
+
+def existing_root(shared: Path, directory: Path) -> WritableRoot:
+    """Return the root that ``make_writable_root`` made."""
+    root, upper = directory / "rootfs", directory / "upper"
+    if not upper.exists():
+        return WritableRoot(path=root, overlay=None)
+    return WritableRoot(
+        path=root, overlay=Overlay(lower=shared, upper=upper, work=directory / "work", merged=root)
+    )
+
+
+class _MountError(OSError):
+    """A namespace or a mount was refused."""
+
+
+def _make_layers(overlay: Overlay) -> None:
+    overlay.merged.mkdir()
+    overlay.work.mkdir()
+    overlay.upper.mkdir()
+    root = overlay.lower.stat()  # the upper directory is what the container sees of its root
+    os.chown(overlay.upper, root.st_uid, root.st_gid)
+    overlay.upper.chmod(root.st_mode & 0o7777)
+
+
+def _permitted(overlay: Overlay) -> bool:
+    """Tell whether the kernel mounts it here: not on another overlay, not in every sandbox."""
+    try:
+        _in_own_mounts(lambda: _mount(overlay))
+    except _MountError:
+        return False
+    return True
+
+
+def _in_own_mounts(action: Callable[[], T]) -> T:
+    """Return what ``action`` returns, run in a thread with a mount namespace of its own.
+
+    In Linux a thread can have one; the process's others keep theirs. The thread ends, its children stay inside.
+    """
+    results: list[T] = []
+    failures: list[BaseException] = []
+
+    def work() -> None:
+        try:
+            _leave_mounts()
+            results.append(action())
+        except BaseException as err:  # noqa: BLE001 - it is raised again where it is waited for
+            failures.append(err)
+
+    thread = threading.Thread(target=work, name="mounts")
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+    return results[0]
+
+
+def _leave_mounts() -> None:
+    """Give this thread a mount namespace from which nothing spreads to others."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(_CLONE_NEWNS) != 0:
+        raise _last_error()
+    if libc.mount(None, b"/", None, ctypes.c_ulong(_MS_REC | _MS_SLAVE), None) != 0:
+        raise _last_error()
+
+
+def _mount(overlay: Overlay) -> None:
+    options = b",".join(
+        key + b"=" + _escaped(path, colons=key == b"lowerdir")
+        for key, path in ((b"lowerdir", overlay.lower), (b"upperdir", overlay.upper), (b"workdir", overlay.work))
+    )
+    if len(options) > _OPTIONS_MAX_BYTES:
+        raise _MountError(errno.ENAMETOOLONG, "the paths are too long for a mount")
+    libc = ctypes.CDLL(None, use_errno=True)
+    where = os.fsencode(overlay.merged)
+    if libc.mount(b"overlay", where, b"overlay", ctypes.c_ulong(0), options) != 0:
+        raise _last_error()
+
+
+def _escaped(path: Path, *, colons: bool) -> bytes:
+    """Return ``path`` as an option of the overlay: commas part options, colons part lower layers."""
+    raw = os.fsencode(path).replace(b"\\", b"\\\\").replace(b",", b"\\,")
+    return raw.replace(b":", b"\\:") if colons else raw
+
+
+def _last_error() -> _MountError:
+    number = ctypes.get_errno()
+    return _MountError(number, os.strerror(number))

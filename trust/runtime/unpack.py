@@ -1,0 +1,162 @@
+"""Owns the unpacked images below ``TRUST_HOME/rootfs``: whole or not there, keyed by the manifest's digest.
+
+  1. is it there? then it was finished, and nobody but containers' own copies was written to since
+  2. a place of its own beside it, that the next run sweeps away if this one dies
+  3. each layer, lowest first: decompressed, held to its diffID, written entry by entry
+  4. the working directory, the record, everything on the disk; then it is renamed into place
+
+``rootfs/sha256/<hex>/rootfs`` is the tree, ``unpacked.json`` beside it says by whom and from what.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from trust.digest import Digest
+from trust.errors import InputError, RefusedError, StateError
+from trust.manifest import Descriptor
+from trust.oci.layout import Layout
+from trust.runtime.content import Image, damaged
+from trust.runtime.disk import (
+    make_private_directory,
+    read_document,
+    remove_tree,
+    sync_file_system,
+    write_document,
+)
+from trust.runtime.layer import Budget, LayerReader, ReadAhead
+from trust.runtime.tar import TarReader, split_path
+from trust.runtime.tree import Tree
+from trust.runtime.walk import Root
+
+DIRECTORY = "rootfs"
+_PARTIAL = ".partial"
+_RECORD = "unpacked.json"
+_SCHEMA = 1
+
+
+def unpack(image: Image, *, store: Layout, home: Path, budget: Budget | None = None) -> Path:
+    """Have the tree of ``image`` below ``home``; return its root, which nothing may write to.
+
+    Raises:
+        InputError: a layer is malformed or leads out of the root.
+        LimitError: a cap on bytes, entries or ratio was reached.
+        RefusedError: ``tampered``; a layer is not what the configuration says.
+        StateError: this disk cannot take it, or what is in the content store is damaged.
+    """
+    final = home / DIRECTORY / image.digest.algorithm / image.digest.hex
+    found = read_document(final / _RECORD)
+    if found is not None:
+        return _believed(final, found)
+    try:
+        make_private_directory(home / DIRECTORY)
+        with _staging(home / DIRECTORY) as staging:
+            _write(image, store=store, staging=staging, budget=budget or Budget())
+            _put_in_place(staging / "image", final)
+    except OSError as err:
+        raise StateError(f"image cannot be unpacked: {err.strerror or err}: {err.filename or home}") from err
+    return final / DIRECTORY
+
+
+def _believed(final: Path, record: dict[str, object]) -> Path:
+    if record.get("uid") != os.geteuid():
+        raise StateError(
+            f"image was unpacked by uid {record.get('uid')}, expected {os.geteuid()}: {final}",
+            hint="each user needs a TRUST_HOME of their own",
+        )
+    return final / DIRECTORY
+
+
+def _write(image: Image, *, store: Layout, staging: Path, budget: Budget) -> None:
+    root_path, removed_path = staging / "image" / DIRECTORY, staging / "removed"
+    root_path.mkdir(parents=True)
+    removed_path.mkdir()
+    root_path.chmod(0o755)
+    with Root(root_path) as root, Root(removed_path) as removed:
+        tree = Tree(root, removed=removed, privileged=os.geteuid() == 0)
+        for layer, diff_id in zip(image.manifest.layers, image.config.diff_ids, strict=True):
+            _apply(layer, diff_id, store=store, tree=tree, budget=budget)
+        directory = image.config.working_directory.encode()
+        tree.make_directories(split_path(directory))
+        tree.finish()
+    write_document(
+        staging / "image" / _RECORD,
+        {"schema": _SCHEMA, "manifest": str(image.digest), "uid": os.geteuid()},
+    )
+
+
+def _apply(layer: Descriptor, diff_id: Digest, *, store: Layout, tree: Tree, budget: Budget) -> None:
+    try:
+        with store.open_blob(layer.digest) as blob:
+            reader = LayerReader(blob, diff_id, layer.size_bytes, budget)
+            with ReadAhead(reader.chunks) as chunks:
+                tar = TarReader(chunks)
+                tree.begin_layer()
+                for entry in tar.entries():
+                    budget.spend_entry()
+                    tree.add(entry, tar.body())
+            reader.check()
+    except (InputError, RefusedError) as err:
+        _blame_the_disk(layer, store, err)
+        raise
+
+
+def _blame_the_disk(layer: Descriptor, store: Layout, err: Exception) -> None:
+    """Say so if the stored blob is no longer what was stored: that is no fault of the image."""
+    try:
+        for _ in store.blob(layer.digest, layer.size_bytes):
+            pass
+    except RefusedError:
+        raise damaged(layer.digest) from err
+
+
+@contextmanager
+def _staging(parent: Path) -> Iterator[Path]:
+    """Give a new directory that is gone afterwards, and sweep away those whose makers have died."""
+    partial = make_private_directory(parent / _PARTIAL)
+    lock = os.open(partial, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    mine = -1
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        for abandoned in partial.iterdir():
+            _sweep(abandoned)
+        staging = partial / secrets.token_hex(8)
+        staging.mkdir(mode=0o700)
+        mine = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        fcntl.flock(mine, fcntl.LOCK_EX)
+        fcntl.flock(lock, fcntl.LOCK_UN)
+        try:
+            yield staging
+        finally:
+            remove_tree(staging)
+    finally:
+        os.close(lock)
+        if mine >= 0:
+            os.close(mine)
+
+
+def _sweep(directory: Path) -> None:
+    fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with suppress(BlockingIOError):
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            remove_tree(directory)
+    finally:
+        os.close(fd)
+
+
+def _put_in_place(whole: Path, final: Path) -> None:
+    final.parent.mkdir(mode=0o700, exist_ok=True)
+    sync_file_system(whole)
+    try:
+        whole.rename(final)
+    except OSError:
+        if read_document(final / _RECORD) is None:
+            raise
+        return  # another process was first, with the same content
+    sync_file_system(final.parent)
