@@ -50,7 +50,7 @@ COMPONENTS: tuple[Component, ...] = (
     Component(name="umoci", group="test", packages=("umoci",)),
     Component(name="openssl", group="test", packages=("openssl",), probe=("version",)),
     Component(name="strace", group="test", packages=("strace",), probe=("-V",)),
-    Component(name="faketime", group="test", packages=("faketime", "libfaketime"), probe=("2001-02-03", "date")),
+    Component(name="faketime", group="demo", packages=("faketime", "libfaketime"), probe=("2001-02-03", "date")),
     Component(name="notary", group="test", packages=("notary",), probe=("version",)),
     Component(name="notary-server", group="test", packages=("notary",), probe=("-h",)),
     Component(name="notary-signer", group="test", packages=("notary",), probe=("-h",)),
