@@ -132,5 +132,5 @@ def parse_tombstones(value: object) -> dict[str, Tombstone]:
             )
             for digest, entry in dict(value).items()  # type: ignore[call-overload]
         }
-    except (KeyError, TypeError, ValueError) as err:
+    except (KeyError, TypeError, ValueError, AttributeError) as err:
         raise InputError(f"the signed list of revocations is malformed: {err}") from err

@@ -1,0 +1,130 @@
+"""Targets and tombstones: what is signed reads back as what was meant, and nothing else is read at all."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from trust.digest import Digest, sha256
+from trust.errors import InputError
+from trust.reference import parse_reference
+from trust.targets import (
+    Target,
+    Tombstone,
+    digest_path,
+    lookup_path,
+    parse_target,
+    parse_tombstones,
+    tag_path,
+    target_custom,
+    tombstone_json,
+)
+
+digests = st.binary(min_size=32, max_size=32).map(lambda raw: Digest(algorithm="sha256", hex=raw.hex()))
+moments = st.datetimes(datetime(2000, 1, 1), datetime(2100, 1, 1)).map(  # noqa: DTZ001
+    lambda naive: naive.replace(microsecond=0, tzinfo=timezone.utc)
+)
+words = st.text(st.characters(codec="utf-8"), max_size=12)
+lists = st.lists(words, max_size=3).map(tuple)
+targets = st.builds(
+    Target,
+    digest=digests,
+    size_bytes=st.integers(0, 2**62),
+    media_type=words,
+    signed_at=moments,
+    signed_by=lists,
+    tags=lists,
+    inside=st.lists(digests, max_size=3).map(tuple),
+    annotations=st.dictionaries(words, words, max_size=3),
+)
+tombstones = st.builds(Tombstone, revoked_at=moments, revoked_by=lists, paths=lists)
+
+
+@given(target=targets)
+def test_target_reads_back(target: Target) -> None:
+    custom = json.loads(json.dumps(target_custom(target)))
+    found = parse_target(hashes={"sha256": target.digest.hex}, size_bytes=target.size_bytes, custom=custom)
+    assert found == target
+    assert target_custom(found) == custom
+
+
+@given(revoked=st.dictionaries(digests.map(str), tombstones, max_size=4))
+def test_tombstones_read_back(revoked: dict[str, Tombstone]) -> None:
+    value = json.loads(json.dumps({digest: tombstone_json(entry) for digest, entry in revoked.items()}))
+    assert parse_tombstones(value) == revoked
+
+
+def test_empty_fields_are_not_written() -> None:
+    bare = Target(
+        digest=sha256(b""), size_bytes=0, media_type="t", signed_at=datetime(2031, 5, 1, tzinfo=timezone.utc),
+        signed_by=(), annotations={},
+    )  # fmt: skip
+    assert target_custom(bare) == {"type": "t", "signed": "2031-05-01T00:00:00Z", "by": []}
+
+
+GOOD: dict[str, Any] = {"type": "t", "signed": "2031-05-01T00:00:00Z", "by": ["a"]}
+json_values = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(field=st.sampled_from(["type", "signed", "by", "tags", "in", "annotations"]), value=json_values)
+def test_odd_field_is_refused_or_read_and_never_a_crash(field: str, value: Any) -> None:
+    try:
+        found = parse_target(hashes={"sha256": "0" * 64}, size_bytes=1, custom={**GOOD, field: value})
+    except InputError:
+        return
+    assert parse_target(hashes={"sha256": "0" * 64}, size_bytes=1, custom=target_custom(found)) == found
+
+
+@given(value=json_values)
+def test_odd_revocations_are_refused_or_read_and_never_a_crash(value: Any) -> None:
+    for entry in (value, {str(sha256(b"")): value}, {"sha256:x": value}):
+        try:
+            found = parse_tombstones(entry)
+        except InputError:
+            continue
+        assert set(map(type, found.values())) <= {Tombstone}
+
+
+@pytest.mark.parametrize("field", ["type", "signed", "by"])
+def test_target_without_a_field_is_refused(field: str) -> None:
+    custom = {key: value for key, value in GOOD.items() if key != field}
+    with pytest.raises(InputError, match="lacks or misspells"):
+        parse_target(hashes={"sha256": "0" * 64}, size_bytes=1, custom=custom)
+
+
+@pytest.mark.parametrize(
+    "hashes", [{}, {"sha512": "0" * 128}, {"sha256": ""}, {"sha256": "A" * 64}, {"sha256": "../x"}]
+)
+def test_target_without_a_sha256_is_refused(hashes: dict[str, str]) -> None:
+    with pytest.raises(InputError):
+        parse_target(hashes=hashes, size_bytes=1, custom=GOOD)
+
+
+DIGEST = sha256(b"manifest")
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("registry.test/acme/web", "acme/web:latest"),
+        ("registry.test/acme/web:1.4", "acme/web:1.4"),
+        (f"registry.test/acme/web@{DIGEST}", f"acme/web@{DIGEST}"),
+        (f"registry.test/acme/web:1.4@{DIGEST}", f"acme/web@{DIGEST}"),
+    ],
+)
+def test_one_path_answers_a_reference_and_a_digest_beats_the_tag(text: str, path: str) -> None:
+    assert lookup_path("acme/web", parse_reference(text)) == path
+
+
+def test_path_of_a_tag_is_never_the_path_of_a_digest() -> None:
+    assert tag_path("acme/web", "1.4") == "acme/web:1.4"
+    assert digest_path("acme/web", DIGEST) == f"acme/web@{DIGEST}"
