@@ -10,7 +10,7 @@ import pytest
 
 from tests.simulators.authority import Authority
 from tests.simulators.network import ELSEWHERE, SimulatedNetwork
-from tests.simulators.wire import Exchange, WireServer
+from tests.simulators.wire import Exchange, WireServer, answer
 from trust.deadline import Deadline, deadline_in
 from trust.errors import InputError, UnreachableError
 from trust.oci.errors import UntrustedCertificateError
@@ -155,6 +155,20 @@ def test_tls_body_cut_off_without_a_proper_end_is_never_a_short_success(authorit
         pytest.raises(UnreachableError, match="broke"),
     ):
         get(server, certificate_file=authority.certificate)
+
+
+def test_answer_that_nobody_asked_for_is_not_taken_for_the_next_one_in_tls(authority: Authority) -> None:
+    """The second answer came in the record of the first: the socket is quiet, TLS holds it."""
+    body = b"x" * 9000  # more than is read ahead with a head
+    poisoned = [answer(200, body) + answer(200, b"evil"), answer(200, b"next")]
+    with (
+        WireServer(
+            script=lambda exchange: exchange.send(poisoned.pop(0)), tls=authority.server_context("127.0.0.1")
+        ) as server,
+        Http(environ={"SSL_CERT_FILE": str(authority.certificate)}) as http,
+    ):
+        assert http.request("GET", server.url, max_bytes=9000, deadline=soon()).body == body
+        assert http.request("GET", server.url, max_bytes=9000, deadline=soon()).body == b"next"
 
 
 def test_connection_is_kept_in_tls(authority: Authority) -> None:

@@ -15,7 +15,7 @@ from trust.oci.errors import MalformedAnswerError
 
 PACE_MIN_BYTES_PER_SECOND = 1024  # slower than any line that can carry an image
 RECEIVE_BYTES = 256 * 1024
-_SEND_BYTES = 256 * 1024
+_SEND_BYTES = 64 * 1024  # each of them within the idle time: about the least pace
 _LINE_RECEIVE_BYTES = 8 * 1024  # what comes with a head is copied once more for each of its lines
 _TRY_AGAIN = "try again later"
 
@@ -41,7 +41,7 @@ class Wire:
     def limit(self, *, deadline: Deadline | None, idle_seconds: float) -> None:
         """Bound every wait from now on: by ``deadline`` and, with or without it, by the pace.
 
-        The pace: every ``idle_seconds`` of waiting must move ``PACE_MIN_BYTES_PER_SECOND`` times as many bytes;
+        The pace: every ``idle_seconds`` of waiting must bring ``PACE_MIN_BYTES_PER_SECOND`` times as many bytes;
         the caller's own time does not count.
         """
         self._deadline, self._idle_seconds = deadline, idle_seconds
@@ -88,24 +88,22 @@ class Wire:
         Raises:
             LimitError: the deadline passed; UnreachableError: too slow; OSError: the connection broke.
         """
-        rest = memoryview(data)
-        while rest:  # sendall in TLS would give each record the whole time
+        whole = memoryview(data)
+        for start in range(0, len(whole), _SEND_BYTES):
             patience = self._patience_seconds()
             self._socket.settimeout(patience)
-            before = self._clock()
             try:
-                sent = self._socket.send(rest[:_SEND_BYTES])
+                self._socket.sendall(whole[start : start + _SEND_BYTES])
             except TimeoutError as err:
-                raise self._too_slow(f"nothing was taken for {patience:.0f} s") from err
-            rest = rest[sent:]
-            self._keep_pace(self._clock() - before, sent, "went")
+                raise self._too_slow(patience, f"less than {_SEND_BYTES} bytes were taken") from err
 
     @property
     def is_quiet(self) -> bool:
         """Tell whether nothing waits to be read: an idle connection that has news is dead or talks out of turn."""
         poll = select.poll()
         poll.register(self._socket, select.POLLIN)
-        return not self._held and not poll.poll(0)
+        in_tls = getattr(self._socket, "pending", None)  # what TLS has taken off the socket already
+        return not self._held and not (in_tls is not None and in_tls()) and not poll.poll(0)
 
     def close(self) -> None:
         """Close the connection; what is still under way is lost."""
@@ -118,20 +116,20 @@ class Wire:
         try:
             data = self._socket.recv(max_bytes)
         except TimeoutError as err:
-            raise self._too_slow(f"nothing came for {patience:.0f} s") from err
+            raise self._too_slow(patience, "nothing came") from err
         except OSError as err:
             raise UnreachableError(f"{self.peer}: the connection broke: {err}", hint=_TRY_AGAIN) from err
         self.has_answered = self.has_answered or bool(data)
         if data:
-            self._keep_pace(self._clock() - before, len(data), "came")
+            self._keep_pace(self._clock() - before, len(data))
         return data
 
-    def _keep_pace(self, waited_seconds: float, moved_bytes: int, verb: str) -> None:
+    def _keep_pace(self, waited_seconds: float, moved_bytes: int) -> None:
         self._waited_seconds += waited_seconds
         self._moved_bytes += moved_bytes
         if self._waited_seconds >= self._idle_seconds:
             if self._moved_bytes < self._idle_seconds * PACE_MIN_BYTES_PER_SECOND:
-                raise self._too_slow(f"{self._moved_bytes} bytes {verb} in {self._waited_seconds:.0f} s")
+                raise self._too_slow(self._waited_seconds, f"{self._moved_bytes} bytes came")
             self._waited_seconds, self._moved_bytes = 0.0, 0
 
     def _line_too_long(self, max_bytes: int) -> LimitError:
@@ -145,7 +143,7 @@ class Wire:
         except LimitError as err:
             raise LimitError(f"{self.peer}: {err}", hint=err.hint) from err
 
-    def _too_slow(self, what: str) -> LimitError | UnreachableError:
-        if self._deadline is not None and self._deadline.ends_at <= self._deadline.clock():
-            return LimitError(f"{self.peer}: deadline passed: {what}", hint=_TRY_AGAIN)
-        return UnreachableError(f"{self.peer}: too slow: {what}", hint=_TRY_AGAIN)
+    def _too_slow(self, waited_seconds: float, what: str) -> LimitError | UnreachableError:
+        if self._deadline is not None and waited_seconds < self._idle_seconds:  # the deadline was nearer
+            return LimitError(f"{self.peer}: deadline passed: {what} in the end", hint=_TRY_AGAIN)
+        return UnreachableError(f"{self.peer}: too slow: {what} in {waited_seconds:.0f} s", hint=_TRY_AGAIN)
