@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.simulators.wire import Exchange, Script, Seen, WireServer, answer
+from tests.simulators.wire import Exchange, Script, Seen, WireServer, answer, whole_request
 from trust.deadline import Deadline, deadline_in
 from trust.errors import InputError, UnreachableError
 from trust.oci.http import Http
@@ -83,6 +83,24 @@ def test_connection_is_not_kept_beyond_its_idle_time(http: Http, clock: Clock) -
         clock.now += 31
         http.request("GET", server.url, max_bytes=100, deadline=soon())
         assert server.connections == 2
+        http.close()
+
+
+def test_idle_connections_to_other_hosts_are_closed_in_time(http: Http, clock: Clock) -> None:
+    """Redirects lead to ever new storage hosts: a long-lived gate must not collect their connections."""
+    ended = threading.Event()
+
+    def until_the_end(connection: socket.socket) -> Seen | None:
+        seen = whole_request(connection)
+        if seen is None:
+            ended.set()
+        return seen
+
+    with WireServer(script=says(200), read_request=until_the_end) as old, WireServer(script=says(200)) as new:
+        http.request("GET", old.url, max_bytes=100, deadline=soon())
+        clock.now += 31
+        http.request("GET", new.url, max_bytes=100, deadline=soon())
+        assert ended.wait(10)
         http.close()
 
 

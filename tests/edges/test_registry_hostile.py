@@ -17,7 +17,7 @@ from trust.digest import sha256
 from trust.errors import LimitError, RefusedError, UnreachableError
 from trust.manifest import OCI_MANIFEST
 from trust.oci.credentials import Credentials
-from trust.oci.errors import RegistryAnswerError
+from trust.oci.errors import MalformedAnswerError, RegistryAnswerError
 from trust.oci.http import Http
 from trust.oci.registry import FetchedManifest, NotModified, Registry
 
@@ -157,6 +157,20 @@ def test_endless_refusal_is_still_the_refusal(http: Http) -> None:
             exchange.send(b"10000\r\n" + b"x" * 65536 + b"\r\n")
 
     with WireServer(script=script) as server, pytest.raises(RegistryAnswerError, match="got 403"):
+        at(server, http).manifest("acme/web", "1", deadline=soon())
+
+
+def test_nonsense_on_this_machine_is_told_as_it_came(http: Http) -> None:
+    """It may have been a TLS server; where it is none either, the first error is the one that helps."""
+
+    def script(exchange: Exchange) -> None:
+        exchange.send(b"SSH-2.0-OpenSSH_9.2p1\r\n")
+        exchange.end()
+
+    with (
+        WireServer(script=script) as server,
+        pytest.raises(MalformedAnswerError, match=rf"http://{server.host}: malformed answer: .*SSH-2\.0"),
+    ):
         at(server, http).manifest("acme/web", "1", deadline=soon())
 
 
