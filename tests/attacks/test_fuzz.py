@@ -15,8 +15,8 @@ from securesystemslib.formats import encode_canonical
 from securesystemslib.signer import CryptoSigner
 
 from tests.simulators.world import WEB, Consumer, World
+from trust.database import DATABASE
 from trust.digest import Digest
-from trust.state import DATABASE
 from trust.verdict import Allowed
 
 EXAMPLES = 60

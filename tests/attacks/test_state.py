@@ -11,8 +11,8 @@ from datetime import timedelta
 import pytest
 
 from tests.simulators.world import Consumer, World
+from trust.database import DATABASE
 from trust.errors import StateError
-from trust.state import DATABASE
 from trust.verdict import Allowed, Denied, Reason, Verdict
 
 ONE_FIVE = "registry.test/acme/web:1.5"

@@ -20,6 +20,7 @@ from securesystemslib.signer import CryptoSigner, Signer
 from tuf.api.metadata import Metadata, MetaFile, Root
 
 from trust.ceremony import init
+from trust.database import DATABASE
 from trust.deadline import Deadline, deadline_in
 from trust.digest import Digest, sha256
 from trust.edition import Role
@@ -29,7 +30,7 @@ from trust.publish import Published, Publisher
 from trust.reference import parse_collection, parse_reference
 from trust.roles import DEFAULT_EXPIRY, TOP_LEVEL_ROLES
 from trust.sign import Order, Revocation, read_image, revoke, sign
-from trust.state import DATABASE, TrustedState
+from trust.state import TrustedState
 from trust.stores.file import FileStore
 from trust.stores.interface import Publication, Store, View
 from trust.verdict import Allowed, Denied, Verdict
