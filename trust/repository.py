@@ -79,7 +79,10 @@ def load(stanza: Stanza, view: View, *, floors: Mapping[str, int]) -> Loaded:
     timestamp = _verified(root.signed, "timestamp", timestamp_bytes)
     link = timestamp.signed.snapshot_meta
     snapshot = _linked(root.signed, "snapshot", link, view, SNAPSHOT_MAX_BYTES)
-    targets = _linked(root.signed, "targets", snapshot.signed.meta["targets.json"], view, TARGETS_MAX_BYTES)
+    targets_link = snapshot.signed.meta.get("targets.json")
+    if targets_link is None:
+        raise RefusedError("snapshot names no targets role", reason=Reason.TAMPERED.value)
+    targets = _linked(root.signed, "targets", targets_link, view, TARGETS_MAX_BYTES)
     identity = identity_of(parse_metadata(roots.bodies[1], "root").signed)
     loaded = Loaded(
         view=view,
@@ -118,7 +121,13 @@ def _linked(root: Root, name: str, link: MetaFile, view: View, max_bytes: int) -
         link.verify_length_and_hashes(data)
     except RepositoryError as err:
         raise RefusedError(f"role {name} version {link.version}: {err}", reason=Reason.TAMPERED.value) from err
-    return _verified(root, name, data)
+    metadata = _verified(root, name, data)
+    if metadata.signed.version != link.version:  # a stolen online key could name old targets by a new number
+        raise RefusedError(
+            f"role {name} is of another version: expected {link.version}, got {metadata.signed.version}",
+            reason=Reason.ROLLED_BACK.value,
+        )
+    return metadata
 
 
 def _verified(root: Root, name: str, data: bytes) -> Metadata[Any]:
