@@ -69,14 +69,19 @@ def sign_image(
     fresh = _target(image, signature, annotations)
     known = targets.get(digest_path(path, image.digest))
     tags = {*(known.tags if known else ()), *([tag] if tag else [])}
-    _put(targets, digest_path(path, image.digest), replace(fresh, tags=tuple(sorted(tags))), known)
+    entry = replace(fresh, tags=tuple(sorted(tags)), inside=known.inside if known else ())
+    _put(targets, digest_path(path, image.digest), entry, known)
     if tag is not None:
         _put(targets, tag_path(path, tag), fresh, before)
     for parent, child in _family(image):
         known = targets.get(digest_path(path, child.digest))
         inside = tuple(sorted({*(known.inside if known else ()), parent.digest}))
-        entry = replace(_target(child, signature, {}), tags=known.tags if known else (), inside=inside)
-        _put(targets, digest_path(path, child.digest), entry, known)
+        _put(
+            targets,
+            digest_path(path, child.digest),
+            replace(known or _target(child, signature, {}), inside=inside),
+            known,
+        )
     return table if targets == table.targets else replace(table, targets=targets)
 
 
@@ -87,7 +92,10 @@ def revoke_tag(table: Table, *, path: str, tag: str) -> Table:
     if gone is None:
         return table
     _drop_tag(targets, path, tag, gone.digest)
-    _drop_unreferenced(targets, path, gone.digest)
+    holder = targets.get(digest_path(path, gone.digest))
+    if holder is not None and not holder.tags and not holder.inside:
+        del targets[digest_path(path, gone.digest)]
+        _drop_orphans(targets)
     return replace(table, targets=targets)
 
 
@@ -100,14 +108,10 @@ def revoke_digest(table: Table, *, digest: Digest, signature: Signature) -> Tabl
     doomed = _everything_naming(targets, digest)
     for name in set().union(*doomed.values()):
         del targets[name]
-    for name, target in list(targets.items()):
-        inside = tuple(parent for parent in target.inside if parent not in doomed)
-        if inside == target.inside:
-            continue
-        targets[name] = replace(target, inside=inside)
-        if not inside and not target.tags:
-            doomed.setdefault(target.digest, set()).add(name)
-            del targets[name]
+    for name, orphan in _drop_orphans(targets).items():
+        doomed.setdefault(orphan, set()).add(name)
+    named = {target.digest for target in targets.values()}  # an orphan here may be an image of its own elsewhere
+    doomed = {dead: names for dead, names in doomed.items() if dead not in named}
     if not any(doomed.values()):
         return table
     revoked = dict(table.revoked)
@@ -192,13 +196,18 @@ def _drop_tag(targets: dict[str, Target], path: str, tag: str | None, digest: Di
         targets[name] = replace(holder, tags=tuple(each for each in holder.tags if each != tag))
 
 
-def _drop_unreferenced(targets: dict[str, Target], path: str, digest: Digest) -> None:
-    name = digest_path(path, digest)
-    holder = targets.get(name)
-    if holder is None or holder.tags or holder.inside:
-        return
-    del targets[name]
-    for child_name, child in list(targets.items()):
-        if digest in child.inside and child_name.startswith(f"{path}@"):
-            targets[child_name] = replace(child, inside=tuple(each for each in child.inside if each != digest))
-            _drop_unreferenced(targets, path, child.digest)
+def _drop_orphans(targets: dict[str, Target]) -> dict[str, Digest]:
+    """Drop the children whose last index is gone, and their children; return what went, by its path."""
+    gone: dict[str, Digest] = {}
+    while True:
+        before = len(gone)
+        for name, target in list(targets.items()):
+            path = name.partition("@")[0]
+            inside = tuple(parent for parent in target.inside if digest_path(path, parent) in targets)
+            if inside == target.inside:
+                continue
+            targets[name] = replace(target, inside=inside)
+            if not inside and not target.tags:
+                gone[name] = targets.pop(name).digest
+        if len(gone) == before:
+            return gone
