@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
 
 from trust.client import refresh
@@ -21,6 +20,7 @@ from trust.metadata import ROOT_MAX_BYTES, parse_metadata
 from trust.policy import Stanza
 from trust.state import TrustedState
 from trust.stores.interface import TIMESTAMP, Store, View
+from trust.value import dataclass, replace
 
 IDENTITY_BYTES = 16
 

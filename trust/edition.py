@@ -9,7 +9,6 @@ A published (role, version) never has two contents: a number whose file exists i
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,6 +23,7 @@ from trust.repository import Loaded
 from trust.roles import COLLECTION_FIELD, EXPIRY_FIELD, REVOKED_FIELD, ROLE_FIELD, VERSION_JUMP_MAX
 from trust.stores.interface import Publication, View
 from trust.targets import Table, target_custom, tombstone_json
+from trust.value import dataclass
 
 Signers = Mapping[str, Signer]
 Keyring = Callable[[Collection[str]], Signers]

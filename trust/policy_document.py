@@ -26,6 +26,7 @@ Pure: text in, values out. An unknown key is an error: a misspelt rule must not 
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
@@ -36,6 +37,7 @@ from trust.errors import InputError, TrustError
 from trust.instant import parse_duration, parse_utc
 from trust.policy import Pinned, Policy, Rewrite, Stanza
 from trust.reference import parse_collection, parse_reference
+from trust.roles import TOP_LEVEL_ROLES
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -106,14 +108,14 @@ def parse_policy(text: str, *, source: str) -> Policy:
     errors: list[str] = []
     top = _Reader("top level", document, errors)
     top.unknown(("schema", "deny", "collection", "pinned"))
-    if document.get("schema") != SCHEMA:
+    if document.get("schema") != SCHEMA or type(document["schema"]) is not int:
         errors.append(f"top level: schema: expected {SCHEMA}, got {document.get('schema')!r}")
     stanzas = [_stanza(reader) for reader in _tables(document, "collection", errors)]
     pinned = [_pinned(reader) for reader in _tables(document, "pinned", errors)]
     deny = _Reader("deny", _table(document, "deny", errors), errors)
     deny.unknown(("digests", "keys"))
     denied_digests = deny.texts("digests", parse_digest)
-    denied_keys = deny.texts("keys", str)
+    denied_keys = deny.texts("keys", _keyid)
     if errors:
         hint = "see docs/policy.md; `trust policy check` reads it again"
         raise InputError(f"policy {source} is wrong: {'; '.join(errors)}", hint=hint)
@@ -155,7 +157,7 @@ def _stanza(reader: _Reader) -> Stanza | None:
     metadata = reader.text("metadata", str)
     options = {
         "publish": reader.text("publish", str, default="") or None,
-        "registries": reader.texts("registries", str),
+        "registries": reader.texts("registries", _host),
         "rewrites": _rewrites(reader),
         "roles": reader.texts("roles", str),
         "digests": reader.text("digests", _one_of("signed", "current"), default="signed"),
@@ -188,6 +190,9 @@ def _rewrites(reader: _Reader) -> tuple[Rewrite, ...]:
         if not isinstance(entry, dict) or set(entry) != {"from", "to"} or not _all_text(entry):
             reader.errors.append(f"{reader.where}: rewrite: expected {{ from = …, to = … }}")
             continue
+        if not all(_is_prefix(entry[side]) for side in ("from", "to")):
+            reader.errors.append(f"{reader.where}: rewrite: expected prefixes that end in a slash, got {entry}")
+            continue
         found.append(Rewrite(source=entry["from"], to=entry["to"]))
     return tuple(found)
 
@@ -195,8 +200,9 @@ def _rewrites(reader: _Reader) -> tuple[Rewrite, ...]:
 def _floors(reader: _Reader) -> dict[str, int]:
     value = reader.table.get("floors", {})
     valid = isinstance(value, dict) and all(type(number) is int and number > 0 for number in value.values())
-    if not valid:
-        reader.errors.append(f"{reader.where}: floors: expected role names with versions above zero")
+    if not valid or not set(value) <= set(TOP_LEVEL_ROLES):
+        roles = ", ".join(TOP_LEVEL_ROLES)
+        reader.errors.append(f"{reader.where}: floors: expected versions above zero of {roles}, got {value!r}")
         return {}
     return dict(value)
 
@@ -232,6 +238,23 @@ def _one_of(*words: str) -> Callable[[str], str]:
 
 def _age(text: str) -> timedelta:
     return timedelta(0) if text in {"0", "0s"} else parse_duration(text)
+
+
+def _keyid(text: str) -> str:
+    if not re.fullmatch(r"[0-9a-f]{64}", text):
+        raise InputError(f"expected a key id of 64 lower-case hex, got {text[:80]!r}")
+    return text
+
+
+def _host(text: str) -> str:
+    if (found := parse_collection(f"{text}/")).host != text or found.path:
+        raise InputError(f"expected a registry as HOST[:PORT], got {text[:80]!r}")
+    return text
+
+
+def _is_prefix(text: str) -> bool:
+    """Tell whether ``text`` ends where a path may be cut: ``hub/acme`` would have ``hub/acmeweb`` rewritten too."""
+    return text == "" or (text.endswith("/") and not text.startswith("/"))
 
 
 def _sha256(text: str) -> Digest:

@@ -9,7 +9,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime
 
 from trust.deadline import Deadline
@@ -20,6 +19,7 @@ from trust.repository import Loaded, load
 from trust.roles import merge
 from trust.state import TrustedState
 from trust.stores.interface import Store
+from trust.value import dataclass, replace
 
 ATTEMPTS = 8
 ONLINE_ROLES = ("snapshot", "timestamp")

@@ -17,7 +17,6 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -46,6 +45,7 @@ from trust.roles import TOP_LEVEL_ROLES
 from trust.stores.interface import View
 from trust.strict_json import strict_json
 from trust.targets import Table
+from trust.value import dataclass
 from trust.verdict import Reason
 
 ROOT_ROTATIONS_MAX = 1_024  # in one refresh; python-tuf alone stops in silence after 256

@@ -6,7 +6,6 @@ Read from trusted state after a refresh; nothing here decides anything.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from trust.chain import RoleFacts, TrustedChain
@@ -14,6 +13,7 @@ from trust.digest import Digest
 from trust.metadata import parse_metadata
 from trust.state import TrustedState
 from trust.targets import Table, Target
+from trust.value import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,6 @@ It verifies as a consumer would, but for expiry: the publisher is the one who me
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from tuf.api.exceptions import RepositoryError
@@ -32,6 +31,7 @@ from trust.policy import Stanza
 from trust.refresh import Known, walk_roots
 from trust.stores.interface import TIMESTAMP, View
 from trust.targets import Table
+from trust.value import dataclass
 from trust.verdict import Reason
 
 

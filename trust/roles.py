@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from trust.digest import Digest
@@ -11,6 +10,7 @@ from trust.errors import InputError
 from trust.instant import format_utc
 from trust.reference import RESERVED_TAG_PREFIX
 from trust.targets import Table, Target, Tombstone, digest_path, tag_path
+from trust.value import dataclass, replace
 
 COLLECTION_FIELD = "x-collection"  # binds every role to its collection: two that share a key cannot be swapped
 ROLE_FIELD = "x-role"

@@ -12,7 +12,6 @@ from __future__ import annotations
 import subprocess
 from collections.abc import Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -33,6 +32,7 @@ from trust.runtime.options import RunOptions
 from trust.runtime.overlay import WritableRoot, make_writable_root
 from trust.runtime.source import Source
 from trust.runtime.unpack import unpack
+from trust.value import dataclass, replace
 from trust.verdict import Allowed
 
 

@@ -7,7 +7,6 @@ that was given, hashed, and read strictly; an index is signed with all its child
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 
 from trust.digest import Digest
 from trust.edition import Edition, next_edition
@@ -17,6 +16,7 @@ from trust.publish import Published, Publisher
 from trust.repository import Loaded
 from trust.roles import Image, Signature, revoke_digest, revoke_tag, sign_image
 from trust.targets import Table
+from trust.value import dataclass
 
 INDEX_DEPTH_MAX = 4  # an index of indexes is legal; an endless one is not
 CHILDREN_MAX = 1000

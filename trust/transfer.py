@@ -11,7 +11,6 @@ import json
 import re
 import subprocess
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from shutil import which
 from typing import Literal
@@ -23,6 +22,7 @@ from trust.manifest import Index, parse_manifest
 from trust.oci.layout import Layout
 from trust.oci.registry import Registry
 from trust.reference import Reference, is_loopback
+from trust.value import dataclass
 from trust.verdict import Allowed
 
 EngineName = Literal["docker", "podman"]

@@ -18,6 +18,8 @@ else:
 
     _set = object.__setattr__
 
+    _NOTHING = object()
+
     class _Factory:
         """A default that is made anew for each value."""
 
@@ -25,6 +27,14 @@ else:
 
         def __init__(self, make):
             self.make = make
+
+    class _Hidden:
+        """A field that no text of the value shows: a secret."""
+
+        __slots__ = ("default",)
+
+        def __init__(self, default):
+            self.default = default
 
     class _Fields:
         """``__dataclass_fields__``, made by the library when somebody asks for it."""
@@ -42,9 +52,11 @@ else:
             )
             return made.__dataclass_fields__
 
-    def field(*, default_factory):
-        """Return what stands for a default that ``default_factory`` makes."""
-        return _Factory(default_factory)
+    def field(*, default=_NOTHING, default_factory=None, repr=True):  # noqa: A002 - the library's own word
+        """Return what stands for a field with a default, or one that is not shown."""
+        if default_factory is not None:
+            default = _Factory(default_factory)
+        return default if repr else _Hidden(default)
 
     def dataclass(*, frozen, slots, kw_only, order=False):
         """Return the decorator; the library's other words are not spoken here."""
@@ -59,8 +71,12 @@ else:
     def _value_class(cls, *, is_ordered):
         body = {name: entry for name, entry in cls.__dict__.items() if name not in {"__dict__", "__weakref__"}}
         names = tuple(body.get("__annotations__", ()))
-        defaults = {name: body.pop(name) for name in names if name in body}
-        body |= _methods(cls.__qualname__, names, defaults, has_check="__post_init__" in body) | {
+        said = {name: body.pop(name) for name in names if name in body}
+        hidden = {name for name, default in said.items() if type(default) is _Hidden}
+        shown = tuple(name for name in names if name not in hidden)
+        said |= {name: said[name].default for name in hidden}
+        defaults = {name: default for name, default in said.items() if default is not _NOTHING}
+        body |= _methods(cls.__qualname__, names, defaults, shown, has_check="__post_init__" in body) | {
             "__slots__": names,
             "__match_args__": (),
             "__dataclass_fields__": _Fields(names, defaults),
@@ -71,7 +87,7 @@ else:
         made.__qualname__ = cls.__qualname__
         return made
 
-    def _methods(title, names, defaults, *, has_check):
+    def _methods(title, names, defaults, shown, *, has_check):
         wanted = dict.fromkeys(names).keys()
         key = _key(names)
 
@@ -90,7 +106,7 @@ else:
             return hash(key(self))
 
         def __repr__(self):
-            return f"{title}({', '.join(f'{name}={getattr(self, name)!r}' for name in names)})"
+            return f"{title}({', '.join(f'{name}={getattr(self, name)!r}' for name in shown)})"
 
         return {
             "__init__": __init__,

@@ -80,3 +80,17 @@ def test_hash_is_of_the_fields() -> None:
 
     assert hash(Point(x=1)) == hash(Point(x=1))
     assert len({Point(x=1), Point(x=1), Point(x=2)}) == 2
+
+
+def test_hidden_field_is_in_no_text_and_counts_for_equality() -> None:
+    @value.dataclass(frozen=True, slots=True, kw_only=True)
+    class Login:
+        user: str
+        secret: str = value.field(repr=False)
+        note: str = value.field(default="", repr=False)
+
+    login = Login(user="me", secret="of the tests")
+    assert repr(login).endswith("Login(user='me')")
+    assert login != Login(user="me", secret="another")
+    with pytest.raises(TypeError):
+        Login(user="me")  # type: ignore[call-arg]

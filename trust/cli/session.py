@@ -51,9 +51,7 @@ class Session:
         given = self.common.home or os.environ.get("TRUST_HOME")
         if given:
             return Path(given).absolute()
-        from platformdirs import user_data_path  # noqa: PLC0415 - only where nobody said where
-
-        return user_data_path("trust")
+        return _user_directory("XDG_DATA_HOME", ".local/share")
 
     @cached_property
     def policy_path(self) -> Path:
@@ -61,9 +59,7 @@ class Session:
         given = self.common.policy or os.environ.get("TRUST_POLICY")
         if given:
             return Path(given).absolute()
-        from platformdirs import user_config_path  # noqa: PLC0415 - only where nobody said where
-
-        return user_config_path("trust") / "policy.toml"
+        return _user_directory("XDG_CONFIG_HOME", ".config") / "policy.toml"
 
     @cached_property
     def policy(self) -> Policy:
@@ -174,6 +170,12 @@ def session() -> Session:
     if not isinstance(found, Session):
         found = context.meta["trust.session"] = Session(common_of(context))
     return found
+
+
+def _user_directory(variable: str, default: str) -> Path:
+    """Return the directory of ours that the XDG base directory specification names."""
+    given = os.environ.get(variable, "")
+    return (Path(given) if given.startswith("/") else Path.home() / default) / "trust"
 
 
 def _parsed(files: Iterable[Path]) -> list[tuple[str, Policy]]:

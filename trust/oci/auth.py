@@ -18,7 +18,6 @@ import re
 import time
 from base64 import b64encode
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
 
 from trust.deadline import Deadline
@@ -28,6 +27,7 @@ from trust.oci.credentials import Credential, Credentials, IdentityToken, Login,
 from trust.oci.http import Http
 from trust.oci.message import Response
 from trust.oci.url import Url, parse_url
+from trust.value import dataclass, field
 
 TOKEN_MAX_BYTES = 64 * 1024
 TOKEN_SECONDS = 60  # where the server does not say; source: Token Authentication Specification, "expires_in"

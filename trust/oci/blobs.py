@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from trust.deadline import Deadline
@@ -16,6 +15,7 @@ from trust.oci.message import Response
 from trust.oci.names import repository_target
 from trust.oci.session import Ask, Session
 from trust.oci.url import Url, join_url
+from trust.value import dataclass, replace
 
 COMMIT_SECONDS = 300.0  # a registry is silent while it moves gigabytes to their place
 

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from trust.errors import UnreachableError
+from trust.value import dataclass
 
 CHALLENGE_MAX_LENGTH = 8192
 

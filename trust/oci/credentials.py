@@ -11,11 +11,11 @@ import binascii
 import json
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from trust.errors import InputError
+from trust.value import dataclass, field
 
 CONFIG_MAX_BYTES = 4 * 1024 * 1024
 DOCKER_HUB_KEY = "https://index.docker.io/v1/"  # Docker's own spelling, from its first protocol

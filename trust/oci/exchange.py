@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -18,6 +17,7 @@ from trust.oci.connection import Connection, Connections
 from trust.oci.framing import Head, read_body, read_head
 from trust.oci.message import Headers, Request, Response
 from trust.oci.url import Url
+from trust.value import replace
 
 if TYPE_CHECKING:
     from typing_extensions import Self

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from trust.errors import UnreachableError
 from trust.oci.errors import MalformedAnswerError
 from trust.oci.message import Headers
 from trust.oci.wire import RECEIVE_BYTES, Wire
+from trust.value import dataclass
 
 HEAD_MAX_BYTES = 64 * 1024
 INTERIM_MAX = 8  # 1xx answers before the real one

@@ -18,7 +18,6 @@ import re
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -26,6 +25,7 @@ from trust.deadline import Deadline
 from trust.errors import InputError, UnreachableError
 from trust.oci.message import Body, Request, Response
 from trust.oci.url import Url, join_url, parse_url
+from trust.value import replace
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from trust.deadline import Deadline
 from trust.oci.url import Url
+from trust.value import dataclass, field
 
 
 class Headers(Mapping[str, str]):

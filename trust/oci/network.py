@@ -8,8 +8,9 @@ from __future__ import annotations
 import socket
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from typing import Any, Protocol
+
+from trust.value import dataclass
 
 _V4_LENGTH = 4
 _LOCAL_V4 = (b"\x00", b"\x7f", b"\xa9\xfe")  # 0/8 "this host", 127/8 loopback, 169.254/16 link-local

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 
 from trust.errors import InputError
 from trust.oci.url import Url, parse_url
+from trust.value import dataclass, field
 
 _PROXY = re.compile(r"(?:(\w+)://)?(?:([^@/]*)@)?([^@/]+)/?", re.ASCII)
 

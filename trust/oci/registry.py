@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from trust.deadline import Deadline
@@ -22,6 +21,7 @@ from trust.oci.message import Response
 from trust.oci.names import is_tag, manifest_target, repository_target, stated_digest
 from trust.oci.session import Ask, Session
 from trust.oci.url import Url, join_url
+from trust.value import dataclass, replace
 
 if TYPE_CHECKING:
     from pathlib import Path

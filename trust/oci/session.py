@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from trust.deadline import Deadline, deadline_in
@@ -19,6 +18,7 @@ from trust.oci.errors import MalformedAnswerError, RegistryAnswerError, Untruste
 from trust.oci.http import IDLE_TIMEOUT_SECONDS, Http
 from trust.oci.message import Body, Response
 from trust.oci.url import Url, parse_url
+from trust.value import dataclass, field, replace
 
 if TYPE_CHECKING:
     from trust.oci.auth import Authenticator

@@ -7,10 +7,10 @@ is done with it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 from trust.errors import InputError
 from trust.reference import is_loopback
+from trust.value import dataclass
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 URL_MAX_LENGTH = 16_384  # signed storage addresses run to about 2,000

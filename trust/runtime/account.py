@@ -7,9 +7,9 @@ Pure: the two files come as bytes from the image; lines that are malformed name 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from trust.errors import InputError
+from trust.value import dataclass
 
 ID_MAX = 2**31 - 1
 FILE_MAX_BYTES = 4 * 1024 * 1024  # of passwd or group

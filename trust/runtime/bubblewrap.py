@@ -6,8 +6,9 @@ It gives less, and who chooses it should know:
   - a process of bubblewrap stays beside each container; ``/sys`` is empty
   - bubblewrap does not expect a hostile tree: its mount points are made here first, by way of no link
 
-A container is alive as long as its ``alive`` file is locked: bubblewrap keeps that descriptor, its programs never
-get it. ``status.json`` is written by bubblewrap itself. Source: bwrap(1) 0.8.
+A container is alive as long as its ``alive`` is locked: bubblewrap's first process keeps that descriptor, and the
+container's root can reach it there. So it is a fifo, which holds nothing and fills no disk. ``status.json`` is
+written by the process of bubblewrap outside, which nobody inside sees. Source: bwrap(1) 0.8.
 """
 
 from __future__ import annotations
@@ -105,7 +106,8 @@ class Bubblewrap:
                 hint="--engine runc",
             )
         directory = bundle.directory
-        alive = os.open(directory / _ALIVE, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        os.mkfifo(directory / _ALIVE, 0o600)
+        alive = os.open(directory / _ALIVE, os.O_RDWR | os.O_CLOEXEC)
         status = os.open(directory / _STATUS, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         arguments = os.memfd_create("arguments")
         try:
@@ -134,8 +136,10 @@ class Bubblewrap:
             raise UnavailableError(f"bubblewrap could not run the container: exit status {status}")
 
     def _is_alive(self, identity: str) -> bool:
+        path = self._containers / identity / _ALIVE
         try:
-            lock = os.open(self._containers / identity / _ALIVE, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+            path.chmod(0o600)  # what is inside can have shut it
+            lock = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
         try:

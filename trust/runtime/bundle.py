@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from trust.runtime.image import KERNEL_DIRECTORIES, ImageConfig, is_text
 from trust.runtime.options import Network, RunOptions, Volume
 from trust.runtime.seccomp import seccomp_profile
 from trust.runtime.walk import Root
+from trust.value import dataclass
 
 CAPABILITIES = (
     "CAP_AUDIT_WRITE",

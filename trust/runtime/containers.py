@@ -15,7 +15,6 @@ import select
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -24,6 +23,7 @@ from trust.errors import InputError, StateError, UnavailableError
 from trust.instant import format_utc, parse_utc
 from trust.runtime.disk import make_private_directory, read_document, remove_tree, write_document
 from trust.runtime.engine import Engine
+from trust.value import dataclass, replace
 
 STOP_TIMEOUT_SECONDS = 10.0
 KILL_TIMEOUT_SECONDS = 10.0

@@ -11,7 +11,6 @@ never followed.
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 
 from trust.deadline import Deadline, deadline_in
 from trust.digest import Digest
@@ -21,6 +20,7 @@ from trust.oci.layout import Layout
 from trust.runtime.image import CONFIG_MAX_BYTES, CONFIG_TYPES, ImageConfig, parse_image_config
 from trust.runtime.layer import LAYER_TYPES
 from trust.runtime.source import Source
+from trust.value import dataclass
 from trust.verdict import Allowed
 
 LAYERS_AT_ONCE = 3

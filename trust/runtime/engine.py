@@ -13,7 +13,6 @@ import signal
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import IO, Protocol
@@ -21,6 +20,7 @@ from typing import IO, Protocol
 from trust.errors import InputError, UnavailableError
 from trust.runtime.bundle import Bundle
 from trust.runtime.overlay import WritableRoot
+from trust.value import dataclass
 
 ENGINES = ("runc", "crun", "bubblewrap")  # the first that is there is taken: runc works on every cgroup layout
 COMMAND_TIMEOUT_SECONDS = 60.0

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import re
 import signal
-from dataclasses import dataclass
 from typing import Any
 
 from trust.digest import Digest, parse_digest
 from trust.errors import InputError
 from trust.manifest import Platform
 from trust.strict_json import strict_json
+from trust.value import dataclass
 
 CONFIG_MAX_BYTES = 4 * 1024 * 1024
 WORDS_MAX = 4096  # of a command line or an environment; execve takes little more

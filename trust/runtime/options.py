@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from trust.errors import InputError
 from trust.runtime.image import parse_directory
+from trust.value import dataclass
 
 Network = Literal["off", "host"]
 NAME_MAX_LENGTH = 128

@@ -12,12 +12,12 @@ import errno
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 from trust.errors import StateError
 from trust.runtime.copying import copy_tree
+from trust.value import dataclass
 
 _CLONE_NEWNS = 0x00020000
 _MS_REC, _MS_SLAVE = 1 << 14, 1 << 19

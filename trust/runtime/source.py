@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from trust.deadline import Deadline
 from trust.digest import Digest
 from trust.errors import UnreachableError
 from trust.oci.content import VerifiedChunks
+from trust.value import dataclass
 
 if TYPE_CHECKING:
     from trust.oci.layout import Layout

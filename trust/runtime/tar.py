@@ -9,10 +9,10 @@ a body, one zero block among entries, sparse maps. Source: POSIX pax "ustar Inte
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
 from enum import Enum
 
 from trust.errors import InputError
+from trust.value import dataclass, field
 
 BLOCK = 512
 EXTENSION_MAX_BYTES = 1024 * 1024  # one PAX or long-name header: 64 KiB of xattr values is the kernel's own limit

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from trust.digest import Digest, parse_digest, sha256
 from trust.errors import InputError
 from trust.manifest import OCI_MANIFEST, Index, parse_manifest
 from trust.stores.interface import checked_name
+from trust.value import dataclass
 
 ARTIFACT_TYPE = "application/vnd.content-trust.metadata.v1"
 FILE_TYPE = "application/vnd.content-trust.tuf.v1+json"

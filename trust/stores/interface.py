@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Protocol
 
 from trust.deadline import Deadline
 from trust.errors import InputError
+from trust.value import dataclass
 
 TIMESTAMP = "timestamp.json"
 _NAME = re.compile(r"(?:[1-9][0-9]{0,9}\.)?[a-z0-9._-]{1,100}\.json", re.ASCII)

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
 
 from trust.deadline import Deadline
 from trust.digest import Digest, parse_digest, sha256
@@ -26,6 +25,7 @@ from trust.manifest import OCI_MANIFEST
 from trust.oci.registry import NotModified, Registry
 from trust.stores.artifact import EMPTY, Artifact, File, artifact_bytes, parse_artifact
 from trust.stores.interface import TIMESTAMP, Publication, View, checked_name
+from trust.value import dataclass, replace
 from trust.verdict import Reason
 
 SETTLE_SECONDS = 2.0
