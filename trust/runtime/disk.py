@@ -36,28 +36,30 @@ def make_private_directory(path: Path) -> Path:
 
 
 def write_document(path: Path, document: Mapping[str, Any]) -> None:
-    """Have ``document`` as JSON at ``path``, whole or not at all, readable to its owner alone."""
+    """Have ``document`` as JSON at ``path``, whole or not at all, readable to its owner alone.
+
+    A power cut may leave an empty file: what it is the record of has ended then too.
+    """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with open(partial, "w", encoding="utf-8", opener=_private) as file:
         json.dump(document, file)
-        file.flush()
-        os.fsync(file.fileno())
     partial.replace(path)
 
 
 def read_document(path: Path) -> dict[str, Any] | None:
-    """Return the JSON object at ``path``; None where there is no such file.
+    """Return the JSON object at ``path``; None where there is no such file, or an empty one.
 
     Raises:
         StateError: it is there and is no such thing.
     """
     try:
-        document = json.loads(path.read_bytes())
+        content = path.read_bytes()
+        document = json.loads(content) if content else None
     except FileNotFoundError:
         return None
     except (OSError, ValueError, RecursionError) as err:
         raise StateError(f"record {path} cannot be read: {err}") from err
-    if not isinstance(document, dict):
+    if document is not None and not isinstance(document, dict):
         raise StateError(f"record {path} is damaged: expected a JSON object")
     return document
 

@@ -37,6 +37,7 @@ from trust.runtime.walk import Root
 DIRECTORY = "rootfs"
 _PARTIAL = ".partial"
 _RECORD = "unpacked.json"
+_WHOLE = "image"
 _SCHEMA = 1
 
 
@@ -57,7 +58,7 @@ def unpack(image: Image, *, store: Layout, home: Path, budget: Budget | None = N
         make_private_directory(home / DIRECTORY)
         with _staging(home / DIRECTORY) as staging:
             _write(image, store=store, staging=staging, budget=budget or Budget())
-            _put_in_place(staging / "image", final)
+            _put_in_place(staging, final)
     except OSError as err:
         raise StateError(f"image cannot be unpacked: {err.strerror or err}: {err.filename or home}") from err
     return final / DIRECTORY
@@ -73,7 +74,7 @@ def _believed(final: Path, record: dict[str, object]) -> Path:
 
 
 def _write(image: Image, *, store: Layout, staging: Path, budget: Budget) -> None:
-    root_path, removed_path = staging / "image" / DIRECTORY, staging / "removed"
+    root_path, removed_path = staging / _WHOLE / DIRECTORY, staging / "removed"
     root_path.mkdir(parents=True)
     removed_path.mkdir()
     root_path.chmod(0o755)
@@ -85,7 +86,7 @@ def _write(image: Image, *, store: Layout, staging: Path, budget: Budget) -> Non
         tree.make_directories(split_path(directory))
         tree.finish()
     write_document(
-        staging / "image" / _RECORD,
+        staging / _WHOLE / _RECORD,
         {"schema": _SCHEMA, "manifest": str(image.digest), "uid": os.geteuid()},
     )
 
@@ -150,13 +151,14 @@ def _sweep(directory: Path) -> None:
         os.close(fd)
 
 
-def _put_in_place(whole: Path, final: Path) -> None:
+def _put_in_place(staging: Path, final: Path) -> None:
+    """Have the whole image at ``final``; what is there without a record is nobody's."""
     final.parent.mkdir(mode=0o700, exist_ok=True)
-    sync_file_system(whole)
+    sync_file_system(staging)
     try:
-        whole.rename(final)
+        (staging / _WHOLE).rename(final)
     except OSError:
-        if read_document(final / _RECORD) is None:
-            raise
-        return  # another process was first, with the same content
-    sync_file_system(final.parent)
+        if read_document(final / _RECORD) is not None:
+            return  # another process was first, with the same content
+        final.rename(staging / "unbelieved")
+        (staging / _WHOLE).rename(final)

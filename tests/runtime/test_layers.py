@@ -1,0 +1,241 @@
+"""Layers are read whole, held to their digests, and stopped when they are bombs."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import threading
+import zlib
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.runtime.conftest import Workshop
+from tests.runtime.images import END, Layer, file, layer, layer_of, pax_records, raw_entry, tar
+from trust.digest import sha256
+from trust.errors import InputError, LimitError, RefusedError, StateError
+from trust.runtime.layer import Budget, ReadAhead, decompressed
+from trust.runtime.tar import TarReader
+
+CONTENT = tar(file("a", b"1" * 5000), file("b", bytes(range(256)) * 40))
+
+
+def test_plain_gzip_and_zstd_layers_give_the_same_tree(workshop: Workshop) -> None:
+    blobs = [CONTENT, gzip.compress(CONTENT), zstandard.ZstdCompressor().compress(CONTENT)]
+    for blob in blobs:
+        root = workshop.unpack(layer_of(CONTENT, blob=blob))
+        assert (root / "a").read_bytes() == b"1" * 5000
+
+
+def test_gzip_of_many_members_is_read_to_the_end(workshop: Workshop) -> None:
+    pieces = [CONTENT[at : at + 700] for at in range(0, len(CONTENT), 700)]
+    blob = b"".join(gzip.compress(piece) for piece in pieces)
+    assert (workshop.unpack(layer_of(CONTENT, blob=blob)) / "b").stat().st_size == 256 * 40
+
+
+@given(cuts=st.lists(st.integers(0, len(CONTENT)), max_size=12), padding=st.integers(0, 700))
+def test_any_division_into_members_gives_the_same_content(cuts: list[int], padding: int) -> None:
+    edges = [0, *sorted(cuts), len(CONTENT)]
+    blob = b"".join(gzip.compress(CONTENT[a:b]) for a, b in pairwise(edges)) + bytes(padding)
+    assert b"".join(decompressed(io.BytesIO(blob))) == CONTENT
+
+
+def test_zstd_of_many_frames_is_read_to_the_end() -> None:
+    engine = zstandard.ZstdCompressor()
+    blob = b"".join(engine.compress(CONTENT[at : at + 3000]) for at in range(0, len(CONTENT), 3000))
+    assert b"".join(decompressed(io.BytesIO(blob))) == CONTENT
+
+
+def test_zstd_window_above_the_cap_is_refused() -> None:
+    parameters = zstandard.ZstdCompressionParameters(window_log=28, compression_level=1)
+    engine = zstandard.ZstdCompressor(compression_params=parameters).compressobj()
+    blob = engine.compress(CONTENT) + engine.flush()
+    with pytest.raises(InputError, match="malformed"):
+        list(decompressed(io.BytesIO(blob)))
+
+
+@pytest.mark.parametrize("cut", [1, 8, 200])
+@pytest.mark.parametrize("pack", [gzip.compress, zstandard.ZstdCompressor().compress])
+def test_truncated_layer_leaves_no_tree(workshop: Workshop, cut: int, pack: object) -> None:
+    assert callable(pack)
+    with pytest.raises((InputError, RefusedError)):
+        workshop.unpack(layer_of(CONTENT, blob=pack(CONTENT)[:-cut]))
+    assert not workshop.trees()
+    assert not workshop.leftovers()
+
+
+def test_garbage_behind_a_gzip_layer_is_refused(workshop: Workshop) -> None:
+    with pytest.raises(InputError, match="malformed"):
+        workshop.unpack(layer_of(CONTENT, blob=gzip.compress(CONTENT) + b"garbage"))
+
+
+def test_content_that_is_not_the_diff_id_is_refused_as_tampered(workshop: Workshop) -> None:
+    lie = Layer(blob=gzip.compress(CONTENT), diff_id=sha256(b"something else"))
+    with pytest.raises(RefusedError, match="does not match the image configuration") as caught:
+        workshop.unpack(lie)
+    assert caught.value.reason == "tampered"
+    assert not workshop.trees()
+    assert not workshop.leftovers()
+
+
+def test_content_behind_the_end_of_the_archive_counts_for_the_diff_id(workshop: Workshop) -> None:
+    lie = Layer(blob=gzip.compress(CONTENT + b"more"), diff_id=sha256(CONTENT))
+    with pytest.raises(RefusedError):
+        workshop.unpack(lie)
+
+
+def test_blob_that_changed_on_this_disk_is_the_disks_fault(workshop: Workshop) -> None:
+    one = layer_of(CONTENT)
+    workshop.unpack(layer(file("other")))  # the store is there
+    path = workshop.home / "content/blobs/sha256" / sha256(one.blob).hex
+    damaged = bytearray(one.blob)
+    damaged[len(damaged) // 2] ^= 1
+    path.write_bytes(damaged)
+    with pytest.raises(StateError, match="content store is damaged"):
+        workshop.unpack(one)
+
+
+def test_gzip_bomb_is_stopped_by_its_ratio(workshop: Workshop) -> None:
+    bomb = tar(file("zeros", bytes(8 * 1024 * 1024)))
+    with pytest.raises(LimitError, match="bomb"):
+        workshop.unpack(layer_of(bomb, blob=gzip.compress(bomb, 9)), budget=Budget(ratio_free_bytes=1024 * 1024))
+    assert not workshop.trees()
+    assert not workshop.leftovers()
+
+
+def test_zstd_bomb_is_stopped_by_its_ratio(workshop: Workshop) -> None:
+    bomb = tar(file("zeros", bytes(8 * 1024 * 1024)))
+    with pytest.raises(LimitError, match="bomb"):
+        workshop.unpack(
+            layer_of(bomb, blob=zstandard.ZstdCompressor().compress(bomb)), budget=Budget(ratio_free_bytes=1024)
+        )
+
+
+def test_content_of_all_layers_together_is_capped(workshop: Workshop) -> None:
+    layers = [layer(file(f"f{number}", b"x" * 40_000)) for number in range(3)]
+    with pytest.raises(LimitError, match="too large"):
+        workshop.unpack(*layers, budget=Budget(bytes_max=100_000))
+
+
+def test_number_of_entries_of_all_layers_together_is_capped(workshop: Workshop) -> None:
+    layers = [layer(*(file(f"{number}{letter}") for letter in "abcd")) for number in range(3)]
+    with pytest.raises(LimitError, match="too many files"):
+        workshop.unpack(*layers, budget=Budget(entries_max=11))
+    assert not workshop.trees()
+
+
+@pytest.mark.parametrize("kind", [b"S", b"M", b"V", b"D", b"Z", b"g\0"[:1] + b""])
+def test_unknown_kinds_are_refused_but_comments_are_not(workshop: Workshop, kind: bytes) -> None:
+    content = raw_entry(b"f", kind=kind) + raw_entry(b"after") + END
+    if kind == b"g":
+        assert (workshop.unpack(layer_of(content)) / "after").exists()
+        return
+    with pytest.raises(InputError, match="kind not supported"):
+        workshop.unpack(layer_of(content))
+
+
+def test_sparse_pebibyte_is_refused_at_its_header(workshop: Workshop) -> None:
+    sparse = {"GNU.sparse.major": b"1", "GNU.sparse.minor": b"0", "GNU.sparse.realsize": b"1125899906842624"}
+    with pytest.raises(InputError, match="not supported"):
+        workshop.unpack(layer_of(pax_records(sparse) + raw_entry(b"f") + END))
+
+
+def test_file_of_a_pebibyte_that_is_not_there_is_truncated(workshop: Workshop) -> None:
+    with pytest.raises(InputError, match="truncated"):
+        workshop.unpack(layer_of(pax_records({"size": b"1125899906842624"}) + raw_entry(b"f", content=b"x")))
+    assert not workshop.leftovers()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pax_records({"path": b"a"})
+        + raw_entry(b"././@LongLink", kind=b"L", content=b"b\0")
+        + raw_entry(b"c")
+        + END,
+        raw_entry(b"f") + bytes(512) + raw_entry(b"g") + END,
+        raw_entry(b"d", kind=b"5", content=b"hidden entry") + END,
+        raw_entry(b"l", kind=b"1", link=b"f", size=512) + raw_entry(b"f") + END,
+    ],
+    ids=["two names", "one zero block", "directory with a body", "hard link with a body"],
+)
+def test_what_two_readers_would_read_differently_is_refused(workshop: Workshop, content: bytes) -> None:
+    with pytest.raises(InputError, match="ambiguous"):
+        workshop.unpack(layer_of(content))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        raw_entry(b"f")[:300],
+        b"\x01" * 1024,
+        raw_entry(b"f").replace(b"0000644", b"0000645") + END,
+        raw_entry(b"x", kind=b"x", content=b"8 path=a\n") + raw_entry(b"f") + END,
+        raw_entry(b"x", kind=b"x", content=b"0 path=a\n") + raw_entry(b"f") + END,
+        raw_entry(b"x", kind=b"x", content=b"99999999999999999 path=a\n") + raw_entry(b"f") + END,
+        pax_records({"size": b"-1"}) + raw_entry(b"f") + END,
+        pax_records({"uid": b"1e3"}) + raw_entry(b"f") + END,
+        pax_records({"path": b"a\0b"}) + raw_entry(b"f") + END,
+        pax_records({"path": b"n" * 256}) + raw_entry(b"f") + END,
+        raw_entry(b"l", kind=b"2") + END,
+        raw_entry(b"x", kind=b"x", size=2**30) + END,
+    ],
+)
+def test_malformed_archive_is_refused(workshop: Workshop, content: bytes) -> None:
+    with pytest.raises(InputError):
+        workshop.unpack(layer_of(content))
+    assert not workshop.trees()
+
+
+_names = st.binary(min_size=1, max_size=90).filter(
+    lambda name: b"\0" not in name and b".." not in name.split(b"/") and not name.endswith(b"/")
+)
+
+
+@given(
+    entries=st.lists(st.tuples(_names, st.binary(max_size=1500)), max_size=6),
+    cuts=st.lists(st.integers(0, 12_000), max_size=6),
+)
+def test_what_is_read_is_what_was_written_however_the_stream_is_cut(
+    entries: list[tuple[bytes, bytes]], cuts: list[int]
+) -> None:
+    content = b"".join(pax_records({"path": name}) + raw_entry(b"f", content=body) for name, body in entries) + END
+    edges = sorted({0, len(content), *(cut for cut in cuts if cut < len(content))})
+    reader = TarReader(content[a:b] for a, b in pairwise(edges))
+    found = [(entry.path, b"".join(bytes(piece) for piece in reader.body())) for entry in reader.entries()]
+    assert found == [
+        (tuple(part for part in name.split(b"/") if part not in (b"", b".")), body) for name, body in entries
+    ]
+
+
+@given(content=st.binary(max_size=3000))
+def test_any_bytes_are_read_or_refused(content: bytes) -> None:
+    try:
+        for entry in (reader := TarReader(iter([content]))).entries():
+            assert b".." not in entry.path
+            for _ in reader.body():
+                pass
+    except InputError:
+        pass
+
+
+def test_reading_ahead_ends_its_thread_whatever_happens() -> None:
+    before = threading.active_count()
+    with ReadAhead(lambda: iter([b"x"] * 1000)) as chunks:
+        assert next(chunks) == b"x"  # the others are abandoned
+    with ReadAhead(lambda: iter([bytes([1 // 0])])) as chunks, pytest.raises(ZeroDivisionError):
+        next(chunks)
+    with ReadAhead(lambda: iter([b"a", b"b"])) as chunks:
+        assert list(chunks) == [b"a", b"b"]
+        assert next(chunks, None) is None
+    assert threading.active_count() == before
+
+
+def test_gzip_is_not_inflated_further_than_asked_for(tmp_path: Path) -> None:
+    engine = zlib.compressobj(9, wbits=31)
+    blob = b"".join(engine.compress(bytes(1 << 20)) for _ in range(64)) + engine.flush()
+    assert max(len(chunk) for chunk in decompressed(io.BytesIO(blob))) <= 1 << 20
