@@ -191,7 +191,7 @@ def _rewrites(reader: _Reader) -> tuple[Rewrite, ...]:
             reader.errors.append(f"{reader.where}: rewrite: expected {{ from = …, to = … }}")
             continue
         if not all(_is_prefix(entry[side]) for side in ("from", "to")):
-            reader.errors.append(f"{reader.where}: rewrite: expected prefixes that end in a slash, got {entry}")
+            reader.errors.append(f"{reader.where}: rewrite: expected prefixes with their slash, got {entry}")
             continue
         found.append(Rewrite(source=entry["from"], to=entry["to"]))
     return tuple(found)
@@ -253,7 +253,7 @@ def _host(text: str) -> str:
 
 
 def _is_prefix(text: str) -> bool:
-    """Tell whether ``text`` ends where a path may be cut: ``hub/acme`` would have ``hub/acmeweb`` rewritten too."""
+    """Tell whether ``text`` ends where a path may be cut: ``hub/acme`` would rewrite ``hub/acmeweb`` too."""
     return text == "" or (text.endswith("/") and not text.startswith("/"))
 
 
