@@ -19,7 +19,7 @@ from typing import Any
 from securesystemslib.signer import CryptoSigner, Signer
 from tuf.api.metadata import Metadata, MetaFile, Root
 
-from trust.ceremony import init
+from trust.ceremony import Born, init
 from trust.database import DATABASE
 from trust.deadline import Deadline, deadline_in
 from trust.digest import Digest, sha256
@@ -65,6 +65,11 @@ def index_bytes(*children: bytes, media_type: str = OCI_INDEX) -> bytes:
     return json.dumps({"schemaVersion": 2, "mediaType": media_type, "manifests": manifests}).encode()
 
 
+def file_store(url: str) -> Store:
+    """Return the store of ``file:DIR``."""
+    return FileStore(url, Path(url.removeprefix("file:")))
+
+
 def soon(seconds: float = 30.0) -> Deadline:
     """Return a deadline that no honest journey reaches."""
     return deadline_in(seconds, time.monotonic)
@@ -74,7 +79,13 @@ class World:
     """One collection; each role has ``keys_each`` keys of its own of which ``threshold`` must sign."""
 
     def __init__(
-        self, folder: Path, *, keys_each: int = 1, threshold: int = 1, keys: Mapping[str, Keys] | None = None
+        self,
+        folder: Path,
+        *,
+        name: str = NAME,
+        keys_each: int = 1,
+        threshold: int = 1,
+        keys: Mapping[str, Keys] | None = None,
     ) -> None:
         self.folder = folder
         self.now = START
@@ -83,11 +94,11 @@ class World:
         self.threshold = threshold
         self.directory = folder / "metadata"
         self.home = folder / "publisher"
-        self.store: Store = FileStore(f"file:{self.directory}", self.directory)
+        self.store: Store = file_store(f"file:{self.directory}")
         self.images: dict[Digest, bytes] = {}
-        self.collection = parse_collection(NAME)
+        self.collection = parse_collection(name)
         self.stanza = Stanza(collection=self.collection, root=sha256(b""), metadata=self.store.url)
-        self.stanza = replace(self.stanza, root=self._born())
+        self.stanza = replace(self.stanza, root=self.init(self.home).root)
 
     @property
     def attacker(self) -> Attacker:
@@ -171,24 +182,28 @@ class World:
         self.keys |= dict.fromkeys(roles, new)
         return old
 
-    def _born(self) -> Digest:
-        roles = {
+    def roles(self, keys: Mapping[str, Keys] | None = None) -> dict[str, Role]:
+        """Return the roles as they were at the beginning, with ``keys`` instead where given."""
+        keys = keys or self.keys
+        return {
             role: Role(
-                keys=tuple(key.public_key for key in self.keys[role]),
+                keys=tuple(key.public_key for key in keys[role]),
                 threshold=self.threshold,
                 period=DEFAULT_EXPIRY[role],
             )
             for role in TOP_LEVEL_ROLES
         }
-        state = TrustedState(self.home)
+
+    def init(self, home: Path, *, roles: Mapping[str, Role] | None = None, store: Store | None = None) -> Born:
+        """Return what ``init`` says, from a publisher's ``home``."""
+        state = TrustedState(home)
         try:
-            born = init(
-                self.stanza, state=state, store=self.store, roles=roles, keyring=self.keyring, now=self.now,
-                deadline=soon(), randomness=os.urandom,
+            return init(
+                self.stanza, state=state, store=store or self.store, roles=roles or self.roles(),
+                keyring=self.keyring, now=self.now, deadline=soon(), randomness=os.urandom,
             )  # fmt: skip
         finally:
             state.close()
-        return born.root
 
 
 @dataclass(kw_only=True)
@@ -212,8 +227,8 @@ class Consumer:
         state = TrustedState(self.home)
         try:
             verifier = Verifier(
-                policy=replace(self.policy, stanzas=(self.stanza,)), state=state,
-                open_store=lambda _stanza: store or self.world.store, now=self.world.now,
+                policy=replace(self.policy, stanzas=(self.stanza, *self.policy.stanzas)), state=state,
+                open_store=lambda stanza: store or file_store(stanza.metadata), now=self.world.now,
                 deadline=deadline or soon(), offline=offline,
             )  # fmt: skip
             return verifier.verify(parse_reference(image))
