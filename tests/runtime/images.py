@@ -13,6 +13,7 @@ import tarfile
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -215,8 +216,9 @@ def busybox() -> bytes:
     return program
 
 
-def busybox_layer(*more: Piece) -> Layer:
-    """Return a layer with a shell and its programs, and ``more``."""
+@cache
+def busybox_layer() -> Layer:
+    """Return a layer with a shell, its programs and two users."""
     names = (
         "sh id cat ls true false sleep pwd env hostname touch mount mkdir ln chmod test grep head wc nc ip kill"
     )
@@ -229,7 +231,6 @@ def busybox_layer(*more: Piece) -> Layer:
         file("etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nweb:x:101:102:web:/srv:/bin/sh\n"),
         file("etc/group", b"root:x:0:\nweb:x:102:\nlogs:x:103:web\n"),
         directory("tmp", 0o1777),
-        *more,
     )
 
 

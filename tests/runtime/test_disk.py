@@ -26,7 +26,7 @@ def deep(directory: Path, levels: int) -> None:
 
 def test_tree_deeper_than_any_path_is_removed(tmp_path: Path) -> None:
     (tmp_path / "t").mkdir()
-    deep(tmp_path / "t", 5000)
+    deep(tmp_path / "t", 2200)
     remove_tree(tmp_path / "t")
     assert list(tmp_path.iterdir()) == []
 

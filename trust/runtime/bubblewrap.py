@@ -20,12 +20,12 @@ import signal
 import stat
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 from trust.errors import InputError, StateError, UnavailableError
 from trust.runtime.bundle import CAPABILITIES, MASKED_PATHS, READ_ONLY_PATHS, Bundle
-from trust.runtime.engine import Streams, exit_status, forwarded_signals, launch
+from trust.runtime.engine import Streams, exit_status, forwarded_signals, has_ended, held_process, launch
 from trust.runtime.overlay import WritableRoot
 from trust.runtime.walk import Root
 
@@ -33,6 +33,7 @@ _ALIVE = "alive"
 _STATUS = "status.json"
 _STATUS_MAX_BYTES = 64 * 1024
 _KERNEL = ((b"proc",), (b"dev",), (b"sys",))
+_APPENDED = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
@@ -56,28 +57,21 @@ class Bubblewrap:
         return status
 
     def start(self, bundle: Bundle, root: WritableRoot, streams: Streams) -> None:
-        """Have the container running after this; what fails from here on is in its logs."""
-        reading, writing = os.pipe()
-        try:
-            try:
-                process = self._launch(bundle, root, streams, started=writing)
-            finally:
-                os.close(writing)
-            if not os.read(reading, 1):
-                status = exit_status(process.wait())
-                raise UnavailableError(f"bubblewrap could not start the container: exit status {status}")
-            process.returncode = 0  # it outlives us: nobody waits for it
-        finally:
-            os.close(reading)
+        """Have the container running after this; what its command says from here on is in its logs."""
+        process = self._launch(bundle, root, streams)
+        if not self._status(bundle.identity):
+            self._check_started(bundle, exit_status(process.wait()))
+        process.returncode = 0  # it outlives us: nobody waits for it
 
     def running(self, identities: Iterable[str]) -> Mapping[str, int]:
         """Return the first process of each of these containers that runs."""
         found = {}
         for identity in identities:
-            if self._is_alive(identity):
-                pid = self._status(identity).get("child-pid")
-                if isinstance(pid, int):
-                    found[identity] = pid
+            pid = self._status(identity).get("child-pid") if self._is_alive(identity) else None
+            if isinstance(pid, int):
+                with held_process(pid) as process:  # the lock is held a moment longer
+                    if not has_ended(process, 0):
+                        found[identity] = pid
         return found
 
     def signal(self, identity: str, number: int) -> None:
@@ -97,39 +91,43 @@ class Bubblewrap:
         """Have nothing of the container running."""
         self.signal(identity, signal.SIGKILL)
 
-    def _launch(
-        self, bundle: Bundle, root: WritableRoot, streams: Streams, *, started: int | None = None
-    ) -> subprocess.Popen[bytes]:
+    def _launch(self, bundle: Bundle, root: WritableRoot, streams: Streams) -> subprocess.Popen[bytes]:
+        """Return bubblewrap, once it has said which process is the container's, or failed."""
         if bundle.caller.is_root and bundle.account.uid != 0:
             raise InputError(
                 f"bubblewrap as root cannot become uid {bundle.account.uid}, which the image asks for",
                 hint="--engine runc",
             )
-        directory = bundle.directory
-        os.mkfifo(directory / _ALIVE, 0o600)
-        alive = os.open(directory / _ALIVE, os.O_RDWR | os.O_CLOEXEC)
-        status = os.open(directory / _STATUS, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        arguments = os.memfd_create("arguments")
-        try:
+        with ExitStack() as stack:
+
+            def closed_after(descriptor: int) -> int:
+                stack.callback(os.close, descriptor)
+                return descriptor
+
+            os.mkfifo(bundle.directory / _ALIVE, 0o600)
+            alive = closed_after(os.open(bundle.directory / _ALIVE, os.O_RDWR | os.O_CLOEXEC))
             fcntl.flock(alive, fcntl.LOCK_SH)
+            status = closed_after(os.open(bundle.directory / _STATUS, _APPENDED, 0o600))
+            arguments = closed_after(os.memfd_create("arguments"))
+            reading, writing = os.pipe()
+            closed_after(reading)
+            told = ["--sync-fd", str(alive), "--json-status-fd", str(status), "--info-fd", str(writing)]
+            command = [str(self._program), "--args", str(arguments), "--", *bundle.arguments]
 
             def start() -> subprocess.Popen[bytes]:
                 make_mount_points(bundle)
-                options = [*_options(bundle), "--sync-fd", str(alive), "--json-status-fd", str(status)]
-                kept = [alive, status, arguments]
-                if started is not None:
-                    options += ["--info-fd", str(started)]
-                    kept.append(started)
-                _write(arguments, options)
-                command = [str(self._program), "--args", str(arguments), "--", *bundle.arguments]
-                return launch(command, streams, self._environment, kept=tuple(kept))
+                _write(arguments, [*_options(bundle), *told])
+                kept = (alive, status, arguments, writing)
+                return launch(command, streams, self._environment, kept=kept)
 
-            return root.inside(start)
-        except OSError as err:
-            raise UnavailableError(f"bubblewrap cannot be started: {err}") from err
-        finally:
-            for descriptor in (alive, status, arguments):
-                os.close(descriptor)
+            try:
+                process = root.inside(start)
+            except OSError as err:
+                raise UnavailableError(f"bubblewrap cannot be started: {err}") from err
+            finally:
+                os.close(writing)
+            _record(status, _read(reading))
+            return process
 
     def _check_started(self, bundle: Bundle, status: int) -> None:
         if status != 0 and "exit-code" not in self._status(bundle.identity):
@@ -247,6 +245,19 @@ def _masks() -> list[str]:
                 ["--tmpfs", text, "--remount-ro", text] if path.is_dir() else ["--ro-bind", "/dev/null", text]
             )
     return options
+
+
+def _record(status: int, info: bytes) -> None:
+    """Have in the status file which process it is: bubblewrap writes that itself, but a moment later."""
+    with suppress(ValueError, LookupError, TypeError):  # it failed before
+        os.write(status, json.dumps({"child-pid": json.loads(info)["child-pid"]}).encode() + b"\n")
+
+
+def _read(descriptor: int) -> bytes:
+    pieces = []
+    while piece := os.read(descriptor, _STATUS_MAX_BYTES):
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def _write(descriptor: int, words: Sequence[str]) -> None:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import select
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -22,7 +21,7 @@ from typing import Any
 from trust.errors import InputError, StateError, UnavailableError
 from trust.instant import format_utc, parse_utc
 from trust.runtime.disk import make_private_directory, read_document, remove_tree, write_document
-from trust.runtime.engine import Engine
+from trust.runtime.engine import Engine, has_ended, held_process
 from trust.value import dataclass, replace
 
 STOP_TIMEOUT_SECONDS = 10.0
@@ -167,11 +166,11 @@ class Containers:
         pid = engine.running([container.identity]).get(container.identity)
         if pid is None:
             return False
-        with _process(pid) as process:
+        with held_process(pid) as process:
             engine.signal(container.identity, container.stop_signal)
-            if not _ended(process, timeout_seconds):
+            if not has_ended(process, timeout_seconds):
                 engine.signal(container.identity, signal.SIGKILL)
-                if not _ended(process, KILL_TIMEOUT_SECONDS):
+                if not has_ended(process, KILL_TIMEOUT_SECONDS):
                     raise UnavailableError(
                         f"container {container.name} runs still: its process {pid} cannot be killed"
                     )
@@ -240,28 +239,6 @@ def _locked(directory: Path, *, wait: bool) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
-
-
-@contextmanager
-def _process(pid: int) -> Iterator[int]:
-    """Give a descriptor of a process, readable once it has ended; -1 where it has already."""
-    try:
-        descriptor = os.pidfd_open(pid)
-    except ProcessLookupError:
-        yield -1
-        return
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
-
-
-def _ended(process: int, timeout_seconds: float) -> bool:
-    if process < 0:
-        return True
-    poll = select.poll()
-    poll.register(process, select.POLLIN)
-    return bool(poll.poll(timeout_seconds * 1000))
 
 
 def _document(container: Container) -> dict[str, Any]:

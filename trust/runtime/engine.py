@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
+import select
 import shutil
 import signal
 import subprocess
@@ -139,6 +141,29 @@ def last_line(output: bytes) -> str:
 def exit_status(returncode: int) -> int:
     """Return a process's return code as a shell would: 128 + N for signal N."""
     return returncode if returncode >= 0 else _SIGNALLED - returncode
+
+
+@contextmanager
+def held_process(pid: int) -> Iterator[int | None]:
+    """Give a descriptor of a process of anybody's, which no other can take over; None where it has ended."""
+    try:
+        descriptor = os.pidfd_open(pid)
+    except ProcessLookupError:
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def has_ended(process: int | None, timeout_seconds: float) -> bool:
+    """Tell whether a process, as ``held_process`` gives it, has ended or does so in this time."""
+    if process is None:
+        return True
+    poll = select.poll()
+    poll.register(process, select.POLLIN)
+    return bool(poll.poll(timeout_seconds * 1000))
 
 
 class Forwarding:
