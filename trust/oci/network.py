@@ -61,10 +61,15 @@ class SystemNetwork:
         self._look_up = look_up
 
     def resolve(self, host: str, port: int, timeout_seconds: float) -> list[Address]:
-        """Return the system's answer; its resolver knows no time limit, so a name is asked for on a thread."""
+        """Return the system's answer; its resolver knows no time limit, so a name is asked for on a thread.
+
+        ``localhost`` is this machine without asking: a minimal one has no ``/etc/hosts``.
+        """
         literal = host.strip("[]")
         if _packed(literal) is not None:
             return [Address(ip=literal, port=port)]
+        if literal.lower().rstrip(".").split(".")[-1] == "localhost":  # nobody's to answer but ours: RFC 6761 §6.3
+            return [Address(ip=ip, port=port) for ip in ("127.0.0.1", "::1")]
         found: list[Address] = []
         failed: list[OSError] = []
 
