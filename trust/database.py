@@ -105,12 +105,21 @@ class Database:
             self.is_read_only = not (os.access(self._path, os.W_OK) and os.access(self.home, os.W_OK))
             uri = f"{self._path.absolute().as_uri()}?mode={'ro&immutable=1' if self.is_read_only else 'rw'}"
             connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
+        try:
+            self._check(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _check(self, connection: sqlite3.Connection) -> None:
+        """Refuse a file that another program, or another version of this one, has made."""
+        with self.reading():
             connection.execute("PRAGMA synchronous=FULL")
             application = connection.execute("PRAGMA application_id").fetchone()[0]
             version = connection.execute("PRAGMA user_version").fetchone()[0]
         if (application, version) != (_APPLICATION_ID, _SCHEMA_VERSION):
             raise self._damaged(f"expected schema {_SCHEMA_VERSION}, got {version}")
-        return connection
 
     def _create(self) -> None:
         """Make the database beside its place and link it there, whole, create-only."""
