@@ -20,7 +20,7 @@ from trust.digest import sha256
 from trust.errors import InputError, LimitError, UnavailableError
 from trust.metadata import identity_of, parse_metadata, period_of
 from trust.repository import Loaded
-from trust.roles import COLLECTION_FIELD, EXPIRY_FIELD, REVOKED_FIELD, ROLE_FIELD, VERSION_JUMP_MAX
+from trust.roles import BASE_FIELD, COLLECTION_FIELD, EXPIRY_FIELD, REVOKED_FIELD, ROLE_FIELD, VERSION_JUMP_MAX
 from trust.stores.interface import Publication, View
 from trust.targets import Table, target_custom, tombstone_json
 from trust.value import dataclass
@@ -127,7 +127,7 @@ def next_edition(
     versions["timestamp"] = max(loaded.timestamp.signed.version + 1, versions["snapshot"])
     replaced = {"snapshot", *(["targets"] if targets_bytes else [])}
     kept = tuple(name for name in loaded.files() if name.split(".")[1] not in replaced)
-    base = _Base(view=loaded.view, timestamp=loaded.timestamp_bytes, kept=kept)
+    base = _Base(view=loaded.view, timestamp=loaded.timestamp_bytes, kept=kept, settles=targets_bytes is not None)
     link = None if targets_bytes else loaded.snapshot.signed.meta["targets.json"]
     return _sealed(
         root, loaded.identity, files, targets_bytes, versions=versions, base=base, signers=signers, now=now,
@@ -140,6 +140,7 @@ class _Base:
     view: View
     timestamp: bytes | None
     kept: tuple[str, ...]
+    settles: bool = True
 
 
 def _sealed(
@@ -178,6 +179,7 @@ def _sealed(
         files={**files, f"{versions['snapshot']}.snapshot.json": snapshot_bytes},
         kept=base.kept,
         timestamp=_signed(timestamp, root, "timestamp", signers),
+        settles=base.settles,
     )
     return Edition(publication=publication, versions=versions)
 
@@ -190,7 +192,7 @@ def _next_root(loaded: Loaded, now: datetime) -> Root:
 
 
 def _targets(loaded: Loaded, table: Table, version: int, now: datetime) -> Targets:
-    fields: dict[str, Any] = _binding(loaded.identity, "targets")
+    fields: dict[str, Any] = {**_binding(loaded.identity, "targets"), BASE_FIELD: loaded.targets.signed.version}
     if table.revoked:
         fields[REVOKED_FIELD] = {digest: tombstone_json(tombstone) for digest, tombstone in table.revoked.items()}
     files = {

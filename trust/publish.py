@@ -13,13 +13,15 @@ from datetime import datetime
 
 from trust.deadline import Deadline
 from trust.edition import Edition, Keyring, Signers, next_edition
-from trust.errors import ConflictError, InputError, TrustError, UnreachableError
+from trust.errors import ConflictError, InputError, RefusedError, StateError, TrustError, UnreachableError
+from trust.metadata import table_of
 from trust.policy import Stanza
-from trust.repository import Loaded, load
+from trust.repository import Loaded, load, load_under
 from trust.roles import merge
 from trust.state import TrustedState
 from trust.stores.interface import Store
 from trust.value import dataclass, replace
+from trust.verdict import Reason
 
 ATTEMPTS = 8
 ONLINE_ROLES = ("snapshot", "timestamp")
@@ -56,7 +58,37 @@ class Publisher:
         view = self.store.view(known=None, deadline=self.deadline)
         if view is None:
             raise UnreachableError(f"the store answered 'not modified' to nobody's question: {self.store.url}")
-        return load(self.stanza, view, floors=self.state.published(self.stanza.root))
+        loaded = load(self.stanza, view, floors=self._floors())
+        self._require_no_rollback(loaded)
+        return loaded
+
+    def _floors(self) -> dict[str, int]:
+        """Return the lowest versions to build on: what was published from here, and what the policy demands."""
+        floors = dict(self.state.published(self.stanza.root))
+        for name, version in self.stanza.floors.items():
+            floors[name] = max(version, floors.get(name, 0))
+        return floors
+
+    def _require_no_rollback(self, loaded: Loaded) -> None:
+        """Refuse what the consumer of this very home would call rolled back.
+
+        Not for snapshot and timestamp under a newer root: it may have reset them (TUF 1.0 §5.3.11).
+        """
+        chain = self.state.chain(self.stanza.root)
+        if chain is None:
+            return
+        same_root = chain.root_version == loaded.root.signed.version
+        for name, version in loaded.versions().items():
+            stored = chain.roles.get(name)
+            if stored is None or (name in ONLINE_ROLES and not same_root):
+                continue
+            if version < stored.facts.version:
+                raise RefusedError(
+                    f"role {name} is older than what was verified here: expected at least version "
+                    f"{stored.facts.version}, got {version}",
+                    reason=Reason.ROLLED_BACK.value,
+                    hint="somebody set the store back; find out who before signing anything",
+                )
 
     def signers(self, loaded: Loaded, *roles: str) -> Signers:
         """Return the signers at hand for ``roles``, and for snapshot and timestamp, which every edition needs."""
@@ -90,22 +122,32 @@ class Publisher:
                     raise
                 self.pause(PAUSE_SECONDS * 2**attempt)
                 continue
-            self.state.set_published(self.stanza.root, edition.versions)
+            self._remember(edition)
             return Published(changed=True, versions=edition.versions, rebased=attempt)
         raise ConflictError(f"another publisher was first {ATTEMPTS} times: {self.store.url}")
 
-    def _with_strays(self, loaded: Loaded) -> Loaded:
-        """Return ``loaded`` with the changes of publishers that a registry passed over, if they are newer.
+    def _remember(self, edition: Edition) -> None:
+        try:
+            self.state.set_published(self.stanza.root, edition.versions)
+        except StateError as err:
+            raise StateError(
+                f"published, but not recorded here: {err}", hint="consumers see the change; make room on this disk"
+            ) from err
 
-        Only a number above the current one counts: an old edition, replayed as a claim, must change nothing.
+    def _with_strays(self, loaded: Loaded) -> Loaded:
+        """Return ``loaded`` with the changes of publishers that a registry passed over.
+
+        A change is theirs alone only between the two versions that they signed. Both must be signed by the keys of
+        now, and the newer be newer than what is current: an old edition, replayed as a claim, changes nothing.
         """
         for stray, base in loaded.view.strays():
             try:
-                theirs = load(self.stanza, stray, floors={})
-                was = load(self.stanza, base, floors={})
+                theirs, was = load_under(loaded.roots, stray), load_under(loaded.roots, base)
             except TrustError:
                 continue  # whoever can write to the registry can push rubbish; it is nobody's change
-            if theirs.targets.signed.version > loaded.targets.signed.version:
+            is_newer = theirs.targets.signed.version > loaded.targets.signed.version
+            is_ours = theirs.identity == loaded.identity == was.identity
+            if is_newer and is_ours and theirs.base_version == was.targets.signed.version:
                 table = merge(loaded.table, base=was.table, theirs=theirs.table)
                 loaded = replace(loaded, table=table, is_merged=loaded.is_merged or table != loaded.table)
         return loaded
@@ -114,6 +156,8 @@ class Publisher:
         """Return what was published to extend the expiry of ``roles``; snapshot and timestamp always are."""
 
         def change(loaded: Loaded) -> Edition:
+            if "targets" not in roles:  # the online key alone renews; what was passed over waits for a signer
+                loaded = replace(loaded, table=table_of(loaded.targets.signed), is_merged=False)
             return next_edition(
                 loaded,
                 renew_root="root" in roles,

@@ -41,7 +41,7 @@ from trust.metadata import (
     trusted_role,
 )
 from trust.policy import Stanza
-from trust.roles import TOP_LEVEL_ROLES
+from trust.roles import REVOKED_FIELD, TOP_LEVEL_ROLES
 from trust.stores.interface import View
 from trust.strict_json import strict_json
 from trust.targets import Table
@@ -187,6 +187,8 @@ def verify_roles(stanza: Stanza, known: Known, roots: Roots, view: View, *, now:
         if name in bodies:
             _require_one_content(known, roots, name, metadata.signed.version, fresh[name])
     _require_same_timestamp(fetcher, fresh["timestamp"])
+    table = table_of(parsed["targets"].signed)
+    _require_tombstones(bodies.get("targets"), table)
     return Refreshed(
         chain=TrustedChain(
             name=str(stanza.collection),
@@ -196,7 +198,7 @@ def verify_roles(stanza: Stanza, known: Known, roots: Roots, view: View, *, now:
             checked_at=now,
             roles={name: trusted_role(roots.newest.signed, name, parsed[name], fresh[name]) for name in parsed},
         ),
-        tables={"targets": table_of(parsed["targets"].signed)},
+        tables={"targets": table},
     )
 
 
@@ -287,6 +289,23 @@ def _require_one_content(known: Known, roots: Roots, name: str, version: int, bo
         return
     _require_sound(known, roots, name)
     raise RefusedError(f"role {name} version {version} has two contents", reason=Reason.TAMPERED.value)
+
+
+def _require_tombstones(before: bytes | None, table: Table) -> None:
+    """Refuse targets in which a revocation that was seen here has gone.
+
+    A publisher without state can be shown a store from before it, and sign on; nobody takes a revocation back.
+    """
+    if before is None:
+        return
+    seen = parse_metadata(before, "targets").signed.unrecognized_fields.get(REVOKED_FIELD, {})
+    gone = sorted(set(seen) - set(table.revoked)) if isinstance(seen, dict) else []
+    if gone:
+        raise RefusedError(
+            f"a revocation has gone: {gone[0]} was revoked when this was last verified",
+            reason=Reason.ROLLED_BACK.value,
+            hint="the publisher signed on an old state of the store",
+        )
 
 
 def _require_same_timestamp(fetcher: _ViewFetcher, trusted: bytes) -> None:

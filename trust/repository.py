@@ -28,7 +28,8 @@ from trust.metadata import (
     table_of,
 )
 from trust.policy import Stanza
-from trust.refresh import Known, walk_roots
+from trust.refresh import Known, Roots, walk_roots
+from trust.roles import BASE_FIELD
 from trust.stores.interface import TIMESTAMP, View
 from trust.targets import Table
 from trust.value import dataclass
@@ -41,7 +42,7 @@ class Loaded:
 
     view: View
     identity: str
-    roots: Mapping[int, bytes]
+    roots: Roots
     root: Metadata[Root]
     timestamp: Metadata[Timestamp]
     timestamp_bytes: bytes
@@ -57,10 +58,15 @@ class Loaded:
             for role in (self.root, self.timestamp, self.snapshot, self.targets)
         }
 
+    @property
+    def base_version(self) -> object:
+        """The version of the targets role that this one was made from, as it says itself."""
+        return self.targets.signed.unrecognized_fields.get(BASE_FIELD)
+
     def files(self) -> tuple[str, ...]:
         """Return the names of the versioned files that are current; every root is."""
         return (
-            *(f"{version}.root.json" for version in self.roots),
+            *(f"{version}.root.json" for version in self.roots.bodies),
             f"{self.snapshot.signed.version}.snapshot.json",
             f"{self.targets.signed.version}.targets.json",
         )
@@ -69,11 +75,34 @@ class Loaded:
 def load(stanza: Stanza, view: View, *, floors: Mapping[str, int]) -> Loaded:
     """Return the current metadata that ``view`` shows, verified from the pinned root (steps 1 to 4).
 
+    ``floors`` are the lowest versions that are still current.
+
     Raises:
         RefusedError: it is not trusted, or older than ``floors``, what was built upon here before.
         UnreachableError: it is not there or incomplete.
     """
     roots = walk_roots(stanza, Known(chain=None, roots={}, bodies={}), view)
+    loaded = load_under(roots, view)
+    for name, version in loaded.versions().items():
+        if version < floors.get(name, 0):
+            raise RefusedError(
+                f"role {name} is older than what was published from here, or than the policy's floor: "
+                f"expected at least version "
+                f"{floors[name]}, got {version}",
+                reason=Reason.ROLLED_BACK.value,
+                hint="somebody set the store back; find out who before signing anything",
+            )
+    return loaded
+
+
+def load_under(roots: Roots, view: View) -> Loaded:
+    """Return what ``view`` shows below exactly these roots (steps 2 and 3); its own roots are not read.
+
+    A change that was passed over is read so: by the keys that sign now, not by those of the day it was made.
+
+    Raises:
+        RefusedError: it is not trusted. UnreachableError: it is not there or incomplete.
+    """
     root = roots.newest
     timestamp_bytes = _read(view, TIMESTAMP, TIMESTAMP_MAX_BYTES)
     timestamp = _verified(root.signed, "timestamp", timestamp_bytes)
@@ -87,7 +116,7 @@ def load(stanza: Stanza, view: View, *, floors: Mapping[str, int]) -> Loaded:
     loaded = Loaded(
         view=view,
         identity=identity,
-        roots=roots.bodies,
+        roots=roots,
         root=root,
         timestamp=timestamp,
         timestamp_bytes=timestamp_bytes,
@@ -97,14 +126,6 @@ def load(stanza: Stanza, view: View, *, floors: Mapping[str, int]) -> Loaded:
     )
     for name, metadata in (("root", root), ("timestamp", timestamp), ("snapshot", snapshot), ("targets", targets)):
         require_binding(metadata.signed, name, identity)
-    for name, version in loaded.versions().items():
-        if version < floors.get(name, 0):
-            raise RefusedError(
-                f"role {name} is older than what was published from here: expected at least version "
-                f"{floors[name]}, got {version}",
-                reason=Reason.ROLLED_BACK.value,
-                hint="somebody set the store back; find out who before signing anything",
-            )
     return loaded
 
 

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import pytest
 from securesystemslib.signer import CryptoSigner, Signer
+from tuf.api.metadata import Metadata, Root
 
 from tests.simulators.registry import DockerRegistry, docker_registry
 from trust.ceremony import init
 from trust.client import refresh
 from trust.deadline import Deadline, deadline_in
 from trust.digest import Digest, sha256
-from trust.edition import Role
+from trust.edition import Edition, Role, next_edition
 from trust.errors import RefusedError, UnreachableError
 from trust.manifest import OCI_MANIFEST
 from trust.oci.credentials import Credentials
@@ -29,9 +30,11 @@ from trust.oci.registry import FetchedManifest, Registry
 from trust.policy import Stanza
 from trust.publish import Publisher
 from trust.reference import parse_collection
-from trust.roles import DEFAULT_EXPIRY, Image
+from trust.repository import load
+from trust.roles import DEFAULT_EXPIRY, Image, Signature, sign_image
 from trust.sign import Order, Revocation, revoke, sign
 from trust.state import TrustedState
+from trust.stores.artifact import Artifact, File, artifact_bytes
 from trust.stores.registry import Place, RegistryStore, RegistryView, claim_tag
 from trust.verdict import Reason
 
@@ -228,6 +231,88 @@ def test_old_edition_replayed_as_a_claim_changes_nothing(world: World) -> None:
     assert latest.digest == sha256(b"good")
 
 
+def test_claim_signed_by_keys_that_were_rotated_out_is_not_merged(world: World) -> None:
+    sign(world.publisher("one"), [order("1")])
+    thief = dict(world.signers)
+    early = world.store().view(known=None, deadline=deadline())
+    assert isinstance(early, RegistryView)
+    rotate(world)
+    honest, world.signers = world.signers, thief
+    rules = world.rules()
+    loaded = load(rules, early, floors={})
+    table = sign_image(loaded.table, path="acme/web", tag="evil", image=order("x", b"evil").image,
+                       signature=Signature(at=NOW, by=("thief",)), annotations={})  # fmt: skip
+    claim(world, early, next_edition(loaded, table=table, signers=thief, now=NOW), generation=90)
+    world.signers = honest
+    sign(world.publisher("one"), [order("2")])
+    assert world.tags_seen("consumer") == {"acme/web:1", "acme/web:2"}
+
+
+def test_change_is_merged_between_its_own_two_versions_only(world: World) -> None:
+    """A claim over an older base would bring back what was removed between that base and its own."""
+    sign(world.publisher("one"), [order("gone")])
+    oldest = world.store().view(known=None, deadline=deadline())
+    assert isinstance(oldest, RegistryView)
+    publisher = world.publisher("one")
+    sign(publisher, [order("kept")])
+    loaded = publisher.load()
+    table = sign_image(loaded.table, path="acme/web", tag="late", image=order("x").image,
+                       signature=Signature(at=NOW, by=()), annotations={})  # fmt: skip
+    edition = next_edition(loaded, table=table, signers=world.signers, now=NOW)
+    revoke(world.publisher("one"), [Revocation(path="acme/web", tag="gone", digest=None)])
+    renewed = world.publisher("one").renew(frozenset())
+    assert renewed.changed
+    claim(world, oldest, edition, generation=90)
+    sign(world.publisher("one"), [order("next")])
+    assert "acme/web:gone" not in world.tags_seen("consumer")
+
+
+def test_publisher_refuses_what_the_consumer_of_his_home_calls_rolled_back(world: World) -> None:
+    sign(world.publisher("one"), [order("1")])
+    old = world.store().view(known=None, deadline=deadline())
+    assert isinstance(old, RegistryView)
+    sign(world.publisher("one"), [order("2")])
+    world.tags_seen("two")
+    world.registry.link_of_tag(METADATA, TAG).write_text(str(old.digest))
+    with pytest.raises(RefusedError) as refused:
+        sign(world.publisher("two"), [order("3")])
+    assert refused.value.reason == Reason.ROLLED_BACK.value
+
+
+def test_revocation_that_was_seen_cannot_go_again(world: World) -> None:
+    """A publisher without state is shown an old store, and signs on; who saw the revocation remembers it."""
+    sign(world.publisher("one"), [order("bad", b"bad")])
+    old = world.store().view(known=None, deadline=deadline())
+    assert isinstance(old, RegistryView)
+    revoke(world.publisher("one"), [Revocation(path="acme/web", tag=None, digest=sha256(b"bad"))])
+    assert world.tags_seen("consumer") == set()
+    for tag in world.door().tags(METADATA, deadline=deadline()):
+        world.registry.link_of_tag(METADATA, tag).write_text(str(old.digest))
+    for number in range(3):
+        sign(world.publisher(f"stateless {number}"), [order(str(number))])
+    with pytest.raises(RefusedError) as refused:
+        world.tags_seen("consumer")
+    assert refused.value.reason == Reason.ROLLED_BACK.value
+
+
+def test_online_key_alone_renews_beside_an_open_claim(world: World) -> None:
+    sign(world.publisher("one"), [order("1")])
+    publisher = world.publisher("dying")
+    loaded = publisher.load()
+    table = sign_image(loaded.table, path="acme/web", tag="left", image=order("x").image,
+                       signature=Signature(at=NOW, by=()), annotations={})  # fmt: skip
+    assert isinstance(loaded.view, RegistryView)
+    claim(world, loaded.view, next_edition(loaded, table=table, signers=world.signers, now=NOW), generation=50)
+    everybody = world.signers
+    online = set(loaded.root.signed.roles["timestamp"].keyids)
+    world.signers = {keyid: signer for keyid, signer in everybody.items() if keyid in online}
+    assert world.publisher("cron").renew(frozenset()).changed
+    assert world.tags_seen("consumer") == {"acme/web:1"}
+    world.signers = everybody
+    sign(world.publisher("one"), [order("2")])
+    assert world.tags_seen("consumer") == {"acme/web:1", "acme/web:2", "acme/web:left"}
+
+
 def test_metadata_tag_set_back_is_a_rollback_to_consumer_and_publisher(world: World) -> None:
     sign(world.publisher("one"), [order("1")])
     old = world.store().view(known=None, deadline=deadline())
@@ -279,6 +364,43 @@ def test_corrupted_metadata_file_is_refused(world: World) -> None:
     with pytest.raises(RefusedError) as refused:
         world.tags_seen("consumer")
     assert refused.value.reason == Reason.TAMPERED.value
+
+
+def claim(world: World, base: RegistryView, edition: Edition, *, generation: int) -> None:
+    """Push ``edition`` under a claim tag and go no further, as a writer that died would."""
+    door, publication = world.door(), edition.publication
+    contents = {**publication.files, "timestamp.json": publication.timestamp}
+    files = {name: base.artifact.files[name] for name in publication.kept}
+    for name, data in contents.items():
+        door.push_blob(METADATA, sha256(data), data, deadline=deadline())
+        files[name] = File(digest=sha256(data), size_bytes=len(data))
+    artifact = Artifact(generation=generation, parent=base.digest, parent_generation=1, files=files)
+    data = artifact_bytes(artifact)
+    tag = claim_tag(TAG, artifact, sha256(data))
+    door.put_manifest(METADATA, tag, data, OCI_MANIFEST, deadline=deadline())
+
+
+def rotate(world: World) -> None:
+    """Publish root 2, under which new keys sign targets, snapshot and timestamp."""
+    publisher = world.publisher("one")
+    loaded = publisher.load()
+    new = {name: CryptoSigner.generate_ed25519() for name in ("targets", "online")}
+    root = Root.from_dict(loaded.root.signed.to_dict())
+    root.version += 1
+    for role in ("targets", "snapshot", "timestamp"):
+        for keyid in list(root.roles[role].keyids):
+            root.revoke_key(keyid, role)
+        root.add_key(new["targets" if role == "targets" else "online"].public_key, role)
+    metadata: Metadata[Root] = Metadata(root)
+    for keyid in root.roles["root"].keyids:
+        metadata.sign(world.signers[keyid], append=True)
+    kept = {keyid: signer for keyid, signer in world.signers.items() if keyid in root.roles["root"].keyids}
+    world.signers = kept | {signer.public_key.keyid: signer for signer in new.values()}
+    edition = next_edition(replace(loaded, root=metadata), renew_targets=True, signers=world.signers, now=NOW)
+    files = {**edition.publication.files, "2.root.json": metadata.to_bytes()}
+    kept_names = tuple(name for name in loaded.files() if name.endswith(".root.json") and name != "2.root.json")
+    publication = replace(edition.publication, files=files, kept=kept_names)
+    publisher.store.publish(publication, deadline=deadline())
 
 
 def _manifest(door: Registry, digest: Digest) -> bytes:

@@ -52,6 +52,7 @@ class Publication:
     files: Mapping[str, bytes]
     kept: tuple[str, ...]
     timestamp: bytes
+    settles: bool = True  # False: changes that were passed over are not in it, and stay strays
 
 
 class Store(Protocol):

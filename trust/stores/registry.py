@@ -196,7 +196,7 @@ class RegistryStore:
         return Artifact(
             generation=newest + 1,
             parent=base.digest,
-            parent_generation=base.artifact.generation,
+            parent_generation=base.artifact.generation if publication.settles else base.artifact.parent_generation,
             files=files,
         )
 
