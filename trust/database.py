@@ -103,7 +103,7 @@ class Database:
             if self._path.stat().st_size == 0:
                 raise self._damaged("the file is empty")
             self.is_read_only = not (os.access(self._path, os.W_OK) and os.access(self.home, os.W_OK))
-            uri = f"{self._path.absolute().as_uri()}?mode={'ro&immutable=1' if self.is_read_only else 'rw'}"
+            uri = f"{self._path.absolute().as_uri()}?mode={'ro' if self.is_read_only else 'rw'}"
             connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
         try:
             self._check(connection)

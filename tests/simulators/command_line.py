@@ -53,10 +53,11 @@ class Zygote:
         self._process.stdin.flush()
         return int(self._line())
 
-    def finish(self) -> int | None:
-        """Return the exit code of the command that was started, None where it was killed."""
-        status = int(self._line())
-        return os.waitstatus_to_exitcode(status) if os.WIFEXITED(status) else None
+    def finish(self) -> Done:
+        """Return how the command that was started ended."""
+        answer = json.loads(self._line())
+        status = answer["status"]
+        return Done(code=os.WEXITSTATUS(status) if os.WIFEXITED(status) else None, said=answer["said"])
 
     def _line(self) -> str:
         assert self._process.stdout is not None
@@ -97,6 +98,7 @@ class CommandLine:
         (self.folder / "user-tmp").mkdir()
         self.expect(0, "init", NAME, "--metadata", f"file:{self.metadata}", "--write-policy")
         self.expect(0, *self.sign("1.4"))
+        self.expect(0, *self.verify("1.4"))
 
     def copy(self, folder: Path) -> CommandLine:
         """Return the same user in another folder."""
@@ -120,7 +122,7 @@ class CommandLine:
     def run(self, *argv: str, file_bytes: int | None = None, uid: int | None = None) -> Done:
         """Run one command to its end."""
         self._start(argv, file_bytes=file_bytes, uid=uid)
-        return self._done()
+        return self.zygote.finish()
 
     def expect(self, code: int, *argv: str) -> str:
         """Run one command that ends with ``code``; return what it said."""
@@ -134,7 +136,7 @@ class CommandLine:
         strace = shutil.which("strace")
         assert strace is not None, "strace is not on PATH: run the tests through scripts/test"
         tracer = subprocess.Popen([strace, "-qq", "-p", str(process_id), *options], stderr=subprocess.DEVNULL)
-        done = self._done()
+        done = self.zygote.finish()
         tracer.wait()
         return done
 
@@ -146,13 +148,9 @@ class CommandLine:
         uid: int | None = None,
         is_traced: bool = False,
     ) -> int:
-        order = {"argv": argv, "env": self.environment, "out": str(self.folder / "said"), "uid": uid,
+        order = {"argv": argv, "env": self.environment, "uid": uid,
                  "file_bytes": file_bytes, "is_traced": is_traced}  # fmt: skip
         return self.zygote.start(order)
-
-    def _done(self) -> Done:
-        code = self.zygote.finish()
-        return Done(code=code, said=(self.folder / "said").read_text())
 
 
 def _images() -> dict[str, list[bytes]]:

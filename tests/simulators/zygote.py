@@ -1,8 +1,8 @@
 """A process that has imported the command line once and forks one process for each command.
 
 Each command is a real process with its own exit status: it can be killed, limited, or run as another user. Reads
-one JSON object for each on stdin (``argv``, ``env``, ``cwd``, ``out``, ``uid``, ``file_bytes``, ``is_traced``) and
-answers with a line that holds its process id, then one with its exit status as ``waitpid`` knows it.
+one JSON object for each on stdin (``argv``, ``env``, ``uid``, ``file_bytes``, ``is_traced``) and answers with a
+line that holds its process id, then one with its exit status as ``waitpid`` knows it and with all that it said.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ def _wait_for_tracer() -> None:
         time.sleep(0.001)
 
 
-def _run(order: dict[str, Any]) -> NoReturn:
-    out = os.open(order["out"], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+def _run(order: dict[str, Any], out: int) -> NoReturn:
     for descriptor in (1, 2):
         os.dup2(out, descriptor)
+    os.close(out)
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.environ.clear()
     os.environ.update(order["env"])
@@ -52,14 +52,22 @@ def serve() -> None:
     for module in COMMANDS_IMPORT:
         import_module(module)
     for line in sys.stdin:
+        said, out = os.pipe()
         child = os.fork()
         if child == 0:
-            _run(json.loads(line))
-        sys.stdout.write(f"{child}\n")
-        sys.stdout.flush()
+            os.close(said)
+            _run(json.loads(line), out)
+        os.close(out)
+        _answer(child)
+        with open(said, encoding="utf-8") as pipe:  # noqa: PTH123 - a descriptor has no path
+            text = pipe.read()
         _, status = os.waitpid(child, 0)
-        sys.stdout.write(f"{status}\n")
-        sys.stdout.flush()
+        _answer({"status": status, "said": text})
+
+
+def _answer(value: object) -> None:
+    sys.stdout.write(json.dumps(value) + "\n")
+    sys.stdout.flush()
 
 
 if __name__ == "__main__":
