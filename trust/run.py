@@ -21,13 +21,11 @@ from trust.errors import InputError, RefusedError, StateError
 from trust.instant import format_utc
 from trust.manifest import Platform
 from trust.oci.layout import Layout
-from trust.runtime.bubblewrap import Bubblewrap
 from trust.runtime.bundle import Bundle, Caller, container_files, process_of
 from trust.runtime.containers import SHORT_LENGTH, Container, Containers, finished
 from trust.runtime.content import Image, pull
 from trust.runtime.disk import make_private_directory
 from trust.runtime.engine import Engine, Streams, engine_environment, engine_program
-from trust.runtime.oci_engine import OciEngine
 from trust.runtime.options import RunOptions
 from trust.runtime.overlay import WritableRoot, make_writable_root
 from trust.runtime.source import Source
@@ -71,7 +69,11 @@ def open_engine(name: str | None, host: Host) -> Engine:
     found, program = engine_program(name, search_path=host.environ.get("PATH", ""))
     environment = engine_environment(host.environ)
     if found == "bubblewrap":
+        from trust.runtime.bubblewrap import Bubblewrap  # noqa: PLC0415 - one of them is enough
+
         return Bubblewrap(program, home=host.home, environment=environment)
+    from trust.runtime.oci_engine import OciEngine  # noqa: PLC0415
+
     return OciEngine(found, program, home=host.home, environment=environment)
 
 
@@ -180,7 +182,7 @@ def _run(
     containers = open_containers(host)
     with containers.prepared(container) as directory:
         try:
-            root = make_writable_root(shared, directory)
+            root = make_writable_root(shared, directory, user_namespaces=engine.takes_user_namespace)
             bundle = _with_files(bundle, host.resolver)
         except OSError as err:
             raise StateError(

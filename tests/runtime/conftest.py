@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Iterator, Mapping
+from copy import copy
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,12 @@ class Workshop:
         (self.outside / "secret").write_bytes(b"of the host\n")
         self.source = Layout.create(directory / "source")
         self.store = Layout.create(self.home / "content")
+
+    def at(self, home: Path) -> Workshop:
+        """Return the same workshop with another home."""
+        other = copy(self)
+        other.home, other.store = home, Layout.create(home / "content")
+        return other
 
     def unpack(self, *layers: Layer, budget: Budget | None = None) -> Path:
         """Return the tree of an image of ``layers``."""

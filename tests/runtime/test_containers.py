@@ -17,7 +17,7 @@ from tests.runtime.images import NOW, directory
 from trust.errors import InputError, StateError
 from trust.run import Ended, open_containers
 from trust.runtime.containers import Containers
-from trust.runtime.options import RunOptions
+from trust.runtime.options import RunOptions, Volume
 
 WAIT_SECONDS = 15.0
 PATIENT = "trap 'echo bye; exit 0' TERM; echo ready; while :; do sleep 0.05; done"
@@ -164,19 +164,22 @@ def test_detached_container_cannot_be_removed_after_or_read(runner: Runner) -> N
     assert runner.containers.all() == ()
 
 
-def test_forced_removal_of_a_container_in_the_foreground_ends_both(runner: Runner) -> None:
+def test_forced_removal_of_a_container_in_the_foreground_ends_both(runner: Runner, tmp_path: Path) -> None:
+    signs = tmp_path / "signs"
+    signs.mkdir()
+
     def remove() -> None:
         ends = time.monotonic() + WAIT_SECONDS
-        while time.monotonic() < ends:
-            running = [listed.container for listed in runner.containers.all() if listed.pid is not None]
-            if running:
-                runner.containers.remove(running[0], force=True)
-                return
+        while not (signs / "ready").exists() and time.monotonic() < ends:
             time.sleep(0.01)
+        (listed,) = runner.containers.all()
+        runner.containers.remove(listed.container, force=True)
 
     remover = threading.Thread(target=remove)
     remover.start()
-    ended = runner.run(runner.image(), RunOptions(command=("sleep", "60")))
+    volume = Volume(source=signs, target="/signs", is_read_only=False)
+    options = RunOptions(command=("sh", "-c", "touch /signs/ready; sleep 60"), volumes=(volume,))
+    ended = runner.run(runner.image(), options)
     remover.join()
     assert isinstance(ended, Ended)
     assert ended.exit_status == 128 + signal.SIGKILL

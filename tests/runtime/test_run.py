@@ -332,3 +332,15 @@ def started(runner: Runner, script: str) -> subprocess.Popen[bytes]:
 
 def engine_file(runner: Runner) -> Path:
     return engine_program(runner.engine.name, search_path=os.environ["PATH"])[1]
+
+
+@pytest.mark.parametrize("name", ["a:b,c\\d e", "é\n", "/".join(["long" * 50] * 7)], ids=["odd", "more", "long"])
+@pytest.mark.parametrize("runner", ["runc"], indirect=True)
+def test_home_may_have_any_name_and_the_shared_tree_stays_as_it_is(
+    runner: Runner, capfd: pytest.CaptureFixture[str], name: str
+) -> None:
+    home = runner.workshop.home / name
+    home.mkdir(parents=True)
+    there = Runner(runner.workshop.at(home), runner.engine.name, capfd)
+    assert there.output("echo changed > /data; cat /data; id -u", file("data", b"x")) == "changed\n0\n"
+    assert there.output("cat /data", file("data", b"x")) == "x"

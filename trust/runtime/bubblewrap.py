@@ -31,6 +31,7 @@ from trust.runtime.walk import Root
 
 _ALIVE = "alive"
 _STATUS = "status.json"
+_LAST_PROCESS_SECONDS = 10.0
 _STATUS_MAX_BYTES = 64 * 1024
 _KERNEL = ((b"proc",), (b"dev",), (b"sys",))
 _APPENDED = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -41,6 +42,7 @@ class Bubblewrap:
     """The program ``bwrap``."""
 
     name = "bubblewrap"
+    takes_user_namespace = False  # mount points are made by this program, which would not see the overlay
 
     def __init__(self, program: Path, *, home: Path, environment: Mapping[str, str]) -> None:
         self._program = program
@@ -53,6 +55,9 @@ class Bubblewrap:
             process = self._launch(bundle, root, streams)
             signals.to(lambda number: self.signal(bundle.identity, number))
             status = exit_status(process.wait())
+        for pid in self.running([bundle.identity]).values():  # the first process ends after the one outside
+            with held_process(pid) as first:
+                has_ended(first, _LAST_PROCESS_SECONDS)
         self._check_started(bundle, status)
         return status
 
@@ -114,14 +119,14 @@ class Bubblewrap:
             told = ["--sync-fd", str(alive), "--json-status-fd", str(status), "--info-fd", str(writing)]
             command = [str(self._program), "--args", str(arguments), "--", *bundle.arguments]
 
-            def start() -> subprocess.Popen[bytes]:
+            def start(words: list[str]) -> subprocess.Popen[bytes]:
                 make_mount_points(bundle)
                 _write(arguments, [*_options(bundle), *told])
                 kept = (alive, status, arguments, writing)
-                return launch(command, streams, self._environment, kept=kept)
+                return launch(words, streams, self._environment, kept=kept)
 
             try:
-                process = root.inside(start)
+                process = root.start(command, start, log=Path(os.devnull))
             except OSError as err:
                 raise UnavailableError(f"bubblewrap cannot be started: {err}") from err
             finally:

@@ -130,8 +130,11 @@ def process_of(config: ImageConfig, options: RunOptions, *, tree: Path, hostname
     )
 
 
-def runtime_config(bundle: Bundle) -> dict[str, Any]:
-    """Return the OCI runtime configuration of ``bundle``."""
+def runtime_config(bundle: Bundle, *, has_user_namespace: bool = False) -> dict[str, Any]:
+    """Return the OCI runtime configuration of ``bundle``.
+
+    ``has_user_namespace``: the engine runs in one already, where an ordinary user is root.
+    """
     account, caller = bundle.account, bundle.caller
     user: dict[str, Any] = {
         "uid": account.uid,
@@ -162,11 +165,11 @@ def runtime_config(bundle: Bundle) -> dict[str, Any]:
         "hostname": bundle.hostname,
         "mounts": _mounts(bundle),
         "linux": {
-            "namespaces": _namespaces(bundle),
+            "namespaces": _namespaces(bundle, has_user_namespace=has_user_namespace),
             "maskedPaths": list(MASKED_PATHS),
             "readonlyPaths": list(READ_ONLY_PATHS),
             "seccomp": seccomp_profile(bundle.architecture),
-            **(_cgroup(bundle) if caller.is_root else _mappings(caller)),
+            **(_cgroup(bundle) if caller.is_root else {} if has_user_namespace else _mappings(caller)),
         },
     }
 
@@ -193,11 +196,11 @@ def _resolved(root: Root, path: str) -> str:
     return "/" + "/".join(parts)
 
 
-def _namespaces(bundle: Bundle) -> list[dict[str, str]]:
+def _namespaces(bundle: Bundle, *, has_user_namespace: bool) -> list[dict[str, str]]:
     kinds = ["pid", "ipc", "uts", "mount", "cgroup"]
     if bundle.network == "off":
         kinds.append("network")
-    if not bundle.caller.is_root:
+    if not bundle.caller.is_root and not has_user_namespace:
         kinds.append("user")
     return [{"type": kind} for kind in kinds]
 

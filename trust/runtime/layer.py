@@ -20,21 +20,6 @@ from trust.errors import InputError, LimitError, RefusedError
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-LAYER_TYPES = frozenset(
-    {
-        "application/vnd.oci.image.layer.v1.tar",
-        "application/vnd.oci.image.layer.v1.tar+gzip",
-        "application/vnd.oci.image.layer.v1.tar+zstd",
-        "application/vnd.oci.image.layer.nondistributable.v1.tar",
-        "application/vnd.oci.image.layer.nondistributable.v1.tar+gzip",
-        "application/vnd.oci.image.layer.nondistributable.v1.tar+zstd",
-        "application/vnd.docker.image.rootfs.diff.tar",
-        "application/vnd.docker.image.rootfs.diff.tar.gzip",
-        "application/vnd.docker.image.rootfs.diff.tar.zstd",
-        "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip",
-    }
-)
-
 ENTRIES_MAX = 2_000_000  # of one image: four times the largest seen; each takes an inode of this machine
 UNPACKED_MAX_BYTES = 64 * 1024**3  # of one image: the largest in public use (GPU toolchains) stay below 40 GB
 RATIO_MAX = 250  # real layers shrink to a half or a tenth; gzip can claim 1,032 times, zstd 10^5

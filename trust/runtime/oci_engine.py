@@ -26,6 +26,8 @@ _RUNNING = frozenset({"running", "created", "paused", "pausing"})
 class OciEngine:
     """One program that speaks the OCI runtime command line; ``name`` is ``runc`` or ``crun``."""
 
+    takes_user_namespace = True
+
     def __init__(self, name: str, program: Path, *, home: Path, environment: Mapping[str, str]) -> None:
         self.name = name
         self._program = program
@@ -83,13 +85,18 @@ class OciEngine:
         self, bundle: Bundle, root: WritableRoot, streams: Streams, flags: list[str]
     ) -> subprocess.Popen[bytes]:
         make_private_directory(self._state)
-        write_document(bundle.directory / "config.json", runtime_config(bundle))
+        config = runtime_config(bundle, has_user_namespace=root.has_user_namespace)
+        write_document(bundle.directory / "config.json", config)
         log = ["--log", str(bundle.directory / _LOG), "--log-format", "json"]
         where = ["--bundle", str(bundle.directory), bundle.identity]
         command = [*self._command(), *log, "run", *flags, *where]
 
         try:
-            return root.inside(lambda: launch(command, streams, self._environment))
+            return root.start(
+                command,
+                lambda words: launch(words, streams, self._environment),
+                log=bundle.directory / _LOG,
+            )
         except OSError as err:
             raise UnavailableError(f"{self.name} cannot be started: {err}") from err
 

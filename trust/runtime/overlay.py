@@ -2,7 +2,9 @@
 
 The overlay is mounted in a mount namespace that only the container's processes keep: nothing is mounted where
 others see it, and when the container is gone, by whatever end, so is the mount. The shared tree is the lower
-layer, which the kernel never writes to.
+layer, which the kernel never writes to. For an ordinary user that takes a user namespace, which must be made
+before the engine starts and cannot be made by a program with threads: ``unshare`` does it, and the engine runs
+as root of that namespace, which is nobody but the user.
 """
 
 from __future__ import annotations
@@ -10,6 +12,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import subprocess
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -22,40 +25,62 @@ from trust.value import dataclass
 _CLONE_NEWNS = 0x00020000
 _MS_REC, _MS_SLAVE = 1 << 14, 1 << 19
 _OPTIONS_MAX_BYTES = 4095  # mount(2) takes one page
+_PROBE_TIMEOUT_SECONDS = 10.0
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_OWN_NAMESPACES = ("unshare", "--user", "--map-root-user", "--mount", "--propagation", "slave")
+# Words: options, where, what to write a failure to, then the command.
+_MOUNT_AND_EXEC = (
+    'mount -t overlay overlay -o "$1" "$2" || '
+    """{ echo '{"level":"error","msg":"overlay cannot be mounted"}' >>"$3"; exit 125; }; """
+    'shift 3; exec "$@"'
+)
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Overlay:
-    """Where an overlay is mounted (``merged``) and from what; all but ``lower`` belong to one container."""
+    """Where an overlay is mounted (``merged``) and from what; all but ``lower`` belong to one container.
+
+    ``in_user_namespace``: an ordinary user's.
+    """
 
     lower: Path
     upper: Path
     work: Path
     merged: Path
+    in_user_namespace: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WritableRoot:
-    """A container's root at ``path``; with an ``overlay`` it is there only for what ``inside`` starts."""
+    """A container's root at ``path``; with an ``overlay`` it is there only for what ``start`` starts."""
 
     path: Path
     overlay: Overlay | None
 
-    def inside(self, start: Callable[[], T]) -> T:
-        """Return what ``start`` returns, called where the root is mounted; its children stay there.
+    @property
+    def has_user_namespace(self) -> bool:
+        """Tell whether what is started is root of a user namespace, and needs to make none."""
+        return self.overlay is not None and self.overlay.in_user_namespace
+
+    def start(self, command: list[str], start: Callable[[list[str]], T], *, log: Path) -> T:
+        """Return what ``start`` returns for a command that runs where the root is mounted.
+
+        What hinders the mount after ``start`` has returned is written to ``log``, as an engine writes its errors.
 
         Raises:
             StateError: the overlay cannot be mounted; and what ``start`` raises.
         """
-        if self.overlay is None:
-            return start()
         overlay = self.overlay
+        if overlay is None:
+            return start(command)
+        if overlay.in_user_namespace:
+            return start([*_in_user_namespace(overlay, log), *command])
 
         def mount_and_start() -> T:
             _mount(overlay)
-            return start()
+            return start(command)
 
         try:
             return _in_own_mounts(mount_and_start)
@@ -63,31 +88,30 @@ class WritableRoot:
             raise StateError(f"overlay cannot be mounted at {overlay.merged}: {err.strerror}") from err
 
 
-def make_writable_root(shared: Path, directory: Path) -> WritableRoot:
+def make_writable_root(shared: Path, directory: Path, *, user_namespaces: bool) -> WritableRoot:
     """Have a root of its own for one container in ``directory``, as ``shared`` is.
+
+    ``user_namespaces``: the engine can be started as root of one.
 
     Raises:
         OSError: it cannot be written.
     """
     root = directory / "rootfs"
-    if os.geteuid() == 0:
-        overlay = Overlay(lower=shared, upper=directory / "upper", work=directory / "work", merged=root)
+    is_root = os.geteuid() == 0
+    overlay = Overlay(
+        lower=shared,
+        upper=directory / "upper",
+        work=directory / "work",
+        merged=root,
+        in_user_namespace=not is_root,
+    )
+    if is_root or user_namespaces:
         _make_layers(overlay)
         if _permitted(overlay):
             return WritableRoot(path=root, overlay=overlay)
         root.rmdir()
     copy_tree(shared, root)
     return WritableRoot(path=root, overlay=None)
-
-
-def existing_root(shared: Path, directory: Path) -> WritableRoot:
-    """Return the root that ``make_writable_root`` made."""
-    root, upper = directory / "rootfs", directory / "upper"
-    if not upper.exists():
-        return WritableRoot(path=root, overlay=None)
-    return WritableRoot(
-        path=root, overlay=Overlay(lower=shared, upper=upper, work=directory / "work", merged=root)
-    )
 
 
 class _MountError(OSError):
@@ -105,11 +129,29 @@ def _make_layers(overlay: Overlay) -> None:
 
 def _permitted(overlay: Overlay) -> bool:
     """Tell whether the kernel mounts it here: not on another overlay, not in every sandbox."""
+    if overlay.in_user_namespace:
+        if any(character in str(path) for path in (overlay.lower, overlay.merged) for character in ',:"\\'):
+            return False  # mount(8) has no spelling for these that all its versions read
+        probe = [*_in_user_namespace(overlay, Path(os.devnull)), "true"]
+        try:
+            done = subprocess.run(
+                probe, env={"PATH": _PATH}, capture_output=True, timeout=_PROBE_TIMEOUT_SECONDS, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+        return done.returncode == 0
     try:
         _in_own_mounts(lambda: _mount(overlay))
     except _MountError:
         return False
     return True
+
+
+def _in_user_namespace(overlay: Overlay, log: Path) -> list[str]:
+    """Return the words that make a command run as root of a namespace where the overlay is mounted."""
+    options = f"lowerdir={overlay.lower},upperdir={overlay.upper},workdir={overlay.work},userxattr"
+    script = f"PATH=$PATH:{_PATH}; {_MOUNT_AND_EXEC}"
+    return [*_OWN_NAMESPACES, "sh", "-c", script, "sh", options, str(overlay.merged), str(log)]
 
 
 def _in_own_mounts(action: Callable[[], T]) -> T:

@@ -12,16 +12,14 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from trust.digest import Digest
-from trust.errors import InputError, RefusedError, StateError
-from trust.manifest import Descriptor
+from trust.errors import StateError
 from trust.oci.layout import Layout
-from trust.runtime.content import Image, damaged
+from trust.runtime.content import Image
 from trust.runtime.disk import (
     make_private_directory,
     read_document,
@@ -29,10 +27,9 @@ from trust.runtime.disk import (
     sync_file_system,
     write_document,
 )
-from trust.runtime.layer import Budget, LayerReader, ReadAhead
-from trust.runtime.tar import TarReader, split_path
-from trust.runtime.tree import Tree
-from trust.runtime.walk import Root
+
+if TYPE_CHECKING:
+    from trust.runtime.layer import Budget
 
 DIRECTORY = "rootfs"
 _PARTIAL = ".partial"
@@ -57,7 +54,7 @@ def unpack(image: Image, *, store: Layout, home: Path, budget: Budget | None = N
     try:
         make_private_directory(home / DIRECTORY)
         with _staging(home / DIRECTORY) as staging:
-            _write(image, store=store, staging=staging, budget=budget or Budget())
+            _write(image, store=store, staging=staging, budget=budget)
             _put_in_place(staging, final)
     except OSError as err:
         raise StateError(f"image cannot be unpacked: {err.strerror or err}: {err.filename or home}") from err
@@ -73,47 +70,16 @@ def _believed(final: Path, record: dict[str, object]) -> Path:
     return final / DIRECTORY
 
 
-def _write(image: Image, *, store: Layout, staging: Path, budget: Budget) -> None:
-    root_path, removed_path = staging / _WHOLE / DIRECTORY, staging / "removed"
-    root_path.mkdir(parents=True)
-    removed_path.mkdir()
-    root_path.chmod(0o755)
-    with Root(root_path) as root, Root(removed_path) as removed:
-        tree = Tree(root, removed=removed, privileged=os.geteuid() == 0)
-        for layer, diff_id in zip(image.manifest.layers, image.config.diff_ids, strict=True):
-            _apply(layer, diff_id, store=store, tree=tree, budget=budget)
-        directory = image.config.working_directory.encode()
-        tree.make_directories(split_path(directory))
-        tree.finish()
-    write_document(
-        staging / _WHOLE / _RECORD,
-        {"schema": _SCHEMA, "manifest": str(image.digest), "uid": os.geteuid()},
-    )
+def _write(image: Image, *, store: Layout, staging: Path, budget: Budget | None) -> None:
+    from trust.runtime.assembly import assemble  # noqa: PLC0415 - most runs find the tree
 
-
-def _apply(layer: Descriptor, diff_id: Digest, *, store: Layout, tree: Tree, budget: Budget) -> None:
-    try:
-        with store.open_blob(layer.digest) as blob:
-            reader = LayerReader(blob, diff_id, layer.size_bytes, budget)
-            with ReadAhead(reader.chunks) as chunks:
-                tar = TarReader(chunks)
-                tree.begin_layer()
-                for entry in tar.entries():
-                    budget.spend_entry()
-                    tree.add(entry, tar.body())
-            reader.check()
-    except (InputError, RefusedError) as err:
-        _blame_the_disk(layer, store, err)
-        raise
-
-
-def _blame_the_disk(layer: Descriptor, store: Layout, err: Exception) -> None:
-    """Say so if the stored blob is no longer what was stored: that is no fault of the image."""
-    try:
-        for _ in store.blob(layer.digest, layer.size_bytes):
-            pass
-    except RefusedError:
-        raise damaged(layer.digest) from err
+    root, removed = staging / _WHOLE / DIRECTORY, staging / "removed"
+    root.mkdir(parents=True)
+    removed.mkdir()
+    root.chmod(0o755)
+    assemble(image, store=store, root_path=root, removed_path=removed, budget=budget)
+    record = {"schema": _SCHEMA, "manifest": str(image.digest), "uid": os.geteuid()}
+    write_document(staging / _WHOLE / _RECORD, record)
 
 
 @contextmanager
@@ -126,7 +92,7 @@ def _staging(parent: Path) -> Iterator[Path]:
         fcntl.flock(lock, fcntl.LOCK_EX)
         for abandoned in partial.iterdir():
             _sweep(abandoned)
-        staging = partial / secrets.token_hex(8)
+        staging = partial / os.urandom(8).hex()
         staging.mkdir(mode=0o700)
         mine = os.open(staging, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         fcntl.flock(mine, fcntl.LOCK_EX)
