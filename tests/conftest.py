@@ -1,7 +1,8 @@
-"""Gives each test a legitimate world of its own."""
+"""Gives each test a legitimate world of its own, or a user of the real command line."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +10,7 @@ import pytest
 from hypothesis import settings
 
 if TYPE_CHECKING:
+    from tests.simulators.command_line import CommandLine
     from tests.simulators.world import Consumer, World
 
 # How long an example takes says more of the machine's other work than of the code.
@@ -32,3 +34,21 @@ def consumer(world: World) -> Consumer:
     consumer = world.consumer()
     consumer.allowed()
     return consumer
+
+
+@pytest.fixture(scope="session")
+def founder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
+    """Give the user who made a collection, once for a run: his keys cost a second."""
+    from tests.simulators.command_line import CommandLine, Zygote  # noqa: PLC0415 - likewise
+
+    zygote = Zygote()
+    founder = CommandLine(tmp_path_factory.mktemp("founder"), zygote)
+    founder.found()
+    yield founder
+    zygote.close()
+
+
+@pytest.fixture
+def user(founder: CommandLine, tmp_path: Path) -> CommandLine:
+    """Give a user like him, who may break everything that is his."""
+    return founder.copy(tmp_path / "user")

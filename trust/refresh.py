@@ -133,7 +133,7 @@ def walk_roots(stanza: Stanza, known: Known, view: View) -> Roots:
     """
     roots = dict(known.roots) or {1: _pinned_root(stanza.root, view)}
     fetcher = _ViewFetcher(view, roots_only=True)
-    with tempfile.TemporaryDirectory(prefix="trust-") as directory, _refusing(fetcher, stanza, roots):
+    with _refusing(fetcher, stanza, roots), tempfile.TemporaryDirectory(prefix="trust-") as directory:
         try:
             updater = _updater(directory, fetcher, roots[max(roots)])
         except exceptions.RepositoryError as err:
@@ -168,7 +168,7 @@ def verify_roles(stanza: Stanza, known: Known, roots: Roots, view: View, *, now:
     """
     bodies = _usable_bodies(known, roots)
     fetcher = _ViewFetcher(view, roots_only=False)
-    with tempfile.TemporaryDirectory(prefix="trust-") as directory, _refusing(fetcher, stanza, roots.bodies):
+    with _refusing(fetcher, stanza, roots.bodies), tempfile.TemporaryDirectory(prefix="trust-") as directory:
         for name, body in bodies.items():
             Path(directory, f"{name}.json").write_bytes(body)
         updater = _updater(directory, fetcher, roots.bodies[max(roots.bodies)])
@@ -351,4 +351,9 @@ def _refusing(fetcher: _ViewFetcher, stanza: Stanza, roots: Mapping[int, bytes])
     except (exceptions.RepositoryError, DeserializationError) as err:
         raise RefusedError(
             f"collection {collection}: {fetcher.last}: {err}", reason=Reason.TAMPERED.value
+        ) from err
+    except OSError as err:
+        raise StateError(
+            f"collection {collection}: no room for working files: {err.strerror}: {err.filename}",
+            hint="nothing was changed; make room in the temporary directory, or name another in TMPDIR",
         ) from err

@@ -16,7 +16,7 @@ import pytest
 
 from tests.simulators.command_line import CHECKOUT, NAME, CommandLine, Zygote
 from tests.simulators.world import Consumer, World
-from trust.verdict import Denied
+from trust.verdict import Denied, Reason
 
 LIMITS = (0, 100, 600, 2_000, 5_000, 20_000, 45_000)
 NOBODY = 65534
@@ -48,6 +48,14 @@ def test_full_disk_at_first_use_leaves_a_fresh_start(user: CommandLine) -> None:
         done = user.run(*user.verify("1.4"), file_bytes=limit)
         assert done.code in {0, 3}, (limit, done)
     user.expect(0, *user.verify("1.4"))
+
+
+def test_no_room_for_working_files_is_a_verdict_too(
+    world: World, consumer: Consumer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.sign("1.5")
+    monkeypatch.setattr(tempfile, "tempdir", str(world.folder / "unmounted"))
+    assert consumer.refusal().reason is Reason.STATE_DAMAGED
 
 
 @pytest.mark.root
