@@ -32,6 +32,7 @@ from trust.runtime.walk import Root
 _ALIVE = "alive"
 _STATUS = "status.json"
 _LAST_PROCESS_SECONDS = 10.0
+_OUTSIDE_SECONDS = 2.0
 _STATUS_MAX_BYTES = 64 * 1024
 _KERNEL = ((b"proc",), (b"dev",), (b"sys",))
 _APPENDED = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
@@ -93,8 +94,14 @@ class Bubblewrap:
             os.kill(target, number)
 
     def delete(self, identity: str) -> None:
-        """Have nothing of the container running."""
+        """Have nothing of the container running, and not the process of bubblewrap beside it."""
         self.signal(identity, signal.SIGKILL)
+        outside = self._status(identity).get("outside-pid")
+        if isinstance(outside, int) and self._is_alive(identity):
+            with held_process(outside) as process:
+                # 0.8 waits for ever where its first process was killed before the container's began
+                if not has_ended(process, _OUTSIDE_SECONDS) and self._is_alive(identity):
+                    os.kill(outside, signal.SIGKILL)
 
     def _launch(self, bundle: Bundle, root: WritableRoot, streams: Streams) -> subprocess.Popen[bytes]:
         """Return bubblewrap, once it has said which process is the container's, or failed."""
@@ -131,7 +138,7 @@ class Bubblewrap:
                 raise UnavailableError(f"bubblewrap cannot be started: {err}") from err
             finally:
                 os.close(writing)
-            _record(status, _read(reading))
+            _record(status, _read(reading), process.pid)
             return process
 
     def _check_started(self, bundle: Bundle, status: int) -> None:
@@ -252,10 +259,11 @@ def _masks() -> list[str]:
     return options
 
 
-def _record(status: int, info: bytes) -> None:
-    """Have in the status file which process it is: bubblewrap writes that itself, but a moment later."""
+def _record(status: int, info: bytes, outside: int) -> None:
+    """Have both processes in the status file: bubblewrap writes the first itself, but a moment later."""
     with suppress(ValueError, LookupError, TypeError):  # it failed before
-        os.write(status, json.dumps({"child-pid": json.loads(info)["child-pid"]}).encode() + b"\n")
+        pids = {"child-pid": json.loads(info)["child-pid"], "outside-pid": outside}
+        os.write(status, json.dumps(pids).encode() + b"\n")
 
 
 def _read(descriptor: int) -> bytes:

@@ -68,7 +68,8 @@ class OciEngine:
     def signal(self, identity: str, number: int) -> None:
         """Send a signal to the container's first process; nothing happens where it has ended."""
         try:
-            ask([*self._command(), "kill", identity, str(number)], self._environment, what=f"{self.name} kill")
+            command = [*self._command(), "kill", identity, f"{int(number)}"]
+            ask(command, self._environment, what=f"{self.name} kill")
         except UnavailableError:
             if identity in self.running([identity]):
                 raise
