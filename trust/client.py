@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
+from time import sleep
 from typing import TYPE_CHECKING
 
 from trust.chain import TrustedChain
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from trust.stores.interface import Store, View
 
 CLOCK_TOLERANCE = timedelta(minutes=5)
+LOCK_STEP_SECONDS = 0.02
 NOTE_EVERY = timedelta(minutes=1)  # an unchanged store is noted at most so often: each note is a synced write
 _PROBE_MAX_BYTES = 512_000
 
@@ -117,7 +119,7 @@ def _refreshed(stanza: Stanza, state: TrustedState, store: Store, *, now: dateti
     # python-tuf is imported here and not above: it costs more than a whole warm verification.
     from trust.refresh import Known, verify_roles, walk_roots  # noqa: PLC0415
 
-    with _alone(state.home):
+    with _alone(state.home / f"refresh-{stanza.root.hex[:16]}.lock", deadline):
         # Looked at only now: another process may have gone further while this one waited for the lock.
         view = store.view(known=None, deadline=deadline)
         if view is None:
@@ -134,17 +136,31 @@ def _refreshed(stanza: Stanza, state: TrustedState, store: Store, *, now: dateti
 
 
 @contextmanager
-def _alone(home: Path) -> Iterator[None]:
-    """Hold the refresh lock of ``home``: eight refreshes at once lost a third of themselves."""
+def _alone(path: Path, deadline: Deadline) -> Iterator[None]:
+    """Hold the refresh lock of a collection: eight refreshes at once lost a third of themselves.
+
+    A process that hangs while it holds it costs others no more than their own deadline.
+    """
     import fcntl  # noqa: PLC0415 - a warm look-up takes no lock
 
     try:
-        lock = (home / "refresh.lock").open("a")
+        lock = path.open("a")
     except OSError as err:
         raise StateError(
-            f"trusted state cannot be written: {home}: {err.strerror}",
+            f"trusted state cannot be written: {path.parent}: {err.strerror}",
             hint="newer metadata cannot be kept here; --offline judges by what is stored",
         ) from err
     with lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+        while not _locked(lock.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB):
+            sleep(min(LOCK_STEP_SECONDS, deadline.remaining_seconds()))
         yield
+
+
+def _locked(descriptor: int, how: int) -> bool:
+    import fcntl  # noqa: PLC0415 - as above
+
+    try:
+        fcntl.flock(descriptor, how)
+    except BlockingIOError:
+        return False
+    return True

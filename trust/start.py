@@ -18,6 +18,9 @@ COLLECT_EVERY = 50_000  # allocations: more than all imports make
 def main() -> NoReturn:
     """Run the command line; the process ends with its exit code."""
     gc.set_threshold(COLLECT_EVERY)
+    # Closed by whoever started us: what is written there goes nowhere, and the exit code still tells.
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - for the whole process
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
     from trust.cli import main as run  # noqa: PLC0415 - after the line above, which it profits from
 
     code = 0

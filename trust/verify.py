@@ -6,7 +6,7 @@
   4. the policy decides over the evidence, at ``now``
 
 Distrust comes back as ``Denied``; so does "could not decide", with a reason of its own. Nothing is raised but
-``InputError`` for a policy that names no store that can be opened.
+``InputError`` for what is wrong with this machine's own configuration.
 """
 
 from __future__ import annotations
@@ -54,6 +54,8 @@ class Verifier:
         try:
             current = self._current(match.stanza, store)
             verdict = decide(self.policy, match, reference, self._evidence(match, reference, current), self.now)
+        except InputError:
+            raise  # this machine's own configuration: credentials, certificates, the policy
         except TrustError as err:
             return _denied(reference, _reason(err), str(err), err.hint)
         if isinstance(verdict, Allowed) and current.is_first_use:
@@ -120,7 +122,5 @@ def _reason(err: TrustError) -> Reason:
             return Reason.LIMIT_REACHED
         case StateError():
             return Reason.STATE_DAMAGED
-        case InputError():
-            return Reason.TAMPERED
         case _:
             return Reason.UNREACHABLE

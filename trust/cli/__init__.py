@@ -19,7 +19,7 @@ from keys.errors import (
     KeysUnavailableError,
 )
 from trust import __version__
-from trust.cli.options import Common, Group
+from trust.cli.options import RUN_FAILED, Common, Group, RunCommand
 from trust.cli.render import Output
 from trust.errors import ConflictError, InputError, RefusedError, TrustError
 
@@ -75,38 +75,47 @@ cli = Group(
 def main() -> NoReturn:
     """Run the command line; the process ends with the exit code of the contract."""
     arguments = sys.argv[1:]
+    name = os.path.basename(sys.argv[0])  # noqa: PTH119 - a name, and pathlib would be loaded for it
+    program = name if name in {"trust", "ctrust"} else "trust"
     output = Output(as_json="--json" in arguments, quiet="--quiet" in arguments)
     try:
-        code = cli.main(args=arguments, prog_name="trust", standalone_mode=False, obj=Common())
+        code = cli.main(args=arguments, prog_name=program, standalone_mode=False, obj=Common())
     except click.exceptions.Exit as err:
         code = err.exit_code
-    except click.ClickException as err:
-        hint = f"{err.ctx.command_path} --help" if isinstance(err, click.UsageError) and err.ctx else None
-        output.error(err.format_message(), hint, code=2)
-        code = 2
-    except (click.Abort, KeyboardInterrupt):
-        output.error("interrupted; nothing was left half done", None, code=3)
-        code = 3
-    except KeysError as err:
-        code = exit_code_of_keys(err)
-        output.error(str(err), err.hint, code=code)
-    except TrustError as err:
-        code = exit_code_of(err)
-        reason = err.reason if isinstance(err, RefusedError) else None
-        output.error(str(err), err.hint, code=code, reason=reason)
-    except BrokenPipeError:
-        sys.stderr.close()
-        code = 3
-    except OSError as err:
-        output.error(f"{err.strerror or err}: {err.filename or 'input or output'}", None, code=3)
-        code = 3
-    except Exception as err:
+    except (Exception, KeyboardInterrupt) as err:
         if os.environ.get("TRUST_LOG") == "debug":
             raise
-        message = f"this is a defect of trust: {type(err).__name__}: {err}"
-        output.error(message, "nothing was decided; please report it with TRUST_LOG=debug", code=3)
-        code = 3
+        code = _failed(err, output)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _failed(err: BaseException, output: Output) -> int:
+    """Report a failure in one line and a hint; return its exit code."""
+    hint, reason = getattr(err, "hint", None), getattr(err, "reason", None)
+    message, code = str(err), 3
+    match err:
+        case click.exceptions.NoArgsIsHelpError() if not output.as_json:
+            sys.stderr.write(f"{err.format_message()}\n")
+            return 2
+        case click.ClickException():
+            context = err.ctx if isinstance(err, click.UsageError) else None
+            is_help = isinstance(err, click.exceptions.NoArgsIsHelpError)
+            message = "no command was given" if is_help else err.format_message()
+            hint = f"{context.command_path} --help" if context else None
+            code = RUN_FAILED if context and isinstance(context.command, RunCommand) else 2
+        case click.Abort() | KeyboardInterrupt():
+            message = "interrupted; nothing was left half done"
+        case KeysError():
+            code = exit_code_of_keys(err)
+        case TrustError():
+            code = exit_code_of(err)
+        case OSError():
+            message = f"{err.strerror or err}: {err.filename or 'input or output'}"
+        case _:
+            message = f"this is a defect of trust: {type(err).__name__}: {err}"
+            hint = "nothing was decided; please report it with TRUST_LOG=debug"
+    output.error(message, hint, code=code, reason=reason if isinstance(reason, str) else None)
+    return code
 
 
 def exit_code_of(err: TrustError) -> int:

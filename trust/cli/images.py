@@ -78,7 +78,10 @@ def parse_image(text: str, stands_for: str | None = None) -> TypedImage:
             raise InputError("--as goes with an OCI layout: expected oci:DIR[:TAG] --as IMAGE")
         return TypedImage(reference=parse_reference(text), layout=None)
     if stands_for is None:
-        raise InputError(f"a layout has no name of its own: got {text}", hint=f"trust … {text} --as HOST/PATH:TAG")
+        raise InputError(
+            f"a layout has no name of its own: got {text}",
+            hint=f"say which image it stands for, before it: --as HOST/PATH:TAG {text}",
+        )
     directory, _, tag = text.removeprefix(LAYOUT).partition(":")
     return TypedImage(
         reference=parse_reference(stands_for), layout=LayoutSource(directory=Path(directory), tag=tag or None)

@@ -83,7 +83,10 @@ def export(name: str, *, private: bool) -> None:
 @click.argument("name")
 def passwd(name: str) -> None:
     """Give NAME a new passphrase (TRUST_PASSPHRASE_<NAME>_NEW, or a prompt)."""
-    key_store().change_passphrase(name, passphrase_of(name), passphrase_of(f"{name}_new", confirm=True))
+    old, new = passphrase_of(name), passphrase_of(f"{name}_new", confirm=True, own=True)
+    if new == old:
+        raise KeyInputError("the new passphrase is the old one")
+    key_store().change_passphrase(name, old, new)
     session().output.result("key passwd", {"name": name, "changed": True}, [f"{name} has a new passphrase"])
 
 

@@ -63,6 +63,9 @@ class Command(click.Command):
         self.params.extend(common_parameters())
 
 
+RUN_FAILED = 125  # as docker and podman say that it was not the container that failed
+
+
 class RunCommand(click.Command):
     """A command whose ``-v`` is a volume, as the contract has it; it takes the common options but that letter."""
 

@@ -79,6 +79,8 @@ def revoke(images: tuple[str, ...], *, dry_run: bool) -> int:
     ]
     published = revoke_images(publisher(run, stanza, (), dry_run=dry_run), revocations)
     word = _word(published, dry_run, "revoked", "was not signed")
+    if not published.changed:
+        run.output.warn("nothing was revoked: nothing of this is signed")
     document = {
         "images": [str(reference) for reference in references],
         **publish_document(published, dry_run=dry_run),

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from trust.errors import UnavailableError
 from trust.value import dataclass
 from trust.verdict import UNDECIDED, Allowed, Denied, Verdict
 
@@ -92,8 +93,11 @@ def _coloured(line: str) -> str:
 
 
 def _print(text: str) -> None:
-    sys.stdout.write(f"{text}\n")
-    sys.stdout.flush()
+    try:
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+    except BrokenPipeError as err:  # click would make it a 1, which is "denied"
+        raise UnavailableError("nobody reads the output") from err
 
 
 def _print_error(text: str) -> None:

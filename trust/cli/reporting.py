@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 import click
 
+from keys.errors import KeysError
 from keys.listing import KeyListing
 from trust.chain import TrustedChain
 from trust.cli.options import Command
@@ -191,7 +193,10 @@ def _start(since: str | None, now: datetime) -> datetime:
 
 def _keyid(run: Session, signer: str | None) -> str | None:
     names = _names(run)
-    return next((keyid for keyid, name in names.items() if name == signer), signer)
+    keyid = next((keyid for keyid, name in names.items() if name == signer), signer)
+    if keyid is not None and not set("0123456789abcdef").issuperset(keyid):
+        raise InputError(f"no key has this name, and it begins no key id: {signer!r}")
+    return keyid
 
 
 def _who(names: dict[str, str], keyids: tuple[str, ...]) -> str:
@@ -200,7 +205,11 @@ def _who(names: dict[str, str], keyids: tuple[str, ...]) -> str:
 
 def _names(run: Session) -> dict[str, str]:
     listing = KeyListing(run.home / "keys")
-    return {listing.public_key(name).keyid: name for name in listing.names()}
+    names = {}
+    with suppress(KeysError):  # a report reads on without names; `trust key list` says what is wrong
+        for name in listing.names():
+            names[listing.public_key(name).keyid] = name
+    return names
 
 
 def _left(expires: datetime, now: datetime) -> str:

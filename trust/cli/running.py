@@ -13,7 +13,7 @@ from pathlib import Path
 import click
 
 from trust.cli.images import parse_image
-from trust.cli.options import Command, RunCommand
+from trust.cli.options import RUN_FAILED, Command, RunCommand
 from trust.cli.render import table
 from trust.cli.session import Session, session
 from trust.cli.verifying import refuse, warn_if_moved
@@ -30,7 +30,6 @@ from trust.runtime.options import RunOptions, parse_name, parse_network, parse_v
 from trust.runtime.source import LayoutSource, RegistrySource, Source
 from trust.verdict import Allowed, Denied
 
-FAILED = 125  # as docker and podman say that it was not the container that failed
 IDENTITY_BYTES = 16
 PULL_SECONDS = 3600.0
 _RESOLVER = Path("/etc/resolv.conf")
@@ -91,7 +90,7 @@ def run(
 
         reason = err.reason if isinstance(err, RefusedError) else None
         this.output.error(str(err), err.hint, code=exit_code_of(err), reason=reason)
-        return FAILED
+        return RUN_FAILED
 
 
 @click.command("ps", cls=Command)
@@ -184,7 +183,7 @@ def _run(
     match verdict:
         case Denied():
             refuse(this, verdict)
-            return FAILED
+            return RUN_FAILED
         case Allowed():
             for notice in verdict.notices:
                 this.output.note(notice)

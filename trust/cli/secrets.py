@@ -21,27 +21,26 @@ from trust.errors import InputError
 _FILE_MAX_BYTES = 4096
 
 
-def passphrase_of(name: str, *, confirm: bool = False) -> str:
+def passphrase_of(name: str, *, confirm: bool = False, own: bool = False) -> str:
     """Return the passphrase of key ``name``.
 
     Looked for in ``TRUST_PASSPHRASE_<NAME>``, ``TRUST_PASSPHRASE_FILE``, ``TRUST_PASSPHRASE``; else asked for.
+    ``own``: not in the two that all keys share.
 
     Raises:
         InputError: none of them is there, or the file cannot be read.
     """
-    own = os.environ.get(f"TRUST_PASSPHRASE_{re.sub('[^A-Z0-9]', '_', name.upper())}")
-    if own is not None:
-        return own
-    file = os.environ.get("TRUST_PASSPHRASE_FILE")
-    if file is not None:
-        return _first_line(Path(file))
-    common = os.environ.get("TRUST_PASSPHRASE")
-    if common is not None:
-        return common
+    variable = f"TRUST_PASSPHRASE_{re.sub('[^A-Z0-9]', '_', name.upper())}"
+    given = os.environ.get(variable)
+    if given is None and not own:
+        file = os.environ.get("TRUST_PASSPHRASE_FILE")
+        given = _first_line(Path(file)) if file is not None else os.environ.get("TRUST_PASSPHRASE")
+    if given is not None:
+        return given
     if not sys.stdin.isatty():
         raise InputError(
             f"no passphrase for key {name}: there is no terminal to ask on",
-            hint="set TRUST_PASSPHRASE_FILE to a file that holds it",
+            hint=f"set {variable}" if own else "set TRUST_PASSPHRASE_FILE to a file that holds it",
         )
     text: str = click.prompt(f"passphrase of key {name}", hide_input=True, confirmation_prompt=confirm, err=True)
     return text
@@ -53,10 +52,13 @@ class Keyring:
     def __init__(self, directory: Path) -> None:
         self.store = KeyStore(directory)
         self._opened: dict[str, Signer] = {}
+        self._unreadable: KeysError | None = None
 
     def __call__(self, keyids: Collection[str]) -> dict[str, Signer]:
         """Return the signers at hand among ``keyids``."""
         names = {keyid: name for keyid in keyids if (name := self._find(keyid)) is not None}
+        if not names and self._unreadable is not None:
+            raise self._unreadable
         self.open({keyid: name for keyid, name in names.items() if keyid not in self._opened})
         return {keyid: self._opened[keyid] for keyid in names}
 
@@ -74,8 +76,9 @@ class Keyring:
     def _find(self, keyid: str) -> str | None:
         try:
             return KeyListing.find(self.store, keyid)
-        except KeysError:
-            return None  # a file that cannot be read may be another key; what is missing is said by its role
+        except KeysError as err:
+            self._unreadable = err  # it may be another key: said only where none of those wanted is at hand
+            return None
 
 
 def _first_line(path: Path) -> str:

@@ -107,7 +107,7 @@ class Session:
         from trust.oci.credentials import Credentials  # noqa: PLC0415 - a file store needs none
         from trust.oci.registry import Registry  # noqa: PLC0415
 
-        credentials = Credentials(environ=os.environ, home=Path.home())
+        credentials = Credentials(environ=os.environ, home=home_directory())
         return Registry(host, http=self.http, credentials=credentials, plain_http=self.common.plain_http)
 
     def store(self, stanza: Stanza, *, publish: bool = False) -> Store:
@@ -172,10 +172,18 @@ def session() -> Session:
     return found
 
 
+def home_directory() -> Path:
+    """Return the user's home; a user without one, as in many a container, has an empty one."""
+    try:
+        return Path.home()
+    except RuntimeError:
+        return Path("/nonexistent")
+
+
 def _user_directory(variable: str, default: str) -> Path:
     """Return the directory of ours that the XDG base directory specification names."""
     given = os.environ.get(variable, "")
-    return (Path(given) if given.startswith("/") else Path.home() / default) / "trust"
+    return (Path(given) if given.startswith("/") else home_directory() / default) / "trust"
 
 
 def _parsed(files: Iterable[Path]) -> list[tuple[str, Policy]]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
 
 import click
 
 from trust.cli.images import parse_image
 from trust.cli.options import Command
 from trust.cli.publishing import publish_document, publisher
-from trust.cli.session import PUBLISH_SECONDS, session
+from trust.cli.session import PUBLISH_SECONDS, home_directory, session
 from trust.cli.verifying import refuse, warn_if_moved
 from trust.errors import InputError
 from trust.oci.credentials import Login
@@ -52,7 +51,8 @@ def push(*, image: str, stands_for: str | None, engine: EngineName | None, keys:
     order = Order(path=path, tag=typed.reference.tag, image=signed, annotations={})
     published = sign_images(publisher(run, stanza, keys, dry_run=False), [order])
     images = [{"image": str(typed.reference), "digest": str(digest)}]
-    lines = [f"pushed and signed {typed.reference} {digest}"]
+    word = "pushed and signed" if published.changed else "pushed; was signed already:"
+    lines = [f"{word} {typed.reference} {digest}"]
     run.output.result("push", {"images": images, **publish_document(published, dry_run=False)}, lines)
     return 0
 
@@ -90,6 +90,6 @@ def login(*, host: str, username: str, password_stdin: bool) -> int:
             "no password: there is no terminal to ask on", hint=f"trust login {host} --password-stdin"
         )
     host = parse_reference(f"{host}/x").repository.host
-    where = store_login(host, Login(user=username, secret=secret), environ=os.environ, home=Path.home())
+    where = store_login(host, Login(user=username, secret=secret), environ=os.environ, home=home_directory())
     run.output.result("login", {"host": host, "stored_in": where}, [f"login for {host} is kept in {where}"])
     return 0

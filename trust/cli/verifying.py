@@ -26,8 +26,10 @@ def verify(images: tuple[str, ...], stands_for: str | None, *, offline: bool) ->
     """
     run = session()
     typed = [parse_image(image, stands_for) for image in images]
-    verifier = run.verifier(offline=offline)
-    verdicts = [_compared(run, image, verifier.verify(image.reference), offline=offline) for image in typed]
+    verdicts = [
+        _compared(run, image, run.verifier(offline=offline).verify(image.reference), offline=offline)
+        for image in typed
+    ]
     _report(run, verdicts)
     return exit_code(verdicts)
 
