@@ -298,7 +298,10 @@ def _require_tombstones(before: bytes | None, table: Table) -> None:
     """
     if before is None:
         return
-    seen = parse_metadata(before, "targets").signed.unrecognized_fields.get(REVOKED_FIELD, {})
+    try:
+        seen = parse_metadata(before, "targets").signed.unrecognized_fields.get(REVOKED_FIELD, {})
+    except RefusedError as err:
+        raise _damaged("targets", str(err)) from err
     gone = sorted(set(seen) - set(table.revoked)) if isinstance(seen, dict) else []
     if gone:
         raise RefusedError(

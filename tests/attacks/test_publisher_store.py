@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from tuf.api.metadata import MetaFile
 
-from tests.simulators.world import World
+from tests.simulators.world import World, strangers
 from trust.errors import RefusedError
 from trust.verdict import Reason
 
@@ -28,3 +30,22 @@ def test_publisher_refuses_a_snapshot_without_targets(world: World) -> None:
     with pytest.raises(RefusedError) as caught:
         world.sign("1.6")
     assert caught.value.reason == Reason.TAMPERED.value
+
+
+@pytest.mark.parametrize("role", ["root", "targets", "snapshot", "timestamp"])
+@pytest.mark.parametrize("field", ["x-collection", "x-role"])
+def test_publisher_builds_on_no_role_of_another_collection(world: World, role: str, field: str) -> None:
+    def elsewhere(signed: Any) -> None:
+        signed.unrecognized_fields[field] = "0" * 32
+
+    world.rotate(elsewhere) if role == "root" else world.attacker.forge(role, elsewhere)
+    with pytest.raises(RefusedError, match="belongs elsewhere") as caught:
+        world.sign("1.6")
+    assert caught.value.reason == Reason.TAMPERED.value
+
+
+@pytest.mark.parametrize("role", ["targets", "snapshot", "timestamp"])
+def test_publisher_builds_on_no_role_of_a_foreign_key(world: World, role: str) -> None:
+    world.attacker.forge(role, signers=strangers())
+    with pytest.raises(RefusedError, match="expected 1 signatures by different keys, got 0"):
+        world.sign("1.6")

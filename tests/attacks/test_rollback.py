@@ -165,6 +165,33 @@ def test_recovery_from_fast_forward_survives_an_interruption_after_the_root(
     consumer.allowed()
 
 
+def test_recovery_may_use_a_number_that_the_thief_had_used(world: World, consumer: Consumer) -> None:
+    """Under new online keys a version of before is another one: it has no two contents."""
+    attacker = world.attacker
+    before = consumer.versions()
+    world.replace_keys(*ONLINE)
+    attacker.forge("snapshot", bump=False)
+    attacker.forge("timestamp", lambda timestamp: setattr(timestamp, "version", before["timestamp"]))
+    consumer.allowed()
+    assert consumer.versions() == {**before, "root": 2}
+
+
+def test_revocation_that_was_seen_never_goes_again(world: World, consumer: Consumer) -> None:
+    """Whoever signs on an old state of the store, stolen key or honest publisher without state, is refused."""
+    digest = world.sign("bad")
+    signed_then = world.attacker.current("targets").signed.targets
+    world.revoke(digest=digest)
+    assert _reason(consumer.verify("registry.test/acme/web:bad")) is Reason.REVOKED
+
+    def resurrect(targets: Any) -> None:
+        targets.targets = signed_then
+        targets.unrecognized_fields.pop("x-revoked")
+
+    world.attacker.forge("targets", resurrect)
+    assert consumer.refusal("registry.test/acme/web:bad").reason is Reason.ROLLED_BACK
+    assert consumer.refusal().reason is Reason.ROLLED_BACK
+
+
 def test_fast_forward_does_not_lock_the_publisher_out(world: World, consumer: Consumer) -> None:
     _fast_forwarded(world, consumer)
     world.sign("1.5")

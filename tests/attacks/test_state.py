@@ -238,3 +238,11 @@ def test_floor_with_a_fallen_bit_is_no_missing_floor(
         connection.execute(f"UPDATE {table} SET body = ? WHERE {where}", (_fall(body, part),))  # noqa: S608
     world.attacker.restore(older)
     assert consumer.refusal().reason is Reason.STATE_DAMAGED
+
+
+@pytest.mark.parametrize("body", [b"", b"{", b'{"signed": {}, "signatures": []}'])
+def test_damaged_targets_body_could_not_be_decided(world: World, consumer: Consumer, body: bytes) -> None:
+    world.sign("1.5")
+    with closing(sqlite3.connect(consumer.home / DATABASE)) as connection, connection:
+        connection.execute("UPDATE role SET body = ? WHERE name = 'targets'", (body,))
+    assert consumer.refusal().reason is Reason.STATE_DAMAGED
