@@ -17,7 +17,7 @@ from trust.cli.options import Command
 from trust.cli.publishing import assignment
 from trust.cli.secrets import Keyring, passphrase_of
 from trust.cli.session import KNOWN, PUBLISH_SECONDS, Session, session
-from trust.cli.stanzas import add_stanza, stanza_text
+from trust.cli.stanzas import absolute_url, add_stanza, stanza_text
 from trust.digest import sha256
 from trust.edition import Role
 from trust.errors import InputError
@@ -72,7 +72,7 @@ def init(
         for role in TOP_LEVEL_ROLES
     }
     _require_reachable(roles)
-    stanza = Stanza(collection=name, root=sha256(b""), metadata=_absolute(url))
+    stanza = Stanza(collection=name, root=sha256(b""), metadata=absolute_url(url))
     born = create(
         stanza,
         state=run.state,
@@ -129,13 +129,6 @@ def _periods(expires: tuple[str, ...]) -> dict[str, timedelta]:
             raise InputError(f"role is not known: expected one of {', '.join(periods)}, got {role!r}")
         periods[role] = parse_duration(duration)
     return periods
-
-
-def _absolute(url: str) -> str:
-    """Return ``url`` with a path that means the same from everywhere."""
-    if url.startswith("file:") and not url.startswith("file:/"):
-        return f"file:{os.path.abspath(url[5:])}"  # noqa: PTH100 - Path.resolve would follow links
-    return url
 
 
 def _report_birth(

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 
 import click
 
 from trust.cli.options import Group
 from trust.cli.session import session
-from trust.cli.stanzas import add_stanza, stanza_document, write_text
+from trust.cli.stanzas import absolute_url, add_stanza, stanza_document, write_text
 from trust.cli.writing import denied_text, pinned_text
 from trust.client import refresh
 from trust.digest import parse_digest
 from trust.errors import InputError
 from trust.policy import Stanza
-from trust.reference import parse_collection, parse_reference
+from trust.policy_document import parse_policy
+from trust.reference import Collection, parse_collection, parse_reference
 
 policy = Group("policy", help="Make, check and explain the rules that decide here.")
 
@@ -43,11 +45,18 @@ def check() -> None:
     """Read the policy strictly, and say what it holds; exit code 2 with every error if it is wrong."""
     run = session()
     found, files = run.policy, [str(path) for path in run.policy_files()]
+    for stanza in found.stanzas:
+        for publish in (False, True):
+            run.store(stanza, publish=publish)
     lines = [f"file {path}" for path in files] or ["no policy file: everything is denied"]
     lines += [
         f"collection {stanza.collection} root {stanza.root} at {stanza.metadata}" for stanza in found.stanzas
     ]
+    lines += [f"  {each.collection} {key} {value}" for each in found.stanzas for key, value in _further(each)]
     lines += [f"pinned {pin.reference}" for pin in found.pinned]
+    lines += [
+        f"denied {subject}" for subject in (*sorted(map(str, found.denied_digests)), *sorted(found.denied_keys))
+    ]
     document = {
         "files": files,
         "collections": [stanza_document(stanza) for stanza in found.stanzas],
@@ -94,8 +103,12 @@ def add(collection: str, root: str, url: str, registries: tuple[str, ...]) -> No
     """Trust COLLECTION from its pinned root on."""
     run = session()
     stanza = Stanza(
-        collection=parse_collection(collection), root=parse_digest(root), metadata=url, registries=registries
+        collection=parse_collection(collection),
+        root=parse_digest(root),
+        metadata=absolute_url(url),
+        registries=registries,
     )
+    run.store(stanza)  # an address that no store can be opened at is not written down
     changed = add_stanza(run.policy_path, stanza)
     lines = [f"{'added' if changed else 'is there already:'} {stanza.collection} in {run.policy_path}"]
     run.output.result("policy add", {"policy": str(run.policy_path), "changed": changed}, lines)
@@ -114,7 +127,7 @@ def pin(collection: str) -> None:
     floors = {facts.name: facts.version for facts in current.chain.facts("targets")}
     changed = dict(stanza.floors) != floors
     if changed:
-        path = next(path for path in run.policy_files() if str(name) in path.read_text(encoding="utf-8"))
+        path = next(path for path in run.policy_files() if _speaks_of(path, name))
         write_text(path, pinned_text(path.read_text(encoding="utf-8"), replace(stanza, floors=floors)))
     lines = [f"floors of {name}: {' '.join(f'{role}={version}' for role, version in floors.items())}"]
     run.output.result("policy pin", {"collection": str(name), "floors": floors, "changed": changed}, lines)
@@ -131,3 +144,12 @@ def deny(subject: str) -> None:
         write_text(run.policy_path, updated)
     lines = [f"denied here: {subject}"]
     run.output.result("policy deny", {"denied": subject, "changed": updated != text}, lines)
+
+
+def _further(stanza: Stanza) -> list[tuple[str, object]]:
+    return [item for item in stanza_document(stanza).items() if item[0] not in {"name", "root", "metadata"}]
+
+
+def _speaks_of(path: Path, name: Collection) -> bool:
+    found = parse_policy(path.read_text(encoding="utf-8"), source=str(path))
+    return any(stanza.collection == name for stanza in found.stanzas)

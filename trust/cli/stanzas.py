@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-import tomli_w
+import tomlkit
 
 from trust.errors import InputError, StateError
 from trust.policy import Stanza
@@ -14,22 +14,29 @@ from trust.policy_document import parse_policy
 
 
 def stanza_document(stanza: Stanza) -> dict[str, Any]:
-    """Return ``stanza`` as the table of a policy file; defaults are left out."""
+    """Return ``stanza`` as the table of a policy file; what is as it is without saying is left out."""
     document: dict[str, Any] = {
         "name": str(stanza.collection),
         "root": str(stanza.root),
         "metadata": stanza.metadata,
     }
-    if stanza.publish:
-        document["publish"] = stanza.publish
-    if stanza.registries:
-        document["registries"] = list(stanza.registries)
-    return document
+    further: dict[str, Any] = {
+        "publish": stanza.publish,
+        "registries": list(stanza.registries),
+        "rewrite": [{"from": each.source, "to": each.to} for each in stanza.rewrites],
+        "roles": list(stanza.roles),
+        "digests": stanza.digests if stanza.digests != "signed" else None,
+        "fresh": stanza.fresh if stanza.fresh != "allow" else None,
+        "mode": stanza.mode if stanza.mode != "enforce" else None,
+        "max_age": f"{int(stanza.max_age.total_seconds())}s" if stanza.max_age else None,
+        "floors": dict(stanza.floors),
+    }
+    return document | {key: value for key, value in further.items() if value}
 
 
 def stanza_text(stanza: Stanza) -> str:
     """Return ``stanza`` as TOML."""
-    return tomli_w.dumps({"collection": [stanza_document(stanza)]})
+    return tomlkit.dumps({"collection": [stanza_document(stanza)]})
 
 
 def add_stanza(path: Path, stanza: Stanza) -> bool:
@@ -50,6 +57,13 @@ def add_stanza(path: Path, stanza: Stanza) -> bool:
             )
     write_text(path, f"{text.rstrip()}\n\n{stanza_text(stanza)}")
     return True
+
+
+def absolute_url(url: str) -> str:
+    """Return ``url`` with a path that means the same from everywhere."""
+    if url.startswith("file:") and not url.startswith("file:/"):
+        return f"file:{os.path.abspath(url[5:])}"  # noqa: PTH100 - Path.resolve would follow links
+    return url
 
 
 def write_text(path: Path, text: str) -> None:
