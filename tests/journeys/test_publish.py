@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import threading
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
@@ -269,6 +271,31 @@ def test_number_that_a_dead_publisher_used_is_burnt(world: World) -> None:
     consumer.allowed(f"{REPOSITORY}:2.0")
     assert consumer.versions() == {"root": 1, "timestamp": 4, "snapshot": 4, "targets": 4}
     assert world.attacker.files()["3.targets.json"] == b"half a change"
+
+
+def test_number_that_is_taken_while_we_sign_is_burnt_and_never_overwritten(world: World) -> None:
+    def take(_left: int) -> None:
+        world.attacker.put("3.targets.json", b"of a rival who died")
+
+    order = _order(world)
+    store = Contested(honest=world.store, rival=take, times=1)
+    published = world.publish(lambda publisher: sign(publisher, [order]), store=store)
+    assert (published.versions["targets"], published.rebased) == (4, 1)
+    assert world.attacker.files()["3.targets.json"] == b"of a rival who died"
+    world.consumer().allowed(f"{REPOSITORY}:2.0")
+
+
+def test_publisher_waits_for_the_one_who_writes(world: World) -> None:
+    files = world.attacker.files()
+    with (world.attacker.directory / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        thread = threading.Thread(target=world.sign, args=("2.0",))
+        thread.start()
+        thread.join(timeout=0.5)  # a hundred times what it takes where nobody writes
+        assert thread.is_alive()
+        assert world.attacker.files() == files
+    thread.join()
+    world.consumer().allowed(f"{REPOSITORY}:2.0")
 
 
 def test_temporary_files_of_a_dead_publisher_are_swept_up(world: World) -> None:
