@@ -64,7 +64,8 @@ class Bubblewrap:
 
     def start(self, bundle: Bundle, root: WritableRoot, streams: Streams) -> None:
         """Have the container running after this; what its command says from here on is in its logs."""
-        process = self._launch(bundle, root, streams)
+        with forwarded_signals():  # what we ignore, it would ignore; what has a handler, it has as new
+            process = self._launch(bundle, root, streams)
         if not self._status(bundle.identity):
             self._check_started(bundle, exit_status(process.wait()))
         process.returncode = 0  # it outlives us: nobody waits for it
