@@ -31,6 +31,7 @@ from trust.runtime.walk import Root
 
 _ALIVE = "alive"
 _STATUS = "status.json"
+_PROCESSES = "processes.json"
 _LAST_PROCESS_SECONDS = 10.0
 _OUTSIDE_SECONDS = 2.0
 _STATUS_MAX_BYTES = 64 * 1024
@@ -139,7 +140,7 @@ class Bubblewrap:
                 raise UnavailableError(f"bubblewrap cannot be started: {err}") from err
             finally:
                 os.close(writing)
-            _record(status, _read(reading), process.pid)
+            _record(bundle.directory / _PROCESSES, _read(reading), process.pid)
             return process
 
     def _check_started(self, bundle: Bundle, status: int) -> None:
@@ -162,18 +163,17 @@ class Bubblewrap:
         return False
 
     def _status(self, identity: str) -> dict[str, object]:
-        """Return what bubblewrap has written so far: one object a line."""
+        """Return what we have recorded and what bubblewrap has written so far: one object a line."""
         found: dict[str, object] = {}
-        try:
-            with (self._containers / identity / _STATUS).open("rb") as file:
-                lines = file.read(_STATUS_MAX_BYTES).splitlines()
-        except FileNotFoundError:
-            return found
-        try:
-            for line in lines:
-                found.update(json.loads(line))
-        except (ValueError, TypeError) as err:
-            raise StateError(f"status of container {identity} is damaged: {err}") from err
+        for name in (_PROCESSES, _STATUS):
+            with suppress(FileNotFoundError), (self._containers / identity / name).open("rb") as file:
+                # Bubblewrap writes a line piece by piece: the last one may not be whole yet.
+                *lines, _ = file.read(_STATUS_MAX_BYTES).split(b"\n")
+                try:
+                    for line in lines:
+                        found.update(json.loads(line))
+                except (ValueError, TypeError) as err:
+                    raise StateError(f"status of container {identity} is damaged: {err}") from err
         return found
 
 
@@ -260,11 +260,11 @@ def _masks() -> list[str]:
     return options
 
 
-def _record(status: int, info: bytes, outside: int) -> None:
-    """Have both processes in the status file: bubblewrap writes the first itself, but a moment later."""
+def _record(path: Path, info: bytes, outside: int) -> None:
+    """Have both processes in a file of our own: bubblewrap writes the first to its status, but a moment later."""
     with suppress(ValueError, LookupError, TypeError):  # it failed before
         pids = {"child-pid": json.loads(info)["child-pid"], "outside-pid": outside}
-        os.write(status, json.dumps(pids).encode() + b"\n")
+        path.write_bytes(json.dumps(pids).encode() + b"\n")
 
 
 def _read(descriptor: int) -> bytes:
