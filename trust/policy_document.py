@@ -27,22 +27,16 @@ Pure: text in, values out. An unknown key is an error: a misspelt rule must not 
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Any, TypeVar
 
 from trust.digest import Digest, parse_digest
-from trust.errors import InputError, TrustError
+from trust.errors import InputError
 from trust.instant import parse_duration, parse_utc
 from trust.policy import Pinned, Policy, Rewrite, Stanza
 from trust.reference import parse_collection, parse_reference
 from trust.roles import TOP_LEVEL_ROLES
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from trust.toml_table import TableReader, load_toml, one_of, table, tables
 
 SCHEMA = 1
 POLICY_MAX_BYTES = 4 * 1024 * 1024
@@ -51,46 +45,6 @@ _STANZA_KEYS = (
     "name", "root", "metadata", "publish", "registries", "rewrite", "roles", "digests", "fresh", "mode",
     "max_age", "floors",
 )  # fmt: skip
-T = TypeVar("T")
-
-
-class _Reader:
-    """Reads typed values out of one table and gathers what is wrong with it."""
-
-    def __init__(self, where: str, table: Mapping[str, Any], errors: list[str]) -> None:
-        self.where = where
-        self.table = table
-        self.errors = errors
-
-    def unknown(self, known: Iterable[str]) -> None:
-        extra = sorted(set(self.table) - set(known))
-        self.errors.extend(f"{self.where}: unknown key {key!r}" for key in extra)
-
-    def text(self, key: str, parse: Callable[[str], T], *, default: T | None = None) -> T | None:
-        value = self.table.get(key)
-        if value is None:
-            if default is None:
-                self.errors.append(f"{self.where}: {key} is missing")
-            return default
-        if not isinstance(value, str):
-            self.errors.append(f"{self.where}: {key} is not text")
-            return default
-        return self._parsed(key, value, parse)
-
-    def texts(self, key: str, parse: Callable[[str], T]) -> tuple[T, ...]:
-        values = self.table.get(key, [])
-        if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
-            self.errors.append(f"{self.where}: {key} is not a list of texts")
-            return ()
-        parsed = (self._parsed(key, value, parse) for value in values)
-        return tuple(value for value in parsed if value is not None)
-
-    def _parsed(self, key: str, value: str, parse: Callable[[str], T]) -> T | None:
-        try:
-            return parse(value)
-        except TrustError as err:
-            self.errors.append(f"{self.where}: {key}: {err}")
-            return None
 
 
 def parse_policy(text: str, *, source: str) -> Policy:
@@ -99,20 +53,15 @@ def parse_policy(text: str, *, source: str) -> Policy:
     Raises:
         InputError: one line with every error of the document.
     """
-    if len(text) > POLICY_MAX_BYTES:
-        raise InputError(f"policy {source} is too large: expected at most {POLICY_MAX_BYTES} bytes")
-    try:
-        document = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as err:
-        raise InputError(f"policy {source} is not valid TOML: {err}") from err
+    document = load_toml(text, what=f"policy {source}", max_bytes=POLICY_MAX_BYTES)
     errors: list[str] = []
-    top = _Reader("top level", document, errors)
+    top = TableReader("top level", document, errors)
     top.unknown(("schema", "deny", "collection", "pinned"))
     if document.get("schema") != SCHEMA or type(document["schema"]) is not int:
         errors.append(f"top level: schema: expected {SCHEMA}, got {document.get('schema')!r}")
-    stanzas = [_stanza(reader) for reader in _tables(document, "collection", errors)]
-    pinned = [_pinned(reader) for reader in _tables(document, "pinned", errors)]
-    deny = _Reader("deny", _table(document, "deny", errors), errors)
+    stanzas = [_stanza(reader) for reader in tables(document, "collection", errors)]
+    pinned = [_pinned(reader) for reader in tables(document, "pinned", errors)]
+    deny = TableReader("deny", table(document, "deny", errors), errors)
     deny.unknown(("digests", "keys"))
     denied_digests = deny.texts("digests", parse_digest)
     denied_keys = deny.texts("keys", _keyid)
@@ -149,7 +98,7 @@ def join_policies(policies: Iterable[tuple[str, Policy]]) -> Policy:
     )
 
 
-def _stanza(reader: _Reader) -> Stanza | None:
+def _stanza(reader: TableReader) -> Stanza | None:
     reader.unknown(_STANZA_KEYS)
     before = len(reader.errors)
     collection = reader.text("name", parse_collection)
@@ -160,9 +109,9 @@ def _stanza(reader: _Reader) -> Stanza | None:
         "registries": reader.texts("registries", _host),
         "rewrites": _rewrites(reader),
         "roles": reader.texts("roles", str),
-        "digests": reader.text("digests", _one_of("signed", "current"), default="signed"),
-        "fresh": reader.text("fresh", _one_of("allow", "deny"), default="allow"),
-        "mode": reader.text("mode", _one_of("enforce", "audit"), default="enforce"),
+        "digests": reader.text("digests", one_of("signed", "current"), default="signed"),
+        "fresh": reader.text("fresh", one_of("allow", "deny"), default="allow"),
+        "mode": reader.text("mode", one_of("enforce", "audit"), default="enforce"),
         "max_age": reader.text("max_age", _age, default=timedelta(0)),
         "floors": _floors(reader),
     }
@@ -171,7 +120,7 @@ def _stanza(reader: _Reader) -> Stanza | None:
     return Stanza(collection=collection, root=root, metadata=metadata, **options)  # type: ignore[arg-type]
 
 
-def _pinned(reader: _Reader) -> Pinned | None:
+def _pinned(reader: TableReader) -> Pinned | None:
     reader.unknown(("image", "until"))
     reference = reader.text("image", parse_reference)
     until = reader.text("until", parse_utc)
@@ -183,7 +132,7 @@ def _pinned(reader: _Reader) -> Pinned | None:
     return Pinned(reference=reference, until=until)
 
 
-def _rewrites(reader: _Reader) -> tuple[Rewrite, ...]:
+def _rewrites(reader: TableReader) -> tuple[Rewrite, ...]:
     value = reader.table.get("rewrite", [])
     found = []
     for entry in value if isinstance(value, list) else [value]:
@@ -197,7 +146,7 @@ def _rewrites(reader: _Reader) -> tuple[Rewrite, ...]:
     return tuple(found)
 
 
-def _floors(reader: _Reader) -> dict[str, int]:
+def _floors(reader: TableReader) -> dict[str, int]:
     value = reader.table.get("floors", {})
     valid = isinstance(value, dict) and all(type(number) is int and number > 0 for number in value.values())
     if not valid or not set(value) <= set(TOP_LEVEL_ROLES):
@@ -209,31 +158,6 @@ def _floors(reader: _Reader) -> dict[str, int]:
 
 def _all_text(entry: Mapping[str, object]) -> bool:
     return all(isinstance(value, str) for value in entry.values())
-
-
-def _tables(document: Mapping[str, Any], key: str, errors: list[str]) -> list[_Reader]:
-    value = document.get(key, [])
-    if not isinstance(value, list) or not all(isinstance(table, dict) for table in value):
-        errors.append(f"top level: {key}: expected [[{key}]] tables")
-        return []
-    return [_Reader(f"{key} {number}", table, errors) for number, table in enumerate(value, 1)]
-
-
-def _table(document: Mapping[str, Any], key: str, errors: list[str]) -> Mapping[str, Any]:
-    value = document.get(key, {})
-    if isinstance(value, dict):
-        return value
-    errors.append(f"top level: {key}: expected a table")
-    return {}
-
-
-def _one_of(*words: str) -> Callable[[str], str]:
-    def parse(text: str) -> str:
-        if text not in words:
-            raise InputError(f"expected {' or '.join(words)}, got {text!r}")
-        return text
-
-    return parse
 
 
 def _age(text: str) -> timedelta:

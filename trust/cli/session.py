@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable
-from contextlib import suppress
 from datetime import datetime, timezone
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +19,7 @@ from trust.cli.render import Output
 from trust.deadline import Deadline, deadline_in
 from trust.errors import InputError
 from trust.policy import Policy, Stanza
-from trust.policy_document import join_policies, parse_policy
+from trust.policy_files import policy_files, read_policy
 from trust.reference import Collection, Reference
 from trust.state import TrustedState
 from trust.verify import Verifier
@@ -33,7 +31,6 @@ if TYPE_CHECKING:
 
 REFRESH_SECONDS = 30.0  # the whole of a verification, however many files and servers
 PUBLISH_SECONDS = 120.0
-SYSTEM_POLICY = Path("/etc/trust/policy.toml")
 KNOWN = "collections.toml"  # the collections published from here, spelled like a policy
 
 
@@ -64,12 +61,12 @@ class Session:
     @cached_property
     def policy(self) -> Policy:
         """The rules in force here: the policy file and ``policy.d`` beside it; without any, nothing is allowed."""
-        return join_policies(_parsed(self.policy_files()))
+        return read_policy(self.policy_files())
 
     @cached_property
     def known(self) -> Policy:
         """The collections published from here; where one is in the policy too, what is known here decides."""
-        return join_policies(_parsed([self.home / KNOWN] if (self.home / KNOWN).exists() else []))
+        return read_policy([self.home / KNOWN] if (self.home / KNOWN).exists() else [])
 
     @cached_property
     def state(self) -> TrustedState:
@@ -85,18 +82,8 @@ class Session:
 
     def policy_files(self) -> list[Path]:
         """Return the files that make up the policy, in the order they are read."""
-        files: list[Path] = []
-        explicit = bool(self.common.policy or os.environ.get("TRUST_POLICY"))
-        for path in [self.policy_path] if explicit else [self.policy_path, SYSTEM_POLICY]:
-            found = [path] if path.exists() else []
-            with suppress(OSError):
-                found += sorted(path.with_name("policy.d").glob("*.toml"))
-            if found:
-                files = found
-                break
-        if explicit and not self.policy_path.exists() and not files:
-            raise InputError(f"policy file is missing: {self.policy_path}", hint="trust policy init makes one")
-        return files
+        is_explicit = bool(self.common.policy or os.environ.get("TRUST_POLICY"))
+        return policy_files(self.policy_path, is_explicit=is_explicit)
 
     def deadline(self, seconds: float = REFRESH_SECONDS) -> Deadline:
         """Return a moment after which this run waits for nothing more."""
@@ -184,14 +171,3 @@ def _user_directory(variable: str, default: str) -> Path:
     """Return the directory of ours that the XDG base directory specification names."""
     given = os.environ.get(variable, "")
     return (Path(given) if given.startswith("/") else home_directory() / default) / "trust"
-
-
-def _parsed(files: Iterable[Path]) -> list[tuple[str, Policy]]:
-    parsed = []
-    for path in files:
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as err:
-            raise InputError(f"policy {path} cannot be read: {err}") from err
-        parsed.append((str(path), parse_policy(text, source=str(path))))
-    return parsed

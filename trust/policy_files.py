@@ -1,0 +1,52 @@
+"""Owns where the policy stands on this machine, and the reading of it; the same for every gate.
+
+The policy is ``policy.toml`` and the files of ``policy.d`` beside it. Without an explicit path it is the user's,
+else the system's; the two are never joined.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from trust.errors import InputError
+from trust.policy import Policy
+from trust.policy_document import join_policies, parse_policy
+
+SYSTEM_POLICY = Path("/etc/trust/policy.toml")
+
+
+def policy_files(path: Path, *, is_explicit: bool) -> list[Path]:
+    """Return the files that make up the policy at ``path``, in the order they are read.
+
+    Where ``path`` is only the default and has none, the system's policy is returned; maybe none at all.
+
+    Raises:
+        InputError: an explicit policy is not there.
+    """
+    for candidate in [path] if is_explicit else [path, SYSTEM_POLICY]:
+        found = [candidate] if candidate.exists() else []
+        with suppress(OSError):
+            found += sorted(candidate.with_name("policy.d").glob("*.toml"))
+        if found:
+            return found
+    if is_explicit:
+        raise InputError(f"policy file is missing: {path}", hint="trust policy init makes one")
+    return []
+
+
+def read_policy(files: Iterable[Path]) -> Policy:
+    """Return the one policy that ``files`` spell.
+
+    Raises:
+        InputError: a file cannot be read or is wrong, or two speak of the same collection.
+    """
+    parsed = []
+    for path in files:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as err:
+            raise InputError(f"policy {path} cannot be read: {err}") from err
+        parsed.append((str(path), parse_policy(text, source=str(path))))
+    return join_policies(parsed)
