@@ -13,8 +13,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
+from trust.chain import TrustedChain
 from trust.client import Current, refresh, trusted_offline
 from trust.deadline import Deadline
 from trust.digest import Digest
@@ -22,7 +23,7 @@ from trust.errors import InputError, LimitError, RefusedError, StateError, Trust
 from trust.policy import Evidence, Match, Policy, Stanza, decide, decide_pinned
 from trust.reference import RESERVED_TAG_PREFIX, Reference
 from trust.state import TrustedState
-from trust.targets import lookup_path, tag_path
+from trust.targets import Target, Tombstone, lookup_path, tag_path
 from trust.value import dataclass, replace
 from trust.verdict import Allowed, Denied, Reason, Verdict
 
@@ -30,6 +31,16 @@ if TYPE_CHECKING:
     from trust.stores.interface import Store
 
 ROLE = "targets"
+
+
+class Lookup(Protocol):
+    """What a collection signs, by target path: on disk here, in memory in the shim."""
+
+    def target(self, path: str) -> Target | None:
+        """Return the signed target under ``path``, or None."""
+
+    def tombstone(self, path: str) -> Tombstone | None:
+        """Return the tombstone of a revoked ``path``, or None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,51 +56,75 @@ class Verifier:
 
     def verify(self, reference: Reference) -> Verdict:
         """Return the verdict on ``reference``, by the steps of this module."""
-        if reference.tag is not None and reference.tag.startswith(RESERVED_TAG_PREFIX):
-            return _denied(reference, Reason.UNSIGNED, f"tag {reference.tag} is reserved for trust metadata")
-        match = self.policy.match(reference)
-        if match is None:
-            return self._without_collection(reference)
+        match = match_or_verdict(self.policy, reference, self.now)
+        if not isinstance(match, Match):
+            return match
         store = None if self.offline else self.open_store(match.stanza)
         try:
             current = self._current(match.stanza, store)
-            verdict = decide(self.policy, match, reference, self._evidence(match, reference, current), self.now)
+            lookup = _Stored(state=self.state, pin=match.stanza.root)
+            verdict = judge(self.policy, match, reference, chain=current.chain, lookup=lookup, now=self.now)
         except InputError:
             raise  # this machine's own configuration: credentials, certificates, the policy
         except TrustError as err:
-            return _denied(reference, _reason(err), str(err), err.hint)
+            return _denied(reference, reason_of(err), str(err), err.hint)
         if isinstance(verdict, Allowed) and current.is_first_use:
             notice = f"first use of {match.stanza.collection} here: trusted from the pinned root, no older state"
             return replace(verdict, notices=(notice, *verdict.notices))
         return verdict
-
-    def _without_collection(self, reference: Reference) -> Verdict:
-        pin = self.policy.pin_of(reference)
-        if pin is not None:
-            return decide_pinned(pin, reference, self.now)
-        return _denied(
-            reference,
-            Reason.NO_POLICY,
-            f"no collection of the policy covers {reference.repository}",
-            "trust policy add COLLECTION --root sha256:… --metadata URL",
-        )
 
     def _current(self, stanza: Stanza, store: Store | None) -> Current:
         if store is None:
             return trusted_offline(stanza, self.state, now=self.now)
         return refresh(stanza, self.state, store, now=self.now, deadline=self.deadline)
 
-    def _evidence(self, match: Match, reference: Reference, current: Current) -> Evidence:
-        pin, path = match.stanza.root, lookup_path(match.path, reference)
-        target = self.state.target(pin, ROLE, path)
-        both = reference.tag is not None and reference.digest is not None
-        tag = tag_path(match.path, reference.tag or "")
-        return Evidence(
-            chain=current.chain.facts(ROLE),
-            target=target,
-            tombstone=self.state.tombstone(pin, ROLE, path) if target is None else None,
-            tag_target=self.state.target(pin, ROLE, tag) if both else None,
-        )
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Stored:
+    """The look-up in the trusted state on disk."""
+
+    state: TrustedState
+    pin: Digest
+
+    def target(self, path: str) -> Target | None:
+        return self.state.target(self.pin, ROLE, path)
+
+    def tombstone(self, path: str) -> Tombstone | None:
+        return self.state.tombstone(self.pin, ROLE, path)
+
+
+def judge(
+    policy: Policy, match: Match, reference: Reference, *, chain: TrustedChain, lookup: Lookup, now: datetime
+) -> Verdict:
+    """Return the verdict on ``reference`` by verified metadata (steps 3 and 4)."""
+    path = lookup_path(match.path, reference)
+    target = lookup.target(path)
+    both = reference.tag is not None and reference.digest is not None
+    evidence = Evidence(
+        chain=chain.facts(ROLE),
+        target=target,
+        tombstone=lookup.tombstone(path) if target is None else None,
+        tag_target=lookup.target(tag_path(match.path, reference.tag or "")) if both else None,
+    )
+    return decide(policy, match, reference, evidence, now)
+
+
+def match_or_verdict(policy: Policy, reference: Reference, now: datetime) -> Match | Verdict:
+    """Return the collection that decides on ``reference``, or the verdict where none is needed (step 1)."""
+    if reference.tag is not None and reference.tag.startswith(RESERVED_TAG_PREFIX):
+        return _denied(reference, Reason.UNSIGNED, f"tag {reference.tag} is reserved for trust metadata")
+    match = policy.match(reference)
+    if match is not None:
+        return match
+    pin = policy.pin_of(reference)
+    if pin is not None:
+        return decide_pinned(pin, reference, now)
+    return _denied(
+        reference,
+        Reason.NO_POLICY,
+        f"no collection of the policy covers {reference.repository}",
+        "trust policy add COLLECTION --root sha256:… --metadata URL",
+    )
 
 
 def compare_tag(verdict: Allowed, registry_digest: Digest | None) -> Verdict:
@@ -114,7 +149,8 @@ def _denied(reference: Reference, reason: Reason, detail: str, hint: str | None 
     return Denied(reference=reference, reason=reason, detail=detail, hint=hint)
 
 
-def _reason(err: TrustError) -> Reason:
+def reason_of(err: TrustError) -> Reason:
+    """Return the reason of a verdict that ended with ``err``."""
     match err:
         case RefusedError():
             return Reason(err.reason)

@@ -41,14 +41,19 @@ def open_store(
     if scheme == "registry":
         from trust.stores.registry import Place, RegistryStore  # noqa: PLC0415 - a run pays for one store only
 
-        repository, tag = _place(rest, collection)
+        repository, tag = metadata_place(rest, collection)
         return RegistryStore(url, registry(repository.host), Place(path=repository.path, tag=tag), pause)
     raise InputError(
         f"metadata address is not supported: expected file:DIR, registry: or registry://HOST/REPO:TAG, got {url!r}"
     )
 
 
-def _place(rest: str, collection: Collection) -> tuple[Repository, str]:
+def metadata_place(rest: str, collection: Collection) -> tuple[Repository, str]:
+    """Return the repository and tag that ``registry:REST`` names; an empty ``rest`` is beside the images.
+
+    Raises:
+        InputError: the tag is not a reserved one.
+    """
     if rest:
         reference = parse_reference(rest.removeprefix("//"))
         if reference.tag is None or not reference.tag.startswith(RESERVED_TAG_PREFIX):
