@@ -115,6 +115,12 @@ class TrustedState:
         with self._database.reading():
             return Table(targets=dict(map(_target, targets)), revoked=_tombstones(tombstones))
 
+    def count_targets(self, pin: Digest, role: str) -> int:
+        """Return how many targets ``role`` signs."""
+        return int(
+            self._database.rows("SELECT count(*) FROM target WHERE pin = ? AND role = ?", str(pin), role)[0][0]
+        )
+
     def tombstone(self, pin: Digest, role: str, path: str) -> Tombstone | None:
         """Return the tombstone of a revoked ``path``, or None."""
         found = self._database.rows(

@@ -18,6 +18,7 @@ from trust.cli.options import Common, common_of
 from trust.cli.render import Output
 from trust.deadline import Deadline, deadline_in
 from trust.errors import InputError
+from trust.places import home_directory, policy_place, trust_home
 from trust.policy import Policy, Stanza
 from trust.policy_files import policy_files, read_policy
 from trust.reference import Collection, Reference
@@ -45,18 +46,12 @@ class Session:
     @cached_property
     def home(self) -> Path:
         """Where state, keys, images and containers live."""
-        given = self.common.home or os.environ.get("TRUST_HOME")
-        if given:
-            return Path(given).absolute()
-        return _user_directory("XDG_DATA_HOME", ".local/share")
+        return trust_home(os.environ, self.common.home)
 
     @cached_property
     def policy_path(self) -> Path:
         """The policy file that is written to; the system's is only read."""
-        given = self.common.policy or os.environ.get("TRUST_POLICY")
-        if given:
-            return Path(given).absolute()
-        return _user_directory("XDG_CONFIG_HOME", ".config") / "policy.toml"
+        return policy_place(os.environ, self.common.policy)[0]
 
     @cached_property
     def policy(self) -> Policy:
@@ -82,8 +77,8 @@ class Session:
 
     def policy_files(self) -> list[Path]:
         """Return the files that make up the policy, in the order they are read."""
-        is_explicit = bool(self.common.policy or os.environ.get("TRUST_POLICY"))
-        return policy_files(self.policy_path, is_explicit=is_explicit)
+        path, is_explicit = policy_place(os.environ, self.common.policy)
+        return policy_files(path, is_explicit=is_explicit)
 
     def deadline(self, seconds: float = REFRESH_SECONDS) -> Deadline:
         """Return a moment after which this run waits for nothing more."""
@@ -157,17 +152,3 @@ def session() -> Session:
     if not isinstance(found, Session):
         found = context.meta["trust.session"] = Session(common_of(context))
     return found
-
-
-def home_directory() -> Path:
-    """Return the user's home; a user without one, as in many a container, has an empty one."""
-    try:
-        return Path.home()
-    except RuntimeError:
-        return Path("/nonexistent")
-
-
-def _user_directory(variable: str, default: str) -> Path:
-    """Return the directory of ours that the XDG base directory specification names."""
-    given = os.environ.get(variable, "")
-    return (Path(given) if given.startswith("/") else home_directory() / default) / "trust"

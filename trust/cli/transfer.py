@@ -10,11 +10,12 @@ import click
 from trust.cli.images import parse_image
 from trust.cli.options import Command
 from trust.cli.publishing import publish_document, publisher
-from trust.cli.session import PUBLISH_SECONDS, home_directory, session
+from trust.cli.session import PUBLISH_SECONDS, session
 from trust.cli.verifying import refuse, warn_if_moved
 from trust.errors import InputError
 from trust.oci.credentials import Login
 from trust.oci.login import store_login
+from trust.places import home_directory
 from trust.reference import parse_reference
 from trust.sign import Order, read_image
 from trust.sign import sign as sign_images

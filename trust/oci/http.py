@@ -53,7 +53,8 @@ class Http:
     """Makes requests; keeps connections. Usable from several threads; a context manager that closes them.
 
     ``environ`` is read for proxies and ``SSL_CERT_FILE``; ``certs_directory`` is Docker's
-    ``/etc/docker/certs.d`` where None; ``network`` is the system's where None.
+    ``/etc/docker/certs.d`` where None; ``network`` is the system's where None. ``may_follow`` tells, where it is
+    given, which other origins a redirect may lead to.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Http:
         certs_directory: Path | None = None,
         network: Network | None = None,
         user_agent: str = "content-trust",
+        may_follow: Callable[[Url], bool] | None = None,
     ) -> None:
         self._environ = environ
         self._clock = clock
@@ -72,6 +74,7 @@ class Http:
         self._certs_directory = certs_directory
         self._network = network
         self._user_agent = user_agent
+        self._may_follow = may_follow
         self._connections: Connections | None = None
         self._lock = threading.Lock()
 
@@ -163,7 +166,11 @@ class Http:
             if not follow or not request.is_safe or stream.status not in _REDIRECTS or location is None:
                 return stream
             stream.discard()
-            request = _redirected(request, stream, location)
+            here, request = request.url, _redirected(request, stream, location)
+            if request.url.origin != here.origin and self._may_follow and not self._may_follow(request.url):
+                raise UnreachableError(
+                    f"{here.origin}: redirect refused: {request.url.host} is not among the hosts allowed for it"
+                )
             if request.url in seen:
                 raise UnreachableError(f"{request.url.origin}: redirects lead in a circle")
             seen.add(request.url)

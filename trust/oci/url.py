@@ -10,7 +10,7 @@ import re
 
 from trust.errors import InputError
 from trust.reference import is_loopback
-from trust.value import dataclass
+from trust.value import dataclass, replace
 
 DEFAULT_PORTS = {"http": 80, "https": 443}
 URL_MAX_LENGTH = 16_384  # signed storage addresses run to about 2,000
@@ -69,6 +69,11 @@ def parse_url(text: str) -> Url:
     if not target.startswith("/"):
         target = f"/{target}"
     return Url(scheme=scheme, host=host, port=port, target=target)
+
+
+def replace_target(base: Url, target: str) -> Url:
+    """Return the address of ``target`` (a path with its query) at the origin of ``base``."""
+    return replace(base, target=target)
 
 
 def join_url(base: Url, untrusted_location: str) -> Url:

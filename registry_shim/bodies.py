@@ -1,0 +1,144 @@
+"""Owns the ways an answer's body leaves: whole from memory, by sendfile from the cache, along with a fill.
+
+A whole answer is written as bytes that were made once: head and body of a hot manifest cost a third of what the
+library's own response does. A fill that fails after its first byte ends the connection: a client must see a broken
+transfer and never a short success.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import Mapping
+from email.utils import formatdate
+from http import HTTPStatus
+
+from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
+
+from registry_shim.cache import Kept
+from registry_shim.fills import Fill, Fills
+
+SEND_BYTES = 1024 * 1024
+_RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
+_PARTIAL, _OK, _NOT_SATISFIABLE = 206, 200, 416
+
+
+class Whole(web.Response):
+    """An answer whose bytes are ready; may be sent any number of times, also at once."""
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+        super().__init__(status=status)
+        self._keep_alive = True
+        self.size_bytes = len(body)
+        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{n}: {v}" for n, v in headers.items())]
+        head = "\r\n".join((*lines, f"Content-Length: {len(body)}")).encode("latin-1")
+        self._before = head + b"\r\nDate: "
+        self._content = body
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        """Write the answer to ``request``, without a body to HEAD."""
+        transport = request.transport
+        if transport is None:
+            raise ConnectionResetError("the client has gone")
+        body = b"" if request.method == "HEAD" else self._content
+        end = b"\r\n\r\n" if request.keep_alive else b"\r\nConnection: close\r\n\r\n"
+        transport.write(self._before + _date() + end + body)
+        if transport.get_write_buffer_size() > SEND_BYTES:
+            await request.protocol._drain_helper()  # noqa: SLF001 - what its own writers wait for
+        return None
+
+    async def write_eof(self, data: bytes = b"") -> None:
+        """Do nothing: all was written."""
+
+
+_now: tuple[int, bytes] = (0, b"")
+
+
+def _date() -> bytes:
+    global _now  # noqa: PLW0603 - one text a second for all answers
+    second = int(asyncio.get_running_loop().time())
+    if _now[0] != second:
+        _now = (second, formatdate(usegmt=True).encode("ascii"))
+    return _now[1]
+
+
+def byte_range(header: str | None, size_bytes: int) -> range | None:
+    """Return the bytes that a ``Range`` header asks for; None where the whole content is the answer.
+
+    Several ranges, other units and malformed ones are answered by the whole, as RFC 9110 §14.2 allows.
+
+    Raises:
+        ValueError: it lies outside the content.
+    """
+    match = _RANGE.fullmatch(header) if header else None
+    if match is None or not (match[1] or match[2]):
+        return None
+    if not match[1]:
+        start, end = max(0, size_bytes - int(match[2])), size_bytes
+    else:
+        start, end = int(match[1]), min(size_bytes, int(match[2] or size_bytes) + 1)
+    if start >= end and match[1] and match[2] and int(match[1]) > int(match[2]):
+        return None
+    if start >= size_bytes or start >= end:
+        raise ValueError(f"bytes */{size_bytes}")
+    return range(start, end)
+
+
+async def send_kept(request: web.BaseRequest, kept: Kept, headers: Mapping[str, str]) -> web.StreamResponse:
+    """Send verified content from its file, or the one range of it that was asked for; the file is closed."""
+    with kept.file:
+        fields = {**headers, "Accept-Ranges": "bytes"}
+        try:
+            wanted = byte_range(request.headers.get("Range"), kept.size_bytes)
+        except ValueError as err:
+            return Whole(_NOT_SATISFIABLE, {**fields, "Content-Range": str(err)}, b"")
+        span = range(kept.size_bytes) if wanted is None else wanted
+        response = web.StreamResponse(status=_OK if wanted is None else _PARTIAL, headers=fields)
+        if wanted is not None:
+            response.headers["Content-Range"] = f"bytes {span.start}-{span.stop - 1}/{kept.size_bytes}"
+        response.content_length = len(span)
+        writer = await response.prepare(request)
+        if request.method == "HEAD" or not span:
+            await response.write_eof()
+            return response
+        transport = request.transport
+        if transport is None or writer is None:
+            raise ConnectionResetError("the client has gone")
+        if hasattr(writer, "send_headers"):
+            writer.send_headers()
+        await asyncio.get_running_loop().sendfile(transport, kept.file, span.start, len(span))
+        await response.write_eof()
+        return response
+
+
+async def send_fill(
+    request: web.BaseRequest, fills: Fills, fill: Fill, headers: Mapping[str, str]
+) -> web.StreamResponse | None:
+    """Send a blob as it comes in; None, and nothing was sent, where the upstream has no such blob.
+
+    Raises:
+        TrustError, RefusedRequestError: it failed before its first byte.
+    """
+    try:
+        if fill.size_bytes and await fill.beyond(0) == 0:
+            return None
+        response = web.StreamResponse(status=_OK, headers=headers)
+        response.content_length = fill.size_bytes
+        await response.prepare(request)
+        try:
+            sent = 0
+            while sent < fill.size_bytes:
+                available = await fill.beyond(sent)
+                piece = os.pread(fill.descriptor, min(available - sent, SEND_BYTES), sent)
+                await response.write(piece)
+                sent += len(piece)
+        except Exception:
+            if request.transport is not None:
+                request.transport.abort()  # the length that was promised does not come: a broken transfer
+            raise
+        await response.write_eof()
+        return response
+    finally:
+        fills.leave(fill)

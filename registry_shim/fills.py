@@ -1,0 +1,158 @@
+"""Owns blobs on their way in: one thread reads the upstream and hashes, any number of clients follow.
+
+A fill writes to a file of its own and says how far it may be read. Its last piece is withheld until the hash
+agrees (``trust.oci.content``): a follower who got all of it got the signed content, nobody gets all of a forgery.
+Then the file becomes cache. Where the cache has no room the file lives in memory, for this fill alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from concurrent.futures import Executor
+from pathlib import Path
+
+from registry_shim.cache import Cache
+from trust.digest import Digest
+from trust.errors import LimitError, StateError
+from trust.oci.content import VerifiedChunks
+from trust.reference import Repository
+
+UNKEPT_MAX_BYTES = 256 * 1024 * 1024  # of one blob, in memory, where the disk is full
+Key = tuple[Repository, Digest, str | None]  # and by whose login: it decides over this fill alone
+
+
+class Fill:
+    """One blob on its way in. ``available`` bytes may be read from ``descriptor``; ``error`` ends it early."""
+
+    def __init__(self, size_bytes: int) -> None:
+        self.size_bytes = size_bytes
+        self.available = 0
+        self.error: BaseException | None = None
+        self.is_missing = False
+        self.descriptor = -1
+        self.followers = 0
+        self._news = asyncio.Event()
+        self._is_over = False
+
+    async def beyond(self, offset: int) -> int:
+        """Return how many bytes are available, more than ``offset``; or, where the blob is missing, 0.
+
+        Raises:
+            TrustError, RefusedRequestError: the fill failed.
+        """
+        while True:
+            if self.error is not None:
+                raise self.error
+            if self.available > offset or self.is_missing:
+                return self.available
+            await self._news.wait()
+
+    def tell(self) -> None:
+        """Wake every follower; called in the loop."""
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+
+    def end(self) -> None:
+        """Note that nothing more comes; the file is closed once nobody follows."""
+        self._is_over = True
+        self.tell()
+        self.release()
+
+    def release(self) -> None:
+        """Close the file if the fill is over and nobody follows."""
+        if self._is_over and self.followers == 0 and self.descriptor >= 0:
+            os.close(self.descriptor)
+            self.descriptor = -1
+
+
+class Fills:
+    """The fills of one worker: one for each blob, however many ask for it."""
+
+    def __init__(self, cache: Cache, executor: Executor, *, stored: Callable[[int], None]) -> None:
+        self._cache = cache
+        self._executor = executor
+        self._stored = stored
+        self._running: dict[Key, Fill] = {}
+
+    def follow(self, key: Key, size_bytes: int, source: Callable[[], VerifiedChunks | None]) -> Fill:
+        """Return the fill of ``key``, started with ``source`` (blocking; None: no such blob) if there is none.
+
+        Call ``leave`` when done with it.
+        """
+        fill = self._running.get(key)
+        if fill is None:
+            fill = self._running[key] = Fill(size_bytes)
+            loop = asyncio.get_running_loop()
+            task = loop.run_in_executor(self._executor, self._run, loop, fill, key[1], source)
+            task.add_done_callback(lambda done: self._ended(key, done))
+        fill.followers += 1
+        return fill
+
+    def leave(self, fill: Fill) -> None:
+        """Give the fill up; it goes on for others and for the cache."""
+        fill.followers -= 1
+        fill.release()
+
+    def _ended(self, key: Key, done: asyncio.Future[int]) -> None:
+        fill = self._running.pop(key)
+        if not done.cancelled() and (error := done.exception()) is not None:
+            fill.error = error
+        elif not done.cancelled():
+            self._stored(done.result())
+        fill.end()
+
+    def _run(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        fill: Fill,
+        digest: Digest,
+        source: Callable[[], VerifiedChunks | None],
+    ) -> int:
+        """Fetch the blob, on a thread; return the bytes that the cache has kept."""
+        chunks = source()
+        if chunks is None:
+            fill.is_missing = True
+            return 0
+        path: Path | None = None
+        try:
+            fill.descriptor, path = self._file(fill.size_bytes)
+            for chunk in chunks:
+                _write(fill.descriptor, chunk)
+                fill.available += len(chunk)
+                loop.call_soon_threadsafe(fill.tell)
+        except BaseException as err:
+            if path is not None:
+                path.unlink(missing_ok=True)
+            if isinstance(err, OSError):
+                raise StateError(f"cache cannot take a blob: {err.strerror}", hint="make room") from err
+            raise
+        finally:
+            chunks.close()
+        return self._kept(fill, path, digest)
+
+    def _file(self, size_bytes: int) -> tuple[int, Path | None]:
+        if self._cache.room_for(size_bytes):
+            return self._cache.incoming()
+        if size_bytes > UNKEPT_MAX_BYTES:
+            raise LimitError(
+                f"cache has no room for a blob of {size_bytes} bytes",
+                hint="make room on the disk, or give the cache a larger size",
+            )
+        return os.memfd_create("blob", os.MFD_CLOEXEC), None
+
+    def _kept(self, fill: Fill, path: Path | None, digest: Digest) -> int:
+        if path is None:
+            return 0
+        try:
+            self._cache.commit(path, fill.descriptor, digest)
+        except OSError:
+            return 0  # everybody has the content; only the next one asks the upstream again
+        return fill.size_bytes
+
+
+def _write(descriptor: int, chunk: bytes) -> None:
+    rest = memoryview(chunk)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

@@ -1,0 +1,252 @@
+"""Owns the shim as a service: sockets, workers, the freshness of collections, the log, the operations side.
+
+1. one keeper for each home; what a former one left on its way is removed
+2. sockets are bound, or taken from systemd; TLS that was asked for and cannot be had ends it here
+3. refreshers and workers start; workers are told what to believe after every refresh
+4. SIGHUP, or a changed policy, brings new workers; SIGTERM and SIGINT let the running answers end first
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import signal
+import socket
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+from aiohttp import web
+
+from registry_shim.cache import Cache
+from registry_shim.config import Address, Config
+from registry_shim.freshness import Freshness
+from registry_shim.metadata_doors import Doors
+from registry_shim.status import CollectionStatus, Decided, Traffic, decided_from, traffic_from
+from registry_shim.worker import server_context
+from registry_shim.workers import Workers
+from trust.errors import InputError, StateError, TrustError
+from trust.policy import Policy
+from trust.policy_files import read_policy
+
+THREADS = 8  # refreshes at once
+TICK_SECONDS = 0.5
+PolicyFiles = Callable[[], list[Path]]
+
+
+class Operations(Protocol):
+    """What the keeper tells of itself."""
+
+    def decided(self, decided: Decided) -> None:
+        """Take a decision."""
+
+    def traffic(self, traffic: Traffic) -> None:
+        """Take what a worker counted."""
+
+    def collections(self, statuses: list[CollectionStatus]) -> None:
+        """Take the state of every collection."""
+
+    def ready(self, *, is_ready: bool, why: str) -> None:
+        """Take whether the shim serves."""
+
+    def flush(self) -> None:
+        """Write down what was taken."""
+
+    def application(self) -> web.Application:
+        """Return what answers on the operations port."""
+
+
+class Keeper:
+    """The shim's parent process; ``policy_files`` finds the policy's files anew each time."""
+
+    def __init__(self, config: Config, policy_files: PolicyFiles, operations: Operations, *, source: str) -> None:
+        self._config = config
+        self._find_policy = policy_files
+        self._operations = operations
+        self._source = source
+        self._files = policy_files()
+        self._policy = read_policy(self._files)
+        self._stamp = _stamp(self._files)
+        self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="refresh")
+        self._doors = Doors(config)
+        self._listening: list[socket.socket] = []
+        self._freshness = self._fresh(self._policy)
+        self._workers = self._new_workers()
+        self._stopped = asyncio.Event()
+
+    async def run(self, listening: list[socket.socket], *, started: Callable[[], None]) -> None:
+        """Serve on ``listening`` until a signal says otherwise; ``started`` is called once workers serve."""
+        server_context(self._config)
+        with _alone(self._config.home):
+            Cache(self._config.cache_directory, self._config.cache_bytes).clear_incoming()
+            self._listening.extend(listening)
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self._stopped.set)
+            loop.add_signal_handler(signal.SIGHUP, self._touch)
+            runner = await _operations_server(self._operations, self._config.operations)
+            refreshing = asyncio.create_task(self._freshness.run())
+            self._workers.start()
+            try:
+                has_started = False
+                while not self._stopped.is_set():
+                    if _stamp(self._files) != self._stamp:
+                        refreshing = await self._reload(refreshing)
+                    self._say()
+                    if not has_started and self._workers.serving:
+                        has_started = True
+                        started()
+                    with suppress(asyncio.TimeoutError, TimeoutError):
+                        await asyncio.wait_for(self._stopped.wait(), TICK_SECONDS)
+            finally:
+                self._operations.ready(is_ready=False, why="stopping")
+                refreshing.cancel()
+                await self._workers.end()
+                self._operations.flush()
+                if runner is not None:
+                    await runner.cleanup()
+                self._doors.close()
+                self._executor.shutdown(wait=False, cancel_futures=True)
+
+    def _fresh(self, policy: Policy) -> Freshness:
+        return Freshness(
+            policy.stanzas,
+            home=self._config.home,
+            open_store=self._doors.store,
+            max_age=self._config.max_age,
+            executor=self._executor,
+            clock=time.time,
+            changed=self._changed,
+        )
+
+    def _new_workers(self) -> Workers:
+        files = [str(path) for path in self._files]
+        return Workers(
+            self._listening,
+            self._config.workers,
+            hello=lambda number: {
+                "document": self._config.document,
+                "source": self._source,
+                "policy": files,
+                "number": number,
+            },
+            greet=lambda: self._standings(self._freshness.pins()),
+            heard=self._heard,
+        )
+
+    def _heard(self, message: dict[str, Any]) -> None:
+        for document in message.get("decided", ()):
+            self._operations.decided(decided_from(document))
+        if "traffic" in message:
+            self._operations.traffic(traffic_from(message["traffic"]))
+            self._operations.flush()
+
+    def _changed(self, pin: str) -> None:
+        self._workers.tell(self._standings([pin]))
+
+    def _standings(self, pins: list[str]) -> dict[str, Any]:
+        standings = []
+        for pin in pins:
+            refusal = self._freshness.refusal(pin)
+            said = refusal and {
+                "reason": refusal.reason.value,
+                "detail": refusal.detail,
+                "hint": refusal.hint,
+            }
+            standings.append({"pin": pin, "generation": self._freshness.generation(pin), "refusal": said})
+        return {"standings": standings, "all": self._freshness.is_read}
+
+    def _say(self) -> None:
+        self._operations.collections(self._freshness.statuses())
+        if not self._workers.serving:
+            self._operations.ready(is_ready=False, why="no worker serves")
+        elif not self._freshness.is_read:
+            self._operations.ready(is_ready=False, why="collections are being read")
+        else:
+            self._operations.ready(is_ready=True, why=f"{self._workers.serving} workers serve")
+
+    def _touch(self) -> None:
+        self._stamp = ()
+
+    async def _reload(self, refreshing: asyncio.Task[None]) -> asyncio.Task[None]:
+        """Have new workers under the policy as it is now; with a wrong one everything stays as it was."""
+        try:
+            files = self._find_policy()
+            policy = read_policy(files)
+        except TrustError as err:
+            self._stamp = _stamp(self._files)
+            sys.stderr.write(f"trust-shim: the policy stays as it was: {err}\n")
+            return refreshing
+        self._files, self._policy, self._stamp = files, policy, _stamp(files)
+        refreshing.cancel()
+        self._freshness = self._fresh(policy)
+        old, self._workers = self._workers, self._new_workers()
+        self._workers.start()
+        task = asyncio.create_task(self._freshness.run())
+        await old.end()
+        return task
+
+
+async def _operations_server(operations: Operations, address: Address | None) -> web.AppRunner | None:
+    if address is None:
+        return None
+    runner = web.AppRunner(operations.application(), access_log=None, handle_signals=False)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, address.host, address.port).start()
+    except OSError as err:
+        raise InputError(f"operations cannot listen on {address}: {err.strerror}") from err
+    return runner
+
+
+def bind(address: Address) -> socket.socket:
+    """Return a socket that listens on ``address``.
+
+    Raises:
+        InputError: it cannot.
+    """
+    try:
+        info = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+        bound = socket.socket(info[0], socket.SOCK_STREAM)
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind(info[4])
+        bound.listen(1024)
+        bound.setblocking(False)  # noqa: FBT003 - the library's own
+    except OSError as err:
+        raise InputError(f"cannot listen on {address}: {err.strerror}") from err
+    return bound
+
+
+@contextmanager
+def _alone(home: Path) -> Iterator[None]:
+    """Hold the home for this keeper.
+
+    Raises:
+        StateError: another one has it, or it cannot be written.
+    """
+    try:
+        home.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = (home / "shim.lock").open("a")
+    except OSError as err:
+        raise StateError(f"home cannot be written: {home}: {err.strerror}") from err
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as err:
+            raise StateError(f"another shim works in {home}", hint="give each its own home") from err
+        yield
+
+
+def _stamp(files: list[Path]) -> tuple[Any, ...]:
+    """Return what changes when one of ``files`` or their directory of further ones does."""
+    found: list[Any] = []
+    for path in files:
+        for each in (path, path.with_name("policy.d")):
+            with suppress(OSError):
+                status = each.stat()
+                found.append((str(each), status.st_ino, status.st_mtime_ns, status.st_size))
+    return tuple(found)

@@ -1,0 +1,180 @@
+"""Owns the journey of a pull: a ruling, the upstream asked by digest, verified bytes.
+
+  1. a tag or a digest is ruled upon by the gate; a blob by the manifests that name it in this repository
+  2. where the upstream's own login decides, it is asked, unless it was a moment ago
+  3. content comes from the cache, else from the upstream by digest, hashed whole
+
+Bytes of a refused image never get beyond step 1. Under ``audit`` a denied image is served by the upstream's word,
+with a ``Warning``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+
+from aiohttp import web
+
+from registry_shim.answers import Code, RefusedRequestError, denied
+from registry_shim.bodies import Whole, send_fill, send_kept
+from registry_shim.cache import Cache
+from registry_shim.closure import Closure
+from registry_shim.fills import Fills
+from registry_shim.gate import Gate, Ruling
+from registry_shim.images import Image, Images
+from registry_shim.routes import BlobAsk, ManifestAsk
+from registry_shim.upstreams import Upstreams, lacking, translated
+from trust.digest import Digest
+from trust.errors import TrustError
+from trust.reference import Reference, Repository
+from trust.verdict import Allowed, Denied
+
+BLOB_TYPE = "application/octet-stream"
+_OK = 200
+Report = Callable[[web.BaseRequest, str, Ruling], None]
+
+
+class Pull:
+    """Serves manifests and blobs; ``report`` is told each ruling, ``count`` what the cache did."""
+
+    def __init__(
+        self,
+        *,
+        gate: Gate,
+        upstreams: Upstreams,
+        closure: Closure,
+        cache: Cache,
+        report: Report,
+        count: Callable[[str], None],
+    ) -> None:
+        self._gate = gate
+        self._upstreams = upstreams
+        self._closure = closure
+        self._cache = cache
+        self._report = report
+        self._count = count
+        self._images = Images(upstreams=upstreams, cache=cache, closure=closure, count=count)
+        self._fills = Fills(cache, upstreams.executor, stored=lambda size: count("stored") if size else None)
+
+    async def manifest(self, request: web.BaseRequest, ask: ManifestAsk) -> Whole:
+        """Return the signed manifest that ``ask`` names.
+
+        Raises:
+            RefusedRequestError: the answer that it gets instead.
+        """
+        repository = Repository(host=ask.upstream, path=ask.path)
+        reference = _reference(repository, ask.reference)
+        login = request.headers.get("Authorization")
+        ruling = self._gate.rule(reference)
+        self._report(request, "manifest", ruling)
+        match ruling.verdict:
+            case Allowed() as allowed:
+                return _answer(await self._images.get(repository, allowed.digest, allowed.size_bytes, login))
+            case Denied() as refused if not ruling.is_audited:
+                raise denied(refused)
+            case Denied() as refused:
+                if reference.digest is not None:
+                    image = await self._images.get(repository, reference.digest, 0, login)
+                else:
+                    image = await self._images.by_tag(repository, str(ask.reference), login)
+                return _answer(image, _warning(refused))
+
+    async def blob(self, request: web.BaseRequest, ask: BlobAsk) -> web.StreamResponse:
+        """Answer with the blob, or with the signed manifest: some clients ask for one here.
+
+        Raises:
+            RefusedRequestError: the answer that it gets instead.
+        """
+        repository = Repository(host=ask.upstream, path=ask.path)
+        ruling = self._gate.rule(_reference(repository, ask.digest))
+        if isinstance(ruling.verdict, Allowed):
+            self._report(request, "blob", ruling)
+            login = request.headers.get("Authorization")
+            return _answer(await self._images.get(repository, ask.digest, ruling.verdict.size_bytes, login))
+        size_bytes, ruling = self._named(repository, ask.digest, ruling)
+        self._report(request, "blob", ruling)
+        headers = {
+            "Content-Type": BLOB_TYPE,
+            "Docker-Content-Digest": str(ask.digest),
+            "ETag": f'"{ask.digest}"',
+        }
+        if isinstance(ruling.verdict, Denied):
+            if not ruling.is_audited or size_bytes is None:
+                raise denied(ruling.verdict)
+            headers |= _private(_warning(ruling.verdict))
+        return await self._send_blob(request, repository, ask.digest, size_bytes or 0, headers)
+
+    def _named(self, repository: Repository, digest: Digest, unsigned: Ruling) -> tuple[int | None, Ruling]:
+        """Return a blob's size and the best ruling on the manifests that name it; no size where none does."""
+        found: list[tuple[int, Ruling]] = []
+        try:
+            parts = self._closure.parts(repository, digest)
+        except TrustError as err:
+            raise RefusedRequestError(Code.DENIED, str(err), status=503) from err
+        for part in parts:
+            ruling = self._gate.rule(_reference(repository, part.manifest))
+            if isinstance(ruling.verdict, Allowed):
+                return part.size_bytes, ruling
+            found.append((part.size_bytes, ruling))
+        if found:
+            return min(found, key=lambda each: not each[1].is_audited)
+        return None, unsigned
+
+    async def _send_blob(
+        self,
+        request: web.BaseRequest,
+        repository: Repository,
+        digest: Digest,
+        size_bytes: int,
+        headers: Mapping[str, str],
+    ) -> web.StreamResponse:
+        login = request.headers.get("Authorization")
+        kept = self._cache.open(digest)
+        self._count("miss" if kept is None else "hit")
+        if kept is not None:
+            try:
+                await self._upstreams.require_grant(repository, "blobs", digest, login)
+            except BaseException:
+                kept.file.close()
+                raise
+            return await send_kept(request, kept, headers)
+        if request.method == "HEAD":
+            await self._upstreams.require_blob(repository, digest, login)
+            answer = web.StreamResponse(status=_OK, headers=headers)
+            answer.content_length = size_bytes
+            return answer
+        source = self._upstreams.blob_source(repository, digest, size_bytes, login)
+        fill = self._fills.follow((repository, digest, login), size_bytes, source)
+        response = await translated(send_fill(request, self._fills, fill, headers))
+        if response is None:
+            raise lacking(Code.BLOB_UNKNOWN, repository, digest)
+        self._upstreams.grant(repository, login)
+        if self._cache.wants_sweep:
+            asyncio.get_running_loop().run_in_executor(self._upstreams.executor, self._cache.sweep)
+        return response
+
+
+def _reference(repository: Repository, text: str | Digest) -> Reference:
+    if isinstance(text, Digest):
+        return Reference(repository=repository, tag=None, digest=text)
+    return Reference(repository=repository, tag=text, digest=None)
+
+
+def _answer(image: Image, warning: str | None = None) -> Whole:
+    headers = {
+        "Content-Type": image.manifest.media_type,
+        "Docker-Content-Digest": str(image.digest),
+        "ETag": f'"{image.digest}"',
+        "Docker-Distribution-Api-Version": "registry/2.0",
+        **({} if warning is None else _private(warning)),
+    }
+    return Whole(_OK, headers, image.data)
+
+
+def _private(warning: str) -> dict[str, str]:
+    return {"Warning": warning, "Cache-Control": "no-store"}
+
+
+def _warning(refused: Denied) -> str:
+    said = f"{refused.reason.value}: {refused.detail}".encode("ascii", "replace").decode()
+    return '299 trust-shim "' + said.replace("\\", "").replace('"', "'") + '"'

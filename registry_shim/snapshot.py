@@ -1,0 +1,149 @@
+"""Owns what a worker knows of one collection at one moment: immutable, in memory, read from the trusted state.
+
+A snapshot is judged by the very function that judges on disk (``trust.verify.judge``). A verdict holds until the
+earliest expiry of the chain and is kept that long; after it every request is judged anew, against the clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+
+from trust.chain import TrustedChain
+from trust.digest import Digest, sha256
+from trust.errors import StateError
+from trust.policy import Match, Policy, Stanza
+from trust.reference import Reference
+from trust.state import TrustedState
+from trust.stores.artifact import Artifact, File, artifact_bytes
+from trust.stores.interface import TIMESTAMP
+from trust.targets import Table, Target, Tombstone
+from trust.verdict import Verdict
+from trust.verify import ROLE, judge
+
+KEPT_VERDICTS_MAX = 100_000
+_LOADS_MAX = 100  # a publisher cannot write so often that no quiet moment is found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metadata:
+    """A collection's verified metadata as one artifact: its manifest, and the files that it names."""
+
+    manifest: bytes
+    digest: Digest
+    files: Mapping[Digest, bytes]
+
+
+class Snapshot:
+    """One collection as it was verified; a ``trust.verify.Lookup``."""
+
+    def __init__(
+        self,
+        stanza: Stanza,
+        chain: TrustedChain,
+        table: Table,
+        bodies: Mapping[str, bytes],
+        roots: Mapping[int, bytes],
+    ) -> None:
+        self.stanza = stanza
+        self.chain = chain
+        self.expires_at = min(facts.expires for facts in chain.facts(ROLE)).timestamp()
+        self._table = table
+        self._bodies = bodies
+        self._roots = roots
+        self._verdicts: dict[tuple[str, Reference], Verdict] = {}
+
+    @property
+    def size(self) -> int:
+        """The number of targets."""
+        return len(self._table.targets)
+
+    def target(self, path: str) -> Target | None:
+        """Return the signed target under ``path``, or None."""
+        return self._table.targets.get(path)
+
+    def tombstone(self, path: str) -> Tombstone | None:
+        """Return the tombstone of a revoked ``path``, or None."""
+        return self._tombstones.get(path)
+
+    def verdict(self, policy: Policy, match: Match, reference: Reference, now: float) -> Verdict:
+        """Return the verdict on ``reference`` at ``now`` (UTC seconds)."""
+        if now >= self.expires_at:
+            return self._judged(policy, match, reference, now)
+        key = (match.path, reference)
+        found = self._verdicts.get(key)
+        if found is None:
+            if len(self._verdicts) >= KEPT_VERDICTS_MAX:  # whoever asks for a million names gets no memory for it
+                self._verdicts.clear()
+            found = self._verdicts[key] = self._judged(policy, match, reference, now)
+        return found
+
+    def tags(self, path: str) -> tuple[str, ...]:
+        """Return the signed tags of the repository with the signed path ``path``, sorted by bytes."""
+        return self._tags.get(path, ())
+
+    @cached_property
+    def metadata(self) -> Metadata:
+        """The metadata of the collection, for consumers behind the shim: verified bytes, and no others."""
+        versions = {name: role.facts.version for name, role in self.chain.roles.items()}
+        named = {f"{version}.root.json": body for version, body in self._roots.items()}
+        for role, body in self._bodies.items():
+            if role != "root":
+                named[TIMESTAMP if role == "timestamp" else f"{versions[role]}.{role}.json"] = body
+        files = {name: File(digest=sha256(body), size_bytes=len(body)) for name, body in named.items()}
+        generation = versions["timestamp"]
+        manifest = artifact_bytes(
+            Artifact(generation=generation, parent=None, parent_generation=generation - 1, files=files)
+        )
+        return Metadata(
+            manifest=manifest,
+            digest=sha256(manifest),
+            files={files[name].digest: body for name, body in named.items()},
+        )
+
+    def _judged(self, policy: Policy, match: Match, reference: Reference, now: float) -> Verdict:
+        moment = datetime.fromtimestamp(now, tz=self.chain.checked_at.tzinfo)
+        return judge(policy, match, reference, chain=self.chain, lookup=self, now=moment)
+
+    @cached_property
+    def _tombstones(self) -> dict[str, Tombstone]:
+        return {path: stone for stone in self._table.revoked.values() for path in stone.paths}
+
+    @cached_property
+    def _tags(self) -> dict[str, tuple[str, ...]]:
+        found: dict[str, list[str]] = {}
+        for path, tag in _tag_paths(self._table):
+            found.setdefault(path, []).append(tag)
+        return {path: tuple(sorted(tags)) for path, tags in found.items()}
+
+
+def _tag_paths(table: Table) -> Iterator[tuple[str, str]]:
+    for name in table.targets:
+        if "@" not in name:
+            path, _, tag = name.rpartition(":")
+            yield path, tag
+
+
+def load_snapshot(stanza: Stanza, state: TrustedState) -> Snapshot | None:
+    """Return what ``state`` holds of the collection, all of one moment; None where nothing was verified yet.
+
+    Raises:
+        StateError: it is damaged.
+    """
+    for _ in range(_LOADS_MAX):
+        chain = state.chain(stanza.root)
+        if chain is None or not chain.is_coherent():
+            return None
+        snapshot = Snapshot(
+            stanza,
+            chain,
+            table=state.table(stanza.root, ROLE),
+            bodies=state.bodies(stanza.root),
+            roots=state.roots(stanza.root),
+        )
+        after = state.chain(stanza.root)
+        if after is not None and after.roles == chain.roles and after.root_version == chain.root_version:
+            return snapshot
+    raise StateError(f"trusted state of {stanza.collection} does not stand still")
