@@ -50,12 +50,16 @@ class Ruling:
 
 
 class Gate:
-    """Decides by ``policy`` and the standings; ``clock`` gives UTC seconds."""
+    """Decides by ``policy`` and the standings; ``clock`` gives UTC seconds.
+
+    ``epoch`` grows with every change of a standing: a ruling of an older one is to be asked for anew.
+    """
 
     def __init__(self, policy: Policy, *, clock: Callable[[], float]) -> None:
         self._policy = policy
         self._clock = clock
         self._standings: dict[Digest, Standing] = {}
+        self.epoch = 0
         self._places = {_metadata_place(stanza): stanza for stanza in policy.stanzas}
 
     @property
@@ -65,7 +69,9 @@ class Gate:
 
     def stand(self, pin: Digest, standing: Standing) -> None:
         """Take ``standing`` for what is known of the collection under ``pin`` from now on."""
-        self._standings[pin] = standing
+        if self._standings.get(pin) != standing:
+            self._standings[pin] = standing
+            self.epoch += 1
 
     def rule(self, reference: Reference) -> Ruling:
         """Return the ruling on ``reference`` now, by the steps of this module."""

@@ -26,7 +26,8 @@ from registry_shim.cache import Cache
 from registry_shim.config import Address, Config
 from registry_shim.freshness import Freshness
 from registry_shim.metadata_doors import Doors
-from registry_shim.status import CollectionStatus, Decided, Traffic, decided_from, traffic_from
+from registry_shim.status import CollectionStatus, Decided, Traffic, traffic_from
+from registry_shim.tally import decisions_of
 from registry_shim.worker import server_context
 from registry_shim.workers import Workers
 from trust.errors import InputError, StateError, TrustError
@@ -139,8 +140,8 @@ class Keeper:
         )
 
     def _heard(self, message: dict[str, Any]) -> None:
-        for document in message.get("decided", ()):
-            self._operations.decided(decided_from(document))
+        for decided in decisions_of(message):
+            self._operations.decided(decided)
         if "traffic" in message:
             self._operations.traffic(traffic_from(message["traffic"]))
             self._operations.flush()

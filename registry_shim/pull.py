@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from aiohttp import web
 
@@ -30,12 +31,26 @@ from trust.reference import Reference, Repository
 from trust.verdict import Allowed, Denied
 
 BLOB_TYPE = "application/octet-stream"
+HOT_MAX = 10_000  # addresses whose answers are ready
 _OK = 200
 Report = Callable[[web.BaseRequest, str, Ruling], None]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Hot:
+    """An answer that holds until ``valid_until`` (UTC seconds) and the next epoch of the gate."""
+
+    answer: Whole
+    ruling: Ruling
+    repository: Repository
+    valid_until: float
+
+
 class Pull:
-    """Serves manifests and blobs; ``report`` is told each ruling, ``count`` what the cache did."""
+    """Serves manifests and blobs.
+
+    ``report`` is told each ruling, ``count`` what the cache did; ``clock`` gives UTC seconds.
+    """
 
     def __init__(
         self,
@@ -46,15 +61,49 @@ class Pull:
         cache: Cache,
         report: Report,
         count: Callable[[str], None],
+        clock: Callable[[], float],
     ) -> None:
+        self._clock = clock
         self._gate = gate
         self._upstreams = upstreams
         self._closure = closure
         self._cache = cache
         self._report = report
         self._count = count
+        self._hot: dict[str, _Hot] = {}
+        self._hot_epoch = 0
         self._images = Images(upstreams=upstreams, cache=cache, closure=closure, count=count)
         self._fills = Fills(cache, upstreams.executor, stored=lambda size: count("stored") if size else None)
+
+    def hot(self, request: web.BaseRequest) -> Whole | None:
+        """Return the answer to an address that was asked for before, where it is still the answer.
+
+        That is: no standing has changed, the verdict has not run out, the login may still read the repository.
+        """
+        if self._hot_epoch != self._gate.epoch:
+            self._hot.clear()
+            self._hot_epoch = self._gate.epoch
+            return None
+        hot = self._hot.get(request.raw_path)
+        if hot is None or self._clock() >= hot.valid_until:
+            return None
+        if not self._upstreams.shows(hot.repository, request.headers.get("Authorization")):
+            return None
+        self._report(request, "manifest", hot.ruling)
+        self._count("hit")
+        return hot.answer
+
+    def _heat(self, request: web.BaseRequest, ruling: Ruling, answer: Whole) -> Whole:
+        if isinstance(ruling.verdict, Allowed):
+            if len(self._hot) >= HOT_MAX:
+                self._hot.clear()
+            self._hot[request.raw_path] = _Hot(
+                answer=answer,
+                ruling=ruling,
+                repository=ruling.verdict.reference.repository,
+                valid_until=ruling.verdict.valid_until.timestamp(),
+            )
+        return answer
 
     async def manifest(self, request: web.BaseRequest, ask: ManifestAsk) -> Whole:
         """Return the signed manifest that ``ask`` names.
@@ -65,11 +114,13 @@ class Pull:
         repository = Repository(host=ask.upstream, path=ask.path)
         reference = _reference(repository, ask.reference)
         login = request.headers.get("Authorization")
-        ruling = self._gate.rule(reference)
+        epoch, ruling = self._gate.epoch, self._gate.rule(reference)
         self._report(request, "manifest", ruling)
         match ruling.verdict:
             case Allowed() as allowed:
-                return _answer(await self._images.get(repository, allowed.digest, allowed.size_bytes, login))
+                image = await self._images.get(repository, allowed.digest, allowed.size_bytes, login)
+                answer = _answer(image)
+                return self._heat(request, ruling, answer) if epoch == self._gate.epoch else answer
             case Denied() as refused if not ruling.is_audited:
                 raise denied(refused)
             case Denied() as refused:

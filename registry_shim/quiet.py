@@ -1,6 +1,6 @@
 class Quiet:
     def decided(self, d):
-        print(d.outcome, d.reason, d.image, file=__import__("sys").stderr)
+        None
 
     def traffic(self, t):
         pass

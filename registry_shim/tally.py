@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from registry_shim.gate import Ruling
@@ -46,8 +46,25 @@ class Tally:
             self._decisions.append((self._clock(), client, method, kind, ruling))
 
     def take(self) -> dict[str, Any]:
-        """Return everything since the last time as a message to the keeper, and begin anew."""
-        traffic = Traffic(
+        """Return everything since the last time as a message to the keeper, and begin anew.
+
+        Most decisions are the same ruling again: each ruling is spelled once, and named by its place.
+        """
+        places: dict[int, int] = {}
+        rulings: list[dict[str, str]] = []
+        rows: list[tuple[float, str, str, str, int]] = []
+        for at, client, method, kind, ruling in self._decisions:
+            place = places.get(id(ruling))
+            if place is None:
+                place = places[id(ruling)] = len(rulings)
+                rulings.append(_spelled(ruling))
+            rows.append((at, client, method, kind, place))
+        message = {"rulings": rulings, "decided": rows, "traffic": as_json(self._traffic())}
+        self._clear()
+        return message
+
+    def _traffic(self) -> Traffic:
+        return Traffic(
             worker=self._number,
             answers={str(status): count for status, count in self._answers.items()},
             cache=self._cache,
@@ -55,12 +72,6 @@ class Tally:
             seconds=self._seconds,
             buckets=self._buckets,
         )
-        message = {
-            "decided": [as_json(_decided(*each)) for each in self._decisions],
-            "traffic": as_json(traffic),
-        }
-        self._clear()
-        return message
 
     def _clear(self) -> None:
         self._decisions: list[tuple[float, str, str, str, Ruling]] = []
@@ -71,20 +82,23 @@ class Tally:
         self._buckets = [0] * (len(LATENCY_BUCKETS) + 1)
 
 
-def _decided(at: float, client: str, method: str, kind: Any, ruling: Ruling) -> Decided:  # noqa: ANN401 - a Literal
-    verdict, outcome = ruling.verdict, _outcome(ruling)
-    return Decided(
-        at=at,
-        client=client,
-        method=method,
-        image=str(verdict.reference),
-        kind=kind,
-        outcome=outcome,
-        reason=verdict.reason.value if isinstance(verdict, Denied) else "",
-        detail=verdict.detail if isinstance(verdict, Denied) else "",
-        digest=str(verdict.digest) if isinstance(verdict, Allowed) else "",
-        collection=ruling.collection,
-    )
+def decisions_of(message: Mapping[str, Any]) -> Iterator[Decided]:
+    """Yield the decisions of a message that ``Tally.take`` made."""
+    rulings = message.get("rulings", ())
+    for at, client, method, kind, place in message.get("decided", ()):
+        yield Decided(at=at, client=client, method=method, kind=kind, **rulings[place])
+
+
+def _spelled(ruling: Ruling) -> dict[str, str]:
+    verdict = ruling.verdict
+    return {
+        "image": str(verdict.reference),
+        "outcome": _outcome(ruling),
+        "reason": verdict.reason.value if isinstance(verdict, Denied) else "",
+        "detail": verdict.detail if isinstance(verdict, Denied) else "",
+        "digest": str(verdict.digest) if isinstance(verdict, Allowed) else "",
+        "collection": ruling.collection,
+    }
 
 
 def _outcome(ruling: Ruling) -> Outcome:

@@ -64,9 +64,9 @@ class Upstreams:
 
     async def require_grant(self, repository: Repository, kind: str, digest: Digest, login: str | None) -> None:
         """Return if the registry shows ``login`` its ``kind`` (``manifests``, ``blobs``), or has no say in it."""
-        upstream = self._upstreams[repository.host]
-        if not upstream.forwards or self._grants.holds(repository.host, repository.path, login):
+        if self.shows(repository, login):
             return
+        upstream = self._upstreams[repository.host]
         if not await self._ask(upstream.has, repository.path, kind, digest, login):
             raise lacking(Code.MANIFEST_UNKNOWN if kind == "manifests" else Code.BLOB_UNKNOWN, repository, digest)
         self.grant(repository, login)
@@ -76,13 +76,19 @@ class Upstreams:
 
         ``may_be_absent``: a repository that it does not have holds nothing private either.
         """
-        upstream = self._upstreams[repository.host]
-        if not upstream.forwards or self._grants.holds(repository.host, repository.path, login):
+        if self.shows(repository, login):
             return
+        upstream = self._upstreams[repository.host]
         if await self._ask(upstream.may_list, repository.path, login):
             self.grant(repository, login)
         elif not may_be_absent:
             raise RefusedRequestError(Code.NAME_UNKNOWN, f"{repository.host} has no repository {repository.path}")
+
+    def shows(self, repository: Repository, login: str | None) -> bool:
+        """Tell whether ``login`` may read the repository without asking the registry again."""
+        return not self._upstreams[repository.host].forwards or self._grants.holds(
+            repository.host, repository.path, login
+        )
 
     def grant(self, repository: Repository, login: str | None) -> None:
         """Note that the registry has just shown the repository to ``login``."""

@@ -83,6 +83,7 @@ class Worker:
             cache=cache,
             report=self._report,
             count=self._tally.cache_event,
+            clock=time.time,
         )
         self._listings = Listings(gate=self._gate, upstreams=self._upstreams, report=self._report)
         self._server = Server(self._answer, limits=limits, counted=self._tally.answered)
@@ -111,6 +112,9 @@ class Worker:
             self._executor.shutdown(wait=False, cancel_futures=True)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
+        hot = self._pull.hot(request)
+        if hot is not None:
+            return hot
         if not self._told.is_set():
             with suppress(TimeoutError, asyncio.TimeoutError):  # then every collection is unread: the gate says so
                 await asyncio.wait_for(self._told.wait(), FIRST_WORD_SECONDS)
