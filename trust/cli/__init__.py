@@ -25,6 +25,8 @@ from trust.errors import ConflictError, InputError, RefusedError, TrustError
 
 COMMANDS = {
     "check": "trust.cli.reporting:check",
+    "doctor": "trust.cli.doctor:doctor",
+    "gate": "trust.cli.gate:gate",
     "init": "trust.cli.founding:init",
     "inspect": "trust.cli.reporting:inspect",
     "key": "trust.cli.keys:key",

@@ -13,12 +13,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from trust.errors import UnavailableError
+from trust.finding import Finding
 from trust.value import dataclass
 from trust.verdict import UNDECIDED, Allowed, Denied, Verdict
 
 SCHEMA = 1
 _CONTROL = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], "?")
-_COLOURS = {"allowed": 32, "denied": 31, "undecided": 33}
+_COLOURS = {
+    "allowed": 32, "denied": 31, "undecided": 33, "ok": 32, "warning": 33, "error": 31, "unknown": 33,
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +71,16 @@ def verdict_line(verdict: Verdict) -> str:
         case Denied():
             word = "undecided" if verdict.reason in UNDECIDED else "denied"
             return f"{word} {verdict.reference} {verdict.reason.value}: {verdict.detail}"
+
+
+def finding_lines(findings: Iterable[Finding]) -> list[str]:
+    """Return what a reader is told of an examination: one line for each finding, its hint below it."""
+    lines = []
+    for finding in findings:
+        lines.append(f"{finding.level} {finding.what}")
+        if finding.hint:
+            lines.append(f"  hint: {finding.hint}")
+    return lines
 
 
 def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> list[str]:
