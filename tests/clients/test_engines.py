@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
 import os
 import subprocess
 import sys
-import tarfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -17,13 +14,8 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from tests.simulators.pushing import push_image
 from tests.simulators.registry import docker_registry
-from trust.deadline import deadline_in
-from trust.digest import Digest, sha256
-from trust.manifest import DOCKER_MANIFEST
-from trust.oci.credentials import Credentials
-from trust.oci.http import Http
-from trust.oci.registry import Registry
 
 pytestmark = pytest.mark.root
 
@@ -97,40 +89,10 @@ def dockerd(host: Host) -> Iterator[None]:
             process.wait(30)
 
 
-def push_image(host: Host, tag: str, content: str) -> Digest:
-    """Return the digest of a new image of one file, pushed without trust."""
-    until = deadline_in(60, time.monotonic)
-    with Http(environ={}) as http:
-        registry = Registry(host.registry, http=http, credentials=Credentials(environ={}, home=host.directory))
-        packed = io.BytesIO()
-        with tarfile.open(fileobj=packed, mode="w") as archive:
-            member = tarfile.TarInfo("content")
-            member.size = len(content)
-            archive.addfile(member, io.BytesIO(content.encode()))
-        layer = gzip.compress(packed.getvalue())
-        rootfs = {"type": "layers", "diff_ids": [str(sha256(packed.getvalue()))]}
-        config = json.dumps({"architecture": "amd64", "os": "linux", "config": {}, "rootfs": rootfs}).encode()
-        for blob in (layer, config):
-            registry.push_blob("acme/web", sha256(blob), blob, deadline=until)
-        manifest = {
-            "schemaVersion": 2,
-            "mediaType": DOCKER_MANIFEST,
-            "config": _descriptor("application/vnd.docker.container.image.v1+json", config),
-            "layers": [_descriptor("application/vnd.docker.image.rootfs.diff.tar.gzip", layer)],
-        }
-        return registry.put_manifest(
-            "acme/web", tag, json.dumps(manifest).encode(), DOCKER_MANIFEST, deadline=until
-        )
-
-
-def _descriptor(media_type: str, data: bytes) -> dict[str, object]:
-    return {"mediaType": media_type, "digest": str(sha256(data)), "size": len(data)}
-
-
 def _pulled_then_pushed(host: Host, engine: str) -> None:
-    signed = push_image(host, "1.0", "the publisher's")
+    signed = push_image(host.registry, "1.0", "the publisher's")
     host.trust("sign", f"{host.registry}/acme/web:1.0@{signed}")
-    push_image(host, "1.0", "the attacker's")
+    push_image(host.registry, "1.0", "the attacker's")
     host.trust("pull", f"{host.registry}/acme/web:1.0", "--engine", engine)
     named = host.run(engine, "image", "inspect", f"{host.registry}/acme/web:1.0")
     assert str(signed) in json.dumps(json.loads(named)[0]["RepoDigests"])
@@ -152,7 +114,7 @@ def test_docker_pulls_the_signed_digest_and_pushes_what_is_then_signed(host: Hos
 
 
 def test_unsigned_image_is_not_pulled(host: Host) -> None:
-    push_image(host, "9", "unsigned")
+    push_image(host.registry, "9", "unsigned")
     done = host.refused("pull", f"{host.registry}/acme/web:9", "--engine", "podman")
     assert done.returncode == 1
     assert "unsigned" in done.stderr

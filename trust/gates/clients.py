@@ -67,10 +67,11 @@ class Skopeo:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Podman:
-    """podman with a store of its own below the home."""
+    """podman with a store of its own; the same for each pull, since one whose path is too long fails unasked."""
 
     program: str
     environ: Mapping[str, str]
+    store: Path
     name: str = "podman"
 
     def pull(self, image: str, configuration: Path) -> Pull:
@@ -133,7 +134,7 @@ def clients_of(runtime: RuntimeName, directory: Path, environ: Mapping[str, str]
     match runtime:
         case "podman":
             if program := which("podman", path=path):
-                found.append(Podman(program=program, environ=plain))
+                found.append(Podman(program=program, environ=plain, store=directory))
             if program := which("skopeo", path=path):
                 found.append(Skopeo(program=program, environ=plain))
         case "docker":
