@@ -29,6 +29,7 @@ from trust.reference import Reference
 from trust.value import dataclass
 
 _CANARY = "canary/unsigned:latest"
+_PLACE_MAX_LENGTH = 20
 _SHOWN = 400  # characters of what a client said
 _LOGGED = re.compile(r'^time="[^"]*" level=[a-z]+ msg=')  # skopeo speaks in lines of a log
 _REFUSED = re.compile(r"denied|unsigned|forbidden|\b40[34]\b|not found|unknown", re.IGNORECASE)
@@ -57,7 +58,7 @@ def trial_findings(trial: Trial) -> list[Finding]:
         )
     findings: list[Finding] = []
     try:
-        with tempfile.TemporaryDirectory(prefix="trust-") as temporary:
+        with tempfile.TemporaryDirectory(prefix="trust-", dir=_short_place()) as temporary:
             directory = Path(temporary)
             with clients_of(trial.record.runtime, directory / "client", trial.environ) as clients:
                 for client in clients:
@@ -139,6 +140,12 @@ def _write_policy(home: Path) -> None:
     """Have policy.json accept everything: what is tried is the gate, not what would refuse besides it."""
     text = '{"default": [{"type": "insecureAcceptAnything"}]}'
     (home / ".config/containers/policy.json").write_text(text, encoding="ascii")
+
+
+def _short_place() -> str:
+    """Return where temporary files go: podman's path of ``run`` has at most 50 characters, a socket's 104."""
+    place = tempfile.gettempdir()
+    return place if len(place) <= _PLACE_MAX_LENGTH else "/tmp"  # noqa: S108 - a directory of our own is made there
 
 
 def _shown(pull: Pull) -> str:
