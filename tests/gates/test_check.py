@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.simulators.command_line import CHECKOUT
 from tests.simulators.gate import RecordingGate
 from tests.simulators.node import Node
 from tests.simulators.wire import WireServer
@@ -177,6 +179,24 @@ def test_main_file_of_another_user_is_found(tmp_path: Path) -> None:
     put(tmp_path, "home/ann/.config/containers/registries.conf", "")
     (said,) = errors("podman", tmp_path)
     assert "home/ann" in said
+
+
+@pytest.mark.root
+@pytest.mark.parametrize("pull", [Node.podman, Node.skopeo])
+def test_other_spelling_of_a_host_goes_past_the_gate_until_policy_json_refuses_it(
+    pull: Callable[[Node, str], subprocess.CompletedProcess[str]], node: Node, origin: WireServer, registry: str
+) -> None:
+    host, shouted = f"localhost:{origin.port}", f"LOCALHOST:{origin.port}"
+    with WireServer(script=RecordingGate(registry=registry).script) as gate:
+        installed("podman", node.root, host, gate.url)
+        node.write("etc/containers/registries.conf", entry(shouted, shouted))  # allows plain HTTP, nothing else
+        assert pull(node, f"{shouted}/acme/web:1").returncode == 0
+        assert origin.connections > 0
+        example = (CHECKOUT / "deploy/podman/policy.json").read_text()
+        node.write("etc/containers/policy.json", example.replace("registry.example.com", host))
+        assert "rejected by policy" in pull(node, f"{shouted}/acme/web:1").stderr
+        done = pull(node, f"{host}/acme/web:1")
+        assert done.returncode == 0, done.stderr
 
 
 def test_policy_json_that_rejects_closes_what_has_no_entry(tmp_path: Path) -> None:
