@@ -204,6 +204,10 @@ def test_policy_json_that_rejects_closes_what_has_no_entry(tmp_path: Path) -> No
     assert "warning" in {finding.level for finding in found("podman", tmp_path)}
     put(tmp_path, "etc/containers/policy.json", REJECTS)
     assert {finding.level for finding in found("podman", tmp_path)} == {"ok"}
+    put(tmp_path, "home/ann/.config/containers/policy.json", '{"default": [{"type": "insecureAcceptAnything"}]}')
+    assert "warning" in {finding.level for finding in found("podman", tmp_path)}, (
+        "a user's own replaces the system's"
+    )
 
 
 @pytest.mark.parametrize(

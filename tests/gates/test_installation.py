@@ -173,6 +173,16 @@ def test_record_reads_back_what_was_installed(tmp_path: Path) -> None:
     assert read_record(machine, "docker") is None
 
 
+def test_link_in_an_image_does_not_lead_out_of_its_root(tmp_path: Path) -> None:
+    root, outside = tmp_path / "image", tmp_path / "machine"
+    outside.mkdir()
+    (root / "etc").mkdir(parents=True)
+    (root / "etc/containers").symlink_to(outside)
+    with pytest.raises(StateError, match="a link leads out of"):
+        install(plan("podman"), Machine(root), dry_run=False)
+    assert contents(outside) == {}
+
+
 def test_file_where_a_directory_should_be_is_said_in_one_line(tmp_path: Path) -> None:
     put(tmp_path, "etc/containers", "")
     with pytest.raises(StateError, match="cannot be written"):

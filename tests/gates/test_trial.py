@@ -40,6 +40,26 @@ def test_trial_without_a_client_did_not_find_out(runtime: RuntimeName, tmp_path:
     assert (finding.level, "no client" in finding.what) == ("unknown", True)
 
 
+@pytest.mark.parametrize(
+    ("said", "level"),
+    [
+        ("reading manifest: denied: unsigned: nobody signed this", "ok"),
+        ("failed with status code [manifests 9]: 403 Forbidden", "ok"),
+        ("manifest unknown: no such tag", "ok"),
+        ("mkdir /var/lib/containers: permission denied", "unknown"),
+        ("x509: certificate signed by unknown authority", "unknown"),
+        ("received unexpected HTTP status: 500", "unknown"),
+        ("connection refused", "unknown"),
+    ],
+)
+def test_client_that_failed_for_another_reason_was_not_refused(said: str, level: str, tmp_path: Path) -> None:
+    client = tmp_path / "skopeo"
+    client.write_text(f"#!/bin/sh\necho '{said}' >&2\nexit 1\n")
+    client.chmod(0o755)
+    _, refused = tried("podman", tmp_path, "https://gate.test", {"PATH": f"{tmp_path}:/bin"})
+    assert refused.level == level
+
+
 def test_trial_by_a_client_that_never_asks_anybody_proves_nothing(tmp_path: Path) -> None:
     broken = tmp_path / "skopeo"
     broken.write_text("#!/bin/sh\necho 'it is denied' >&2\nexit 1\n")

@@ -21,11 +21,7 @@ from trust.value import dataclass
 
 CLIENT_MAX_SECONDS = 90.0
 _STARTS_IN_SECONDS = 20.0
-_OTHERS = (
-    "CONTAINERS_",
-    "REGISTRIES_",
-    "XDG_",
-)  # what would lead a client to files that are not those of the trial
+_OTHERS = ("CONTAINERS_", "REGISTRIES_", "XDG_", "TRUST_")  # other files than the trial's, and our secrets
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -49,7 +49,7 @@ def config_findings(machine: Machine) -> tuple[list[Finding], list[str]]:
     document = _parsed(text or "", str(machine.path(CONFIG)))
     version = document.get("version") if isinstance(document.get("version"), int) else 2
     add = f"add to {machine.path(CONFIG)}: {'; '.join(config_text(version=version or 2).splitlines()[1:])}"
-    if {"cri", _CRI} & set(map(str, document.get("disabled_plugins", []))):
+    if {"cri", _CRI, _IMAGES} & set(map(str, document.get("disabled_plugins", []))):
         what = "containerd: its CRI plug-in is off: only clients that are given --hosts-dir use the gate's files"
         return [warning(what, f"give them --hosts-dir {_OURS}")], [DIRECTORY]
     registry = _registry(document)

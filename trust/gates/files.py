@@ -18,16 +18,26 @@ class Machine:
         self.root = root
 
     def path(self, name: str) -> Path:
-        """Return where ``name`` (``etc/…``) is."""
+        """Return where ``name`` (``etc/…``) is, for a reader; what is opened goes through ``_inside``."""
         return self.root / name
+
+    def _inside(self, name: str) -> Path:
+        """Return the path of ``name`` if no link leads it out of the root.
+
+        The file system of an image is made by others: a link of theirs must not have us write on this machine.
+        """
+        path = self.path(name)
+        if self.root != Path("/") and not path.resolve().is_relative_to(self.root.resolve()):
+            raise StateError(f"a link leads out of {self.root}: {path}")
+        return path
 
     def read(self, name: str) -> bytes | None:
         """Return the content of ``name``, None where there is no such file.
 
         Raises:
-            StateError: it cannot be read, or is no file.
+            StateError: it cannot be read, is no file, or a link leads it out of the root.
         """
-        path = self.path(name)
+        path = self._inside(name)
         try:
             with path.open("rb") as file:
                 data = file.read(FILE_MAX_BYTES + 1)
@@ -59,7 +69,7 @@ class Machine:
             StateError: it cannot be read.
         """
         try:
-            return sorted(entry.name for entry in self.path(directory).iterdir())
+            return sorted(entry.name for entry in self._inside(directory).iterdir())
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as err:
@@ -71,7 +81,7 @@ class Machine:
         Raises:
             StateError: it cannot be written; the file is as before.
         """
-        path = self.path(name)
+        path = self._inside(name)
         temporary = path.with_name(f".{path.name}.{os.getpid()}")
         try:
             self._make_directory(path.parent)
@@ -93,7 +103,7 @@ class Machine:
         Raises:
             StateError: it cannot be removed.
         """
-        path = self.path(name)
+        path = self._inside(name)
         try:
             path.unlink(missing_ok=True)
             if path.parent.is_dir() and not any(path.parent.iterdir()):

@@ -29,8 +29,8 @@ def podman_findings(record: Record, machine: Machine, environ: Mapping[str, str]
     findings |= dict.fromkeys(_reading(record, machine, own_files(machine, environ)))
     if not findings:
         findings[fine("podman: no file of another leads past the gate")] = None
-    findings[_policy(machine)] = None
-    return list(findings)
+    policies = dict.fromkeys(_policy_name(machine, home) for home in _homes(machine, environ))
+    return [*findings, *(_policy(machine, name) for name in policies)]
 
 
 def own_files(machine: Machine, environ: Mapping[str, str]) -> list[str]:
@@ -87,18 +87,24 @@ def _is_within(name: str, prefix: str) -> bool:
     return name == prefix or (name.startswith(prefix) and name[len(prefix)] in ":/@")
 
 
-def _policy(machine: Machine) -> Finding:
+def _policy_name(machine: Machine, home: str) -> str:
+    """Return the policy.json of a user with ``home``: his own replaces the system's."""
+    own = f"{home}/.config/containers/policy.json"
+    return own if machine.read(own) is not None else _POLICY
+
+
+def _policy(machine: Machine, name: str) -> Finding:
     """Return whether hosts without an entry, and other spellings of a host, are refused."""
-    text = machine.text(_POLICY)
+    text = machine.text(name)
     try:
         default = json.loads(text)["default"] if text else []
     except (ValueError, LookupError, TypeError, RecursionError):
         default = []
     if [entry.get("type") for entry in default if isinstance(entry, dict)] == ["reject"]:
-        return fine("podman: policy.json refuses every host that it does not name")
+        return fine(f"podman: {machine.path(name)} refuses every host that it does not name")
     return warning(
         "podman: hosts without an entry, and other spellings of one (UPPER case, its address), go past the gate",
-        f'write {machine.path(_POLICY)} with "default": [{{"type": "reject"}}] and the gated hosts; docs/gate.md',
+        f'write {machine.path(name)} with "default": [{{"type": "reject"}}] and the gated hosts; docs/gate.md',
     )
 
 

@@ -32,7 +32,9 @@ _CANARY = "canary/unsigned:latest"
 _PLACE_MAX_LENGTH = 20
 _SHOWN = 400  # characters of what a client said
 _LOGGED = re.compile(r'^time="[^"]*" level=[a-z]+ msg=')  # skopeo speaks in lines of a log
-_REFUSED = re.compile(r"denied|unsigned|forbidden|\b40[34]\b|not found|unknown", re.IGNORECASE)
+_REFUSED = re.compile(
+    r"(?<!permission )denied|unsigned|forbidden|\b40[34]\b|not found|(?:manifest|name)[ _]unknown", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
