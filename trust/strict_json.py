@@ -1,8 +1,13 @@
-"""Owns the strict reading of JSON that came from outside: one meaning, bounded size, depth and numbers."""
+"""Owns the strict reading of JSON that came from outside: one meaning, bounded size, depth and numbers.
+
+It is UTF-8 without a byte order mark and without lone surrogates (RFC 8259 §8.1, §8.2): the library would guess
+UTF-16 and UTF-32, and a lone surrogate is a text that other readers replace, refuse or cannot write.
+"""
 
 from __future__ import annotations
 
 import json
+import re
 from typing import Any, NoReturn
 
 from trust.errors import InputError
@@ -11,10 +16,12 @@ DEPTH_MAX = 32  # the standard library's reader recurses
 INTEGER_MAX = 2**63  # canonical JSON and every other reader agree below it
 
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_BYTE_ORDER_MARK = "\ufeff"
+_SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")  # the only way to a surrogate: UTF-8 has none
 
 
 def strict_json(untrusted_bytes: bytes, *, max_bytes: int, what: str) -> Any:  # noqa: ANN401 - JSON is any shape
-    """Return the value of ``untrusted_bytes``: no duplicate keys, no floats, at most ``DEPTH_MAX`` deep.
+    """Return the value of ``untrusted_bytes``: UTF-8, no duplicate keys, no floats, at most ``DEPTH_MAX`` deep.
 
     Raises:
         InputError: above ``max_bytes``, too deep, or not such JSON; ``what`` names the document.
@@ -24,15 +31,38 @@ def strict_json(untrusted_bytes: bytes, *, max_bytes: int, what: str) -> Any:  #
     if _depth(untrusted_bytes) > DEPTH_MAX:
         raise InputError(f"{what} is nested too deeply: expected at most {DEPTH_MAX} levels")
     try:
-        return json.loads(
-            untrusted_bytes,
+        text = _text(untrusted_bytes)
+        value = json.loads(
+            text,
             object_pairs_hook=_unique,
             parse_constant=_no_number,
             parse_float=_no_number,
             parse_int=_bounded,
         )
+        if _SURROGATE_ESCAPE.search(text) is not None:
+            _require_characters(value)
     except (ValueError, RecursionError) as err:
         raise InputError(f"{what} is not valid JSON: {err}") from err
+    return value
+
+
+def _text(data: bytes) -> str:
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as err:
+        raise ValueError(f"expected UTF-8, got byte 0x{data[err.start]:02x} at {err.start}") from err
+    if text.startswith(_BYTE_ORDER_MARK):
+        raise ValueError("expected UTF-8 without a byte order mark")
+    if text.startswith("\0") or text[1:2] == "\0":
+        raise ValueError("expected UTF-8, got UTF-16 or UTF-32")
+    return text
+
+
+def _require_characters(value: object) -> None:
+    try:
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except UnicodeEncodeError as err:
+        raise ValueError(f"a lone surrogate is no character: \\u{ord(err.object[err.start]):04x}") from err
 
 
 def _depth(data: bytes) -> int:

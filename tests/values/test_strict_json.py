@@ -88,3 +88,35 @@ def test_size_is_bounded_before_anything_is_read() -> None:
 def test_other_bytes_are_refused(data: bytes) -> None:
     with pytest.raises(InputError, match="document is not valid JSON"):
         read(data)
+
+
+@given(value=values, bits=st.sampled_from([16, 32]), order=st.sampled_from(["", "-le", "-be"]))
+def test_document_in_another_encoding_is_refused(value: Any, bits: int, order: str) -> None:
+    with pytest.raises(InputError, match=r"document is not valid JSON: expected UTF-8"):
+        read(json.dumps([value]).encode(f"utf-{bits}{order}"))
+
+
+def test_byte_order_mark_is_refused() -> None:
+    with pytest.raises(InputError, match="without a byte order mark"):
+        read(b"\xef\xbb\xbf[1]")
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        rb'"\ud800"',
+        rb'"\uDFFF"',
+        rb'["a",{"b":"\ude00\ud83d"}]',
+        rb'{"\uD83d":1}',
+        rb'"\ud83d\\ude00"',  # a backslash, and no second half
+        b'"\xed\xa0\x80"',  # what UTF-8 would be of U+D800
+    ],
+)
+def test_lone_surrogate_is_refused(data: bytes) -> None:
+    with pytest.raises(InputError, match=r"document is not valid JSON: (a lone surrogate|expected UTF-8)"):
+        read(data)
+
+
+@pytest.mark.parametrize(("data", "text"), [(rb'"\ud83d\uDE00"', "\U0001f600"), (rb'"\\ud800"', "\\ud800")])
+def test_character_by_its_two_escapes_and_an_escaped_backslash_are_text(data: bytes, text: str) -> None:
+    assert read(data) == text
