@@ -14,10 +14,10 @@ from datetime import datetime
 from trust.deadline import Deadline
 from trust.edition import Edition, Keyring, Signers, next_edition
 from trust.errors import ConflictError, InputError, RefusedError, StateError, TrustError, UnreachableError
+from trust.merge import merge
 from trust.metadata import table_of
 from trust.policy import Stanza
 from trust.repository import Loaded, load, load_under
-from trust.roles import merge
 from trust.state import TrustedState
 from trust.stores.interface import Store
 from trust.value import dataclass, replace

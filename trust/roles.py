@@ -1,4 +1,4 @@
-"""Owns what an edit does to the targets of a role: sign, revoke, merge. Pure: no IO, no clock, no TUF library."""
+"""Owns what an edit does to the targets of a role: sign and revoke. Pure: no IO, no clock, no TUF library."""
 
 from __future__ import annotations
 
@@ -121,56 +121,6 @@ def revoke_digest(table: Table, *, digest: Digest, signature: Signature) -> Tabl
             revoked_at=signature.at, revoked_by=signature.by, paths=tuple(sorted(names))
         )
     return Table(targets=targets, revoked=revoked)
-
-
-def merge(table: Table, *, base: Table, theirs: Table) -> Table:
-    """Return ``table`` with what changed from ``base`` to ``theirs`` applied.
-
-    So a change that lost a race is kept. What both changed stays as ``table`` has it; a revocation always wins.
-    """
-    targets = dict(table.targets)
-    for name in base.targets.keys() | theirs.targets.keys():
-        was, now = base.targets.get(name), theirs.targets.get(name)
-        if was == now or table.targets.get(name) != was:
-            continue
-        if now is None:
-            targets.pop(name, None)
-        else:
-            targets[name] = now
-    revoked = {**theirs.revoked, **table.revoked}
-    targets = {name: target for name, target in targets.items() if str(target.digest) not in revoked}
-    return Table(targets=_in_step(targets, theirs, table), revoked=revoked)
-
-
-def _in_step(targets: Mapping[str, Target], *sides: Table) -> dict[str, Target]:
-    """Return ``targets`` in which digests name the tags that name them, and children the indexes that are there.
-
-    What a tag or an index needs is taken from the ``sides``; the last one wins.
-    """
-    known: dict[str, Target] = {}
-    parents: dict[str, set[Digest]] = {}
-    for side in sides:
-        for name, target in side.targets.items():
-            if "@" in name:
-                known[name] = target
-                parents.setdefault(name, set()).update(target.inside)
-    tags: dict[str, set[str]] = {}
-    for name, target in targets.items():
-        if "@" not in name:
-            path, _, tag = name.rpartition(":")
-            tags.setdefault(digest_path(path, target.digest), set()).add(tag)
-    wanted = {name for name in targets if "@" in name} | tags.keys()
-
-    def held(name: str) -> tuple[Digest, ...]:
-        path = name.partition("@")[0]
-        return tuple(sorted(each for each in parents.get(name, ()) if digest_path(path, each) in wanted))
-
-    while needed := {name for name in parents.keys() - wanted if held(name)}:
-        wanted |= needed
-    result = {name: target for name, target in targets.items() if "@" not in name}
-    for name in wanted & known.keys():
-        result[name] = replace(known[name], tags=tuple(sorted(tags.get(name, ()))), inside=held(name))
-    return result
 
 
 def _target(image: Image, signature: Signature, annotations: Mapping[str, str]) -> Target:
