@@ -23,9 +23,10 @@ from tests.runtime.images import (
     symlink,
 )
 from trust.errors import InputError, RefusedError, TrustError, UnavailableError
-from trust.run import Ended
+from trust.run import Ended, open_engine
 from trust.runtime.engine import engine_program
 from trust.runtime.options import RunOptions, Volume
+from trust.value import replace
 
 ROOT = Path(__file__).parents[2]
 IS_ROOT = os.geteuid() == 0
@@ -121,6 +122,43 @@ def test_nothing_is_left_of_a_container_that_could_not_be_started(runner: Runner
         runner.run(runner.image(), RunOptions(command=("/no/such/program",)))
     assert runner.containers.all() == ()
     assert not runner.directory().exists()
+
+
+def with_failing_engine(runner: Runner, directory: Path, script: str) -> None:
+    """Have ``runner`` start what runs ``script`` in the place of the engine, whose program is ``$real``."""
+    program = engine_file(runner)
+    fake = directory / "bin" / program.name
+    fake.parent.mkdir()
+    others = f'case " $* " in *" run "*|*" --args "*) ;; *) exec {program} "$@" ;; esac'
+    fake.write_text(f"#!/bin/sh\nreal={program}\n{others}\n{script}\n")
+    fake.chmod(0o755)
+    environ = {**runner.host.environ, "PATH": f"{fake.parent}:{os.environ['PATH']}"}
+    runner.host = replace(runner.host, environ=environ)
+    runner.engine = open_engine(runner.engine.name, runner.host)
+
+
+@pytest.mark.parametrize("script", ["exit 0", "exit 1", "exit 125", "kill -9 $$"])
+@pytest.mark.parametrize("detached", [False, True])
+def test_status_of_an_engine_that_started_nothing_is_not_the_containers(
+    runner: Runner, tmp_path: Path, script: str, *, detached: bool
+) -> None:
+    with_failing_engine(runner, tmp_path, script)
+    with pytest.raises(UnavailableError, match=f"{runner.engine.name} could not run the container: exit status"):
+        runner.run(runner.image(), RunOptions(command=("true",), is_detached=detached))
+    assert runner.containers.all() == ()
+
+
+def test_status_of_an_engine_that_is_killed_is_not_the_containers(runner: Runner, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir(0o777)
+    script = f'"$real" "$@" & until [ -e {out}/started ]; do sleep 0.05; done; kill -9 $! $$'
+    with_failing_engine(runner, tmp_path, script)
+    command = ("sh", "-c", "touch /out/started; sleep 60")
+    volumes = (Volume(source=out, target="/out", is_read_only=False),)
+    with pytest.raises(UnavailableError, match=f"{runner.engine.name} could not run the container"):
+        runner.run(runner.image(), RunOptions(command=command, volumes=volumes))
+    assert runner.containers.all() == ()
+    assert runner.engine.running(runner.identities) == {}
 
 
 def test_container_sees_no_process_of_the_host_and_its_own_name(runner: Runner) -> None:

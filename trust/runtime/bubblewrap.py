@@ -56,7 +56,9 @@ class Bubblewrap:
         with forwarded_signals() as signals:
             process = self._launch(bundle, root, streams)
             signals.to(lambda number: self.signal(bundle.identity, number))
-            status = exit_status(process.wait())
+            status = process.wait()
+        if status < 0:
+            raise self._failure(status)  # it was killed: what it started may run on
         for pid in self.running([bundle.identity]).values():  # the first process ends after the one outside
             with held_process(pid) as first:
                 has_ended(first, _LAST_PROCESS_SECONDS)
@@ -68,7 +70,7 @@ class Bubblewrap:
         with forwarded_signals():  # what we ignore, it would ignore; what has a handler, it has as new
             process = self._launch(bundle, root, streams)
         if not self._status(bundle.identity):
-            self._check_started(bundle, exit_status(process.wait()))
+            self._check_started(bundle, process.wait())
         process.returncode = 0  # it outlives us: nobody waits for it
 
     def running(self, identities: Iterable[str]) -> Mapping[str, int]:
@@ -144,8 +146,11 @@ class Bubblewrap:
             return process
 
     def _check_started(self, bundle: Bundle, status: int) -> None:
-        if status != 0 and "exit-code" not in self._status(bundle.identity):
-            raise UnavailableError(f"bubblewrap could not run the container: exit status {status}")
+        if "exit-code" not in self._status(bundle.identity):  # it writes that of a command which it started
+            raise self._failure(status)
+
+    def _failure(self, status: int) -> UnavailableError:
+        return UnavailableError(f"bubblewrap could not run the container: exit status {exit_status(status)}")
 
     def _is_alive(self, identity: str) -> bool:
         path = self._containers / identity / _ALIVE

@@ -1,6 +1,6 @@
 """Owns the records of containers: one directory each in ``TRUST_HOME/containers``, named by its identity.
 
-    record.json   config.json   rootfs/ upper/ work/   stdout.log stderr.log   engine.log
+    record.json   config.json   rootfs/ upper/ work/   stdout.log stderr.log   engine.log pid
 
 A record says what was started; whether it runs is asked of the engine, each time. Whoever prepares a container
 holds the lock on its directory. ``names/NAME`` links to the identity: making that link claims the name. A

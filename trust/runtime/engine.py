@@ -55,7 +55,10 @@ class Engine(Protocol):
         """Tell whether an ordinary user can start it as root of a user namespace."""
 
     def run(self, bundle: Bundle, root: WritableRoot, streams: Streams) -> int:
-        """Return the container's exit status when it has ended (128 + N for signal N); ours are passed on."""
+        """Return the container's exit status when it has ended (128 + N for signal N); ours are passed on.
+
+        It is never the engine's own: one that fails before the container's start, or is killed, has failed.
+        """
 
     def start(self, bundle: Bundle, root: WritableRoot, streams: Streams) -> None:
         """Have the container running after this, with no process of ours beside it."""

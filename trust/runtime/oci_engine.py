@@ -1,8 +1,9 @@
 """Owns runc and crun: both take an OCI runtime configuration and the same commands.
 
 Their state lies in ``TRUST_HOME/engines/NAME``, so that a container is found again whoever started it and
-whatever happened to that process. An engine's failures are read from its own log: its exit status is the
-container's.
+whatever happened to that process. Engines hand on the container's exit status as their own, so that a number says
+nothing of who failed: the container has started if the engine wrote down its process; before that, and where a
+signal ended the engine itself, the failure is the engine's, in the words of its own log.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from trust.runtime.engine import Streams, ask, exit_status, forwarded_signals, l
 from trust.runtime.overlay import WritableRoot
 
 _LOG = "engine.log"
+_STARTED = "pid"  # written by the engine once the container's process runs
 _LOG_MAX_BYTES = 64 * 1024
 _RUNNING = frozenset({"running", "created", "paused", "pausing"})
 
@@ -40,16 +42,15 @@ class OciEngine:
             process = self._launch(bundle, root, streams, [])
             signals.to(process.send_signal)
             status = process.wait()
-        if status != 0:
-            self._raise_logged(bundle)
-        return exit_status(status)
+        if status < 0 or not (bundle.directory / _STARTED).exists():
+            raise self._failure(bundle, status)
+        return status
 
     def start(self, bundle: Bundle, root: WritableRoot, streams: Streams) -> None:
         """Have the container running after this."""
         status = self._launch(bundle, root, streams, ["--detach"]).wait()
-        if status != 0:
-            self._raise_logged(bundle)
-            raise UnavailableError(f"{self.name} could not start the container: exit status {status}")
+        if status != 0 or not (bundle.directory / _STARTED).exists():
+            raise self._failure(bundle, status)
 
     def running(self, identities: Iterable[str]) -> Mapping[str, int]:
         """Return the first process of each of these containers that runs."""
@@ -76,8 +77,17 @@ class OciEngine:
 
     def delete(self, identity: str) -> None:
         """Have nothing of the container left in the engine."""
-        if (self._state / identity).exists():
-            ask([*self._command(), "delete", "--force", identity], self._environment, what=f"{self.name} delete")
+        state = self._state / identity
+        if state.exists():
+            try:
+                ask(
+                    [*self._command(), "delete", "--force", identity],
+                    self._environment,
+                    what=f"{self.name} delete",
+                )
+            except UnavailableError:
+                if state.exists():  # else the engine beside the container has just deleted it
+                    raise
 
     def _command(self) -> list[str]:
         return [str(self._program), "--root", str(self._state)]
@@ -89,9 +99,8 @@ class OciEngine:
         config = runtime_config(bundle, has_user_namespace=root.has_user_namespace)
         write_document(bundle.directory / "config.json", config)
         log = ["--log", str(bundle.directory / _LOG), "--log-format", "json"]
-        where = ["--bundle", str(bundle.directory), bundle.identity]
-        command = [*self._command(), *log, "run", *flags, *where]
-
+        where = ["--pid-file", str(bundle.directory / _STARTED), "--bundle", str(bundle.directory)]
+        command = [*self._command(), *log, "run", *flags, *where, bundle.identity]
         try:
             return root.start(
                 command,
@@ -101,17 +110,24 @@ class OciEngine:
         except OSError as err:
             raise UnavailableError(f"{self.name} cannot be started: {err}") from err
 
-    def _raise_logged(self, bundle: Bundle) -> None:
-        """Raise what the engine says went wrong, if it says so; else the container itself failed."""
+    def _failure(self, bundle: Bundle, status: int) -> UnavailableError:
+        """Return the error of an engine that ended with ``status`` and started nothing, or was killed."""
+        told = _logged(bundle.directory / _LOG) or f"exit status {exit_status(status)}"
+        return UnavailableError(f"{self.name} could not run the container: {told}")
+
+
+def _logged(path: Path) -> str | None:
+    """Return the first error in an engine's log."""
+    try:
+        with path.open("rb") as file:
+            lines = file.read(_LOG_MAX_BYTES).splitlines()
+    except FileNotFoundError:
+        return None
+    for line in lines:
         try:
-            with (bundle.directory / _LOG).open("rb") as file:
-                log = file.read(_LOG_MAX_BYTES)
-        except FileNotFoundError:
-            return
-        for line in log.splitlines():
-            try:
-                entry = json.loads(line)
-            except ValueError:
-                continue
-            if isinstance(entry, dict) and entry.get("level") in ("error", "fatal"):
-                raise UnavailableError(f"{self.name} could not run the container: {str(entry.get('msg'))[:500]}")
+            entry = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(entry, dict) and entry.get("level") in ("error", "fatal"):
+            return str(entry.get("msg"))[:500]
+    return None
