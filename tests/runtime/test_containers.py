@@ -80,14 +80,32 @@ def test_stop_sends_the_signal_that_the_image_wants(runner: Runner) -> None:
     assert log.read_text() == "ready\nquit\n"
 
 
-def test_container_that_has_ended_is_not_running_whatever_its_record_says(runner: Runner) -> None:
-    container = runner.start("echo done")
-    read_until(runner.containers.logs(container).stdout, "done")
+def wait_until_ended(runner: Runner) -> None:
     ends = time.monotonic() + WAIT_SECONDS
     while runner.containers.all()[0].pid is not None and time.monotonic() < ends:
         time.sleep(0.01)
+
+
+def test_container_that_has_ended_is_not_running_whatever_its_record_says(runner: Runner) -> None:
+    container = runner.start("echo done")
+    read_until(runner.containers.logs(container).stdout, "done")
+    wait_until_ended(runner)
     assert runner.containers.all()[0].pid is None
-    assert runner.containers.all()[0].container.exit_status is None  # nobody waited for it
+
+
+@pytest.mark.parametrize(("script", "status"), [("exit 7", 7), ("true", 0), ("sh -c 'kill -9 $$'", 137)])
+def test_detached_container_has_an_exit_status_where_somebody_waited(
+    runner: Runner, script: str, status: int
+) -> None:
+    runner.start(script)
+    wait_until_ended(runner)
+    (listed,) = runner.containers.all()
+    assert listed.container.exit_status == (status if runner.engine.name == "bubblewrap" else None)
+
+
+def test_container_that_runs_has_no_exit_status(runner: Runner) -> None:
+    runner.start("sleep 60")
+    assert runner.containers.all()[0].container.exit_status is None
 
 
 def test_process_that_has_taken_the_number_of_a_dead_container_is_not_killed(runner: Runner) -> None:

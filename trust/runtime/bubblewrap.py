@@ -84,6 +84,11 @@ class Bubblewrap:
                         found[identity] = pid
         return found
 
+    def ended_with(self, identity: str) -> int | None:
+        """Return the exit status that the process of bubblewrap outside wrote down."""
+        status = self._status(identity).get("exit-code")
+        return status if isinstance(status, int) else None
+
     def signal(self, identity: str, number: int) -> None:
         """Send a signal to what the container runs: bubblewrap's own first process ignores all but SIGKILL."""
         first = self.running([identity]).get(identity)

@@ -38,6 +38,9 @@ _IDENTITY_LENGTH = 32
 class Container:
     """What is known of a container; ``exit_status`` is None while it runs, and for ever where nobody waited.
 
+    Who runs it in the foreground waits, and the process that bubblewrap keeps beside each container; runc and crun
+    leave nobody beside a detached one.
+
     ``image`` is the reference that was verified, ``digest`` the signed one, ``manifest`` that of the platform.
     """
 
@@ -127,7 +130,12 @@ class Containers:
         for name in {container.engine for container in found}:
             identities = [container.identity for container in found if container.engine == name]
             running.update(self._engine_named(name).running(identities))
-        return tuple(Listed(container=container, pid=running.get(container.identity)) for container in found)
+        return tuple(
+            Listed(container=container, pid=running[container.identity])
+            if container.identity in running
+            else Listed(container=self._ended(container), pid=None)
+            for container in found
+        )
 
     def find(self, text: str) -> Container:
         """Return the container with this name, identity, or unambiguous beginning of an identity.
@@ -194,6 +202,12 @@ class Containers:
             self._sweep()
         except OSError as err:
             raise StateError(f"container {container.name} cannot be removed: {err}") from err
+
+    def _ended(self, container: Container) -> Container:
+        """Return a container that does not run, with its exit status if its engine knows it."""
+        if container.exit_status is not None:
+            return container
+        return replace(container, exit_status=self._engine_named(container.engine).ended_with(container.identity))
 
     def _records(self) -> Iterator[Container]:
         with suppress(FileNotFoundError):

@@ -66,6 +66,9 @@ class Engine(Protocol):
     def running(self, identities: Iterable[str]) -> Mapping[str, int]:
         """Return the first process of each of these containers that runs, as seen on the host."""
 
+    def ended_with(self, identity: str) -> int | None:
+        """Return the exit status of a container that runs no more, None where nobody waited for it."""
+
     def signal(self, identity: str, number: int) -> None:
         """Send a signal to what the container runs; nothing happens where it has ended."""
 

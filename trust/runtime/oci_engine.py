@@ -66,6 +66,10 @@ class OciEngine:
         except (ValueError, LookupError, TypeError) as err:
             raise UnavailableError(f"{self.name} list is malformed: {err}") from err
 
+    def ended_with(self, _identity: str) -> int | None:
+        """Return None: a detached container is a child of the machine's first process, which tells nobody."""
+        return None
+
     def signal(self, identity: str, number: int) -> None:
         """Send a signal to the container's first process; nothing happens where it has ended."""
         try:
