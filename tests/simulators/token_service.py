@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
@@ -46,12 +47,15 @@ class TokenIssuer:
             if "authorization" in request.headers and not is_user:
                 exchange.answer(401, b'{"details": "wrong password"}')
                 return
-        kind, name, actions = fields["scope"][0].split(":")
-        granted = [a for a in actions.split(",") if is_user or a == "pull"]
-        token = self._token([{"type": kind, "name": name, "actions": granted}])
+        access = []
+        for scope in fields.get("scope", ()):
+            kind, name, actions = scope.split(":")
+            granted = [a for a in actions.split(",") if is_user or a == "pull"]
+            access.append({"type": kind, "name": name, "actions": granted})
+        token = self._token(access)
         exchange.answer(200, json.dumps({"token": token, "expires_in": 300}).encode())
 
-    def _token(self, access: list[dict[str, object]]) -> str:
+    def _token(self, access: Sequence[Mapping[str, object]]) -> str:
         now = int(time.time())
         head = {"typ": "JWT", "alg": "ES256", "x5c": self._chain}
         claims = {

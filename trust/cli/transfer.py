@@ -14,7 +14,8 @@ from trust.cli.session import PUBLISH_SECONDS, session
 from trust.cli.verifying import refuse, warn_if_moved
 from trust.errors import InputError
 from trust.oci.credentials import Login
-from trust.oci.login import store_login
+from trust.oci.errors import LoginWantedError
+from trust.oci.login import store_login, try_login
 from trust.places import home_directory
 from trust.reference import parse_reference
 from trust.sign import Order, read_image
@@ -22,6 +23,7 @@ from trust.sign import sign as sign_images
 from trust.transfer import ENGINES, EngineName, find_engine, push_layout
 from trust.verdict import Allowed, Denied, verdict_json
 
+EXIT_DENIED = 1
 _SECRET_MAX_BYTES = 64 * 1024
 
 
@@ -80,17 +82,31 @@ def pull(*, image: str, engine: EngineName | None) -> int:
 @click.option("--username", "-u", required=True)
 @click.option("--password-stdin", is_flag=True, help="Read the password from stdin; it is never an argument.")
 def login(*, host: str, username: str, password_stdin: bool) -> int:
-    """Keep a registry's login where docker and podman keep theirs."""
+    """Try a registry's login there, and keep it where docker and podman keep theirs."""
     run = session()
-    if password_stdin:
-        secret = sys.stdin.read(_SECRET_MAX_BYTES).rstrip("\r\n")
-    elif sys.stdin.isatty():
-        secret = click.prompt("password", hide_input=True, err=True)
-    else:
+    given = Login(user=username, secret=_secret(host, from_stdin=password_stdin))
+    host = parse_reference(f"{host}/x").repository.host
+    try:
+        was_tried = try_login(
+            host, given, http=run.http, plain_http=run.common.plain_http, deadline=run.deadline()
+        )
+    except LoginWantedError as err:
+        run.output.error(str(err), err.hint, code=EXIT_DENIED)
+        return EXIT_DENIED
+    if not was_tried:
+        run.output.warn(f"{host} asks nobody for a login: this one was not tried")
+    where = store_login(host, given, environ=os.environ, home=home_directory())
+    document = {"host": host, "stored_in": where, "tried": was_tried}
+    run.output.result("login", document, [f"login for {host} is kept in {where}"])
+    return 0
+
+
+def _secret(host: str, *, from_stdin: bool) -> str:
+    if from_stdin:
+        return sys.stdin.read(_SECRET_MAX_BYTES).rstrip("\r\n")
+    if not sys.stdin.isatty():
         raise InputError(
             "no password: there is no terminal to ask on", hint=f"trust login {host} --password-stdin"
         )
-    host = parse_reference(f"{host}/x").repository.host
-    where = store_login(host, Login(user=username, secret=secret), environ=os.environ, home=home_directory())
-    run.output.result("login", {"host": host, "stored_in": where}, [f"login for {host} is kept in {where}"])
-    return 0
+    secret: str = click.prompt("password", hide_input=True, err=True)
+    return secret

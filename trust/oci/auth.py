@@ -24,6 +24,7 @@ from trust.deadline import Deadline
 from trust.errors import InputError, UnreachableError
 from trust.oci.challenge import Challenge, parse_challenges
 from trust.oci.credentials import Credential, Credentials, IdentityToken, Login, RegistryToken
+from trust.oci.errors import LoginWantedError
 from trust.oci.http import Http
 from trust.oci.message import Response
 from trust.oci.url import Url, parse_url
@@ -68,7 +69,8 @@ class Authenticator:
     def authorization(self, path: str, actions: str) -> str | None:
         """Return what to send as ``Authorization``, None as long as no login was asked for.
 
-        ``path`` is the repository, ``actions`` ``pull``, ``pull,push`` or ``delete,pull``.
+        ``path`` is the repository, ``actions`` ``pull``, ``pull,push`` or ``delete,pull``; without a path, none is
+        asked for.
         """
         for key in (_scope(path, actions), _EVERY_SCOPE):
             held = self._held.get(key)
@@ -80,7 +82,8 @@ class Authenticator:
         """Hold, after this, what ``refusal`` (a 401) asks for, so that asking again makes sense.
 
         Raises:
-            UnreachableError: it asks for what we have not, or in a way we do not give; the hint names the login.
+            LoginWantedError: it asks for what we have not, or refuses what we have; the hint names the login.
+            UnreachableError: it asks in a way we do not give.
             InputError, UnavailableError: the credentials could not be read.
         """
         challenges = {challenge.scheme: challenge for challenge in parse_challenges(refusal.headers.each(_HEADER))}
@@ -89,21 +92,22 @@ class Authenticator:
             self._hold(_EVERY_SCOPE, f"Bearer {credential.secret}", float("inf"))
         elif "bearer" in challenges:
             realm = self._realm(refusal.url, challenges["bearer"])
-            fields = {"scope": _scope(path, actions)}
+            scope = _scope(path, actions)
+            fields = {"scope": scope} if path else {}
             if service := challenges["bearer"].parameters.get("service"):
                 fields["service"] = service
             token = self._fetch(realm, fields, credential, allow_local=refusal.is_local, deadline=deadline)
             if token.status in {_UNAUTHORIZED, _FORBIDDEN}:
                 raise self.login_wanted(path, actions)
-            self._keep_token(realm, fields["scope"], token)
+            self._keep_token(realm, scope, token)
         elif "basic" in challenges and isinstance(credential, Login):
             self._hold(_EVERY_SCOPE, _basic(credential), float("inf"))
         else:
             raise self.login_wanted(path, actions)
 
-    def login_wanted(self, path: str, actions: str) -> UnreachableError:
+    def login_wanted(self, path: str, actions: str) -> LoginWantedError:
         """Return the error for a repository that is not shown to who we are."""
-        return UnreachableError(
+        return LoginWantedError(
             f"{self._host} wants a login for {path} ({actions})", hint=f"trust login {self._host}"
         )
 

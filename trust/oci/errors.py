@@ -3,6 +3,7 @@
 UnreachableError
 ├── MalformedAnswerError        it does not speak HTTP here
 ├── UntrustedCertificateError   it speaks TLS, but nobody here vouches for it
+├── LoginWantedError            it wants another login than ours, or one at all
 └── RegistryAnswerError         it answered, but not with what was asked for
 """
 
@@ -17,6 +18,10 @@ class MalformedAnswerError(UnreachableError):
 
 class UntrustedCertificateError(UnreachableError):
     """The server's certificate is of no authority known here, for another name, or out of date."""
+
+
+class LoginWantedError(UnreachableError):
+    """A registry, or its token server, does not take who we are."""
 
 
 class RegistryAnswerError(UnreachableError):

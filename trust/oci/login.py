@@ -1,4 +1,4 @@
-"""Owns logging in and out: where ``trust login`` leaves a credential, as Docker and podman would find it."""
+"""Owns logging in and out: whether a registry takes a login, and where it is left for Docker and podman."""
 
 from __future__ import annotations
 
@@ -10,9 +10,47 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from trust.deadline import Deadline
 from trust.errors import InputError, StateError
 from trust.oci.credential_helper import erase_with_helper, store_with_helper
-from trust.oci.credentials import Login, config_path, helper_for, read_config, server_key
+from trust.oci.credentials import Credentials, Login, config_path, helper_for, read_config, server_key
+from trust.oci.errors import LoginWantedError
+from trust.oci.http import Http
+from trust.oci.session import Ask, Session
+
+_OK, _UNAUTHORIZED, _FORBIDDEN = 200, 401, 403
+
+
+class _OneLogin(Credentials):
+    """The login that is tried, and none that was kept before."""
+
+    def __init__(self, login: Login) -> None:
+        super().__init__(environ={}, home=Path("/nonexistent"))
+        self._login = login
+
+    def find(self, host: str, path: str = "") -> Login:  # noqa: ARG002 - it is for one host, which sees no other
+        """Return the login."""
+        return self._login
+
+
+def try_login(host: str, login: Login, *, http: Http, plain_http: bool, deadline: Deadline) -> bool:
+    """Tell whether the registry ``host`` asks for a login, and then took this one, as its token server did.
+
+    Raises:
+        LoginWantedError: it was refused.
+        InputError: the user name cannot be sent. UnreachableError, LimitError: nobody said whether it is right.
+    """
+    _require_name(login)
+    session = Session(host, http=http, credentials=_OneLogin(login), plain_http=plain_http)
+    try:
+        answer = session.whole(Ask(method="GET", where="/v2/", path="", actions="", deadline=deadline))
+    except LoginWantedError as err:
+        raise _refused(host, login) from err
+    if answer.status in {_UNAUTHORIZED, _FORBIDDEN}:
+        raise _refused(host, login)
+    if answer.status != _OK:
+        raise session.error("try the login", answer)
+    return session.has_logged_in
 
 
 def store_login(host: str, login: Login, *, environ: Mapping[str, str], home: Path) -> str:
@@ -25,8 +63,7 @@ def store_login(host: str, login: Login, *, environ: Mapping[str, str], home: Pa
         InputError: the file is malformed, or the user name cannot be kept; StateError: it cannot be written.
         UnavailableError: the helper failed.
     """
-    if not login.user or ":" in login.user:
-        raise InputError(f"user name is malformed: expected no colon, got {login.user!r}")
+    _require_name(login)
     path = config_path(environ, home)
     config = read_config(path)
     helper = helper_for(config, host)
@@ -60,6 +97,17 @@ def erase_login(host: str, *, environ: Mapping[str, str], home: Path) -> bool:
     if held:
         _write(path, config)
     return bool(held) or helper is not None
+
+
+def _require_name(login: Login) -> None:
+    if not login.user or ":" in login.user:
+        raise InputError(f"user name is malformed: expected no colon, got {login.user!r}")
+
+
+def _refused(host: str, login: Login) -> LoginWantedError:
+    return LoginWantedError(
+        f"{host} refused the login of {login.user!r}: nothing was kept", hint="check user name and password"
+    )
 
 
 def _file_key(host: str, environ: Mapping[str, str]) -> str:

@@ -70,6 +70,11 @@ class Session:
         """Tell whether ``url`` lies at the registry itself, which alone sees its login."""
         return url.origin == self._root.origin
 
+    @property
+    def has_logged_in(self) -> bool:
+        """Tell whether the registry has asked for a login so far."""
+        return self._authenticator is not None
+
     def whole(self, ask: Ask, *, max_bytes: int = ANSWER_MAX_BYTES) -> Response:
         """Return the whole answer, of a refusal its beginning; a 401 is answered with a login first.
 
