@@ -1,17 +1,21 @@
 """Owns what can be told of a collection: its images, its roles, how long it is valid, what happened to it.
 
-Read from trusted state after a refresh; nothing here decides anything.
+Read from trusted state after a refresh or, where the store has expired metadata alone, from that, verified in all
+else: who mends a collection must see it. Nothing here decides anything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from trust.chain import RoleFacts, TrustedChain
 from trust.digest import Digest
-from trust.metadata import parse_metadata
+from trust.metadata import parse_metadata, trusted_role
+from trust.policy import Stanza
+from trust.repository import load
 from trust.state import TrustedState
+from trust.stores.interface import View
 from trust.targets import Table, Target
 from trust.value import dataclass
 
@@ -31,6 +35,23 @@ class RoleReport:
 
     facts: RoleFacts
     keyids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shown:
+    """What a collection says of itself, verified but for expiry: its roles, root first, and its targets."""
+
+    roles: tuple[RoleReport, ...]
+    table: Table
+
+    @property
+    def facts(self) -> tuple[RoleFacts, ...]:
+        """The roles without their keys."""
+        return tuple(role.facts for role in self.roles)
+
+    def expired(self, now: datetime) -> tuple[RoleFacts, ...]:
+        """Return the roles that have expired: until they are renewed, no image is allowed."""
+        return tuple(facts for facts in self.facts if now >= facts.expires)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,17 +77,36 @@ def signed_tags(table: Table, *, path: str | None) -> list[SignedTag]:
     return sorted(found, key=lambda entry: (entry.path, entry.tag))
 
 
-def role_reports(chain: TrustedChain, state: TrustedState, pin: Digest) -> list[RoleReport]:
-    """Return the top-level roles with their keys, root first."""
+def shown_as_trusted(chain: TrustedChain, state: TrustedState, pin: Digest) -> Shown:
+    """Return what the trusted state says."""
     root = parse_metadata(state.roots(pin)[chain.root_version], "root").signed
-    return [
+    reports = tuple(
         RoleReport(facts=facts, keyids=tuple(root.roles[facts.name].keyids)) for facts in chain.facts("targets")
-    ]
+    )
+    return Shown(roles=reports, table=state.table(pin, "targets"))
 
 
-def expiring(chain: TrustedChain, *, now: datetime, within: timedelta) -> list[RoleFacts]:
+def shown_as_published(stanza: Stanza, view: View, chain: TrustedChain | None) -> Shown:
+    """Return what ``view`` says, verified in all but expiry, and not older than ``chain``.
+
+    Raises:
+        RefusedError: it is not trusted, or older. UnreachableError: it is not there or incomplete.
+    """
+    known = {} if chain is None else {name: chain.roles[name].facts.version for name in ("root", "targets")}
+    floors = {name: max(stanza.floors.get(name, 0), known.get(name, 0)) for name in {*stanza.floors, *known}}
+    loaded = load(stanza, view, floors=floors)
+    root = loaded.root.signed
+    roles = (loaded.root, loaded.timestamp, loaded.snapshot, loaded.targets)
+    facts = (trusted_role(root, role.signed.type, role, b"").facts for role in roles)
+    return Shown(
+        roles=tuple(RoleReport(facts=each, keyids=tuple(root.roles[each.name].keyids)) for each in facts),
+        table=loaded.table,
+    )
+
+
+def expiring(roles: Iterable[RoleFacts], *, now: datetime, within: timedelta) -> list[RoleFacts]:
     """Return the roles that expire ``within`` that time from ``now``, or have expired."""
-    return [facts for facts in chain.facts("targets") if facts.expires - now < within]
+    return [facts for facts in roles if facts.expires - now < within]
 
 
 def events(table: Table) -> list[Event]:

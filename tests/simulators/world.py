@@ -86,9 +86,10 @@ class World:
         keys_each: int = 1,
         threshold: int = 1,
         keys: Mapping[str, Keys] | None = None,
+        now: datetime = START,
     ) -> None:
         self.folder = folder
-        self.now = START
+        self.now = now
         self.keys = dict(keys or {role: strangers(keys_each) for role in TOP_LEVEL_ROLES})
         self.keys["timestamp"] = self.keys["snapshot"]  # one online key, as `trust init` has it
         self.threshold = threshold

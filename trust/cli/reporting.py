@@ -9,16 +9,16 @@ import click
 
 from keys.errors import KeysError
 from keys.listing import KeyListing
-from trust.chain import TrustedChain
 from trust.cli.options import Command
 from trust.cli.render import table
 from trust.cli.session import Session, session
 from trust.client import refresh, trusted_offline
-from trust.errors import InputError
+from trust.errors import InputError, RefusedError
 from trust.instant import format_span, format_utc, parse_duration, parse_utc
 from trust.policy import Stanza
 from trust.reference import Collection, parse_collection, parse_reference
-from trust.report import events, expiring, role_reports, signed_tags
+from trust.report import Shown, events, expiring, shown_as_published, shown_as_trusted, signed_tags
+from trust.verdict import Reason
 
 _SHOWN = 12  # hex digits of a key id that a reader compares
 
@@ -30,8 +30,8 @@ def list_(collection: str, *, offline: bool) -> None:
     """List the signed tags of a collection, or of one repository in it."""
     run = session()
     stanza, path = _found(run, parse_collection(collection))
-    _current(run, stanza, offline=offline)
-    tags = signed_tags(run.state.table(stanza.root, "targets"), path=path)
+    shown = _current(run, stanza, offline=offline)
+    tags = signed_tags(shown.table, path=path)
     documents = [
         {
             "repository": entry.path,
@@ -55,7 +55,8 @@ def list_(collection: str, *, offline: bool) -> None:
         for entry in tags
     ]
     lines = table(rows, ("TAG", "DIGEST", "SIGNED", "BY")) if rows else ["nothing is signed"]
-    run.output.result("list", {"collection": str(stanza.collection), "tags": documents}, lines)
+    document = {"collection": str(stanza.collection), "tags": documents, "expired": _expired(run, shown)}
+    run.output.result("list", document, lines)
 
 
 @click.command("inspect", cls=Command)
@@ -65,8 +66,7 @@ def inspect(subject: str, *, offline: bool) -> None:
     """Show the roles of a collection: keys, thresholds, versions, expiry."""
     run = session()
     stanza = _stanza_of_subject(run, subject)
-    chain = _current(run, stanza, offline=offline)
-    reports = role_reports(chain, run.state, stanza.root)
+    shown = _current(run, stanza, offline=offline)
     documents = [
         {
             "role": report.facts.name,
@@ -76,7 +76,7 @@ def inspect(subject: str, *, offline: bool) -> None:
             "signers": list(report.facts.signers),
             "expires": format_utc(report.facts.expires),
         }
-        for report in reports
+        for report in shown.roles
     ]
     names = _names(run)
     rows = [
@@ -87,7 +87,7 @@ def inspect(subject: str, *, offline: bool) -> None:
             f"{format_utc(report.facts.expires)} ({_left(report.facts.expires, run.now)})",
             _who(names, report.keyids),
         )
-        for report in reports
+        for report in shown.roles
     ]
     head = [f"collection {stanza.collection}", f"root {stanza.root}", f"metadata {stanza.metadata}", ""]
     run.output.result(
@@ -97,6 +97,7 @@ def inspect(subject: str, *, offline: bool) -> None:
             "root": str(stanza.root),
             "metadata": stanza.metadata,
             "roles": documents,
+            "expired": _expired(run, shown),
         },
         [*head, *table(rows, ("ROLE", "VERSION", "KEYS", "EXPIRES", "SIGNED BY"))],
     )
@@ -110,9 +111,8 @@ def check(collection: str, warn_before: str) -> int:
     run = session()
     within: timedelta = parse_duration(warn_before)
     stanza, _ = _found(run, parse_collection(collection))
-    chain = _current(run, stanza, offline=False)
-    near = {facts.name for facts in expiring(chain, now=run.now, within=within)}
-    roles = chain.facts("targets")
+    roles = _current(run, stanza, offline=False).facts
+    near = {facts.name for facts in expiring(roles, now=run.now, within=within)}
     documents = [
         {"role": facts.name, "expires": format_utc(facts.expires), "near": facts.name in near} for facts in roles
     ]
@@ -136,11 +136,11 @@ def log(collection: str, since: str | None, signer: str | None, *, offline: bool
     """Show what was signed and revoked, when and by whom, as the current metadata tells it."""
     run = session()
     stanza, _ = _found(run, parse_collection(collection))
-    _current(run, stanza, offline=offline)
+    shown = _current(run, stanza, offline=offline)
     start, keyid = _start(since, run.now), _keyid(run, signer)
     found = [
         event
-        for event in events(run.state.table(stanza.root, "targets"))
+        for event in events(shown.table)
         if event.at >= start and (keyid is None or any(by.startswith(keyid) for by in event.by))
     ]
     documents = [
@@ -158,13 +158,37 @@ def log(collection: str, since: str | None, signer: str | None, *, offline: bool
         (format_utc(event.at), event.kind, event.subject, event.digest, _who(names, event.by)) for event in found
     ]
     lines = table(rows, ("WHEN", "WHAT", "TARGET", "DIGEST", "BY")) if rows else ["nothing happened"]
-    run.output.result("log", {"collection": str(stanza.collection), "events": documents}, lines)
+    document = {"collection": str(stanza.collection), "events": documents, "expired": _expired(run, shown)}
+    run.output.result("log", document, lines)
 
 
-def _current(run: Session, stanza: Stanza, *, offline: bool) -> TrustedChain:
+def _current(run: Session, stanza: Stanza, *, offline: bool) -> Shown:
+    """Return what there is to show, with a warning where it has expired."""
+    shown = _trusted(run, stanza, offline=offline)
+    for facts in shown.expired(run.now):
+        run.output.warn(
+            f"role {facts.name} expired on {format_utc(facts.expires)}, {_left(facts.expires, run.now)}: "
+            "no image is allowed until the publisher renews it"
+        )
+    return shown
+
+
+def _trusted(run: Session, stanza: Stanza, *, offline: bool) -> Shown:
     if offline:
-        return trusted_offline(stanza, run.state, now=run.now).chain
-    return refresh(stanza, run.state, run.store(stanza), now=run.now, deadline=run.deadline()).chain
+        return shown_as_trusted(trusted_offline(stanza, run.state, now=run.now).chain, run.state, stanza.root)
+    store = run.store(stanza)
+    try:
+        chain = refresh(stanza, run.state, store, now=run.now, deadline=run.deadline()).chain
+    except RefusedError as err:
+        view = store.view(known=None, deadline=run.deadline()) if err.reason == Reason.EXPIRED.value else None
+        if view is None:
+            raise
+        return shown_as_published(stanza, view, run.state.chain(stanza.root))
+    return shown_as_trusted(chain, run.state, stanza.root)
+
+
+def _expired(run: Session, shown: Shown) -> list[str]:
+    return [facts.name for facts in shown.expired(run.now)]
 
 
 def _found(run: Session, name: Collection) -> tuple[Stanza, str | None]:
