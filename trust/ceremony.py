@@ -19,7 +19,7 @@ from trust.errors import ConflictError, InputError, UnreachableError
 from trust.metadata import ROOT_MAX_BYTES, parse_metadata
 from trust.policy import Stanza
 from trust.state import TrustedState
-from trust.stores.interface import TIMESTAMP, Store, View
+from trust.stores.interface import TIMESTAMP, MissingPlaceError, Store, View
 from trust.value import dataclass, replace
 
 IDENTITY_BYTES = 16
@@ -31,6 +31,15 @@ class Born:
 
     root: Digest
     changed: bool  # False: it was there already, with these very keys
+    valid_until: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What ``init`` would do: the root where it is there already, and how long a new collection would be valid."""
+
+    root: Digest | None
+    changed: bool
     valid_until: datetime
 
 
@@ -69,6 +78,40 @@ def init(
     current = refresh(replace(stanza, root=pin, fresh="allow"), state, store, now=now, deadline=deadline)
     facts = current.chain.facts("targets")
     return Born(root=pin, changed=changed, valid_until=min(each.expires for each in facts))
+
+
+def plan(
+    stanza: Stanza,
+    *,
+    state: TrustedState | None,
+    store: Store,
+    roles: Mapping[str, Role],
+    now: datetime,
+    deadline: Deadline,
+) -> Planned:
+    """Return what ``init`` would do; nothing is written anywhere, so that the store is not probed.
+
+    ``state`` is None where none was written yet.
+
+    Raises:
+        InputError: a key belongs to another collection.
+        ConflictError: a collection is there already.
+    """
+    view = store.view(known=None, deadline=deadline)
+    if view is None:
+        raise UnreachableError(f"the store answered 'not modified' to nobody's question: {store.url}")
+    try:
+        root_bytes = _root_there(view, roles, store.url)
+        changed = view.read(TIMESTAMP, ROOT_MAX_BYTES) is None
+    except MissingPlaceError:
+        root_bytes, changed = None, True
+    if root_bytes is None and state is not None:
+        _require_unused_keys(state, roles, str(stanza.collection))
+    return Planned(
+        root=None if root_bytes is None else sha256(root_bytes),
+        changed=changed,
+        valid_until=now + min(role.period for role in roles.values()),
+    )
 
 
 def _root_there(view: View, roles: Mapping[str, Role], url: str) -> bytes | None:

@@ -96,9 +96,13 @@ class CommandLine:
         """Make the layout, the collection and its first signed image."""
         write_layout(self.layout)
         (self.folder / "user-tmp").mkdir()
-        self.expect(0, "init", NAME, "--metadata", f"file:{self.metadata}", "--write-policy")
+        self.expect(0, *self.init())
         self.expect(0, *self.sign("1.4"))
         self.expect(0, *self.verify("1.4"))
+
+    def init(self, *more: str) -> list[str]:
+        """Return the command that makes the collection."""
+        return ["init", NAME, "--metadata", f"file:{self.metadata}", "--write-policy", *more]
 
     def copy(self, folder: Path) -> CommandLine:
         """Return the same user in another folder."""

@@ -8,16 +8,19 @@ from datetime import timedelta
 
 import click
 
+from keys.encrypted_file import generate_private_key, public_half
 from keys.errors import KeyMissingError
+from keys.name import check_name
 from keys.public_key import PublicKey
 from keys.signers import key_name, public_key, tuf_key
-from trust.ceremony import Born
+from trust.ceremony import Born, Planned, plan
 from trust.ceremony import init as create
 from trust.cli.options import Command
 from trust.cli.publishing import assignment
 from trust.cli.secrets import Keyring, passphrase_of
 from trust.cli.session import KNOWN, PUBLISH_SECONDS, Session, session
 from trust.cli.stanzas import absolute_url, add_stanza, stanza_text
+from trust.database import DATABASE
 from trust.digest import sha256
 from trust.edition import Role
 from trust.errors import InputError
@@ -40,6 +43,7 @@ _ONLINE = ("snapshot", "timestamp")
 @click.option("--online-key", "online_keys", metavar="K", multiple=True, help="Key of snapshot and timestamp.")
 @click.option("--expires", metavar="ROLE=DURATION", multiple=True, help="How long a role is valid: targets=90d")
 @click.option("--write-policy", is_flag=True, help="Add the collection to the policy file here.")
+@click.option("--dry-run", is_flag=True, help="Make and publish nothing.")
 def init(
     *,
     collection: str,
@@ -51,6 +55,7 @@ def init(
     online_keys: tuple[str, ...],
     expires: tuple[str, ...],
     write_policy: bool,
+    dry_run: bool,
 ) -> int:
     """Make COLLECTION: keys that are missing, the first metadata, and the root that consumers pin.
 
@@ -60,8 +65,10 @@ def init(
     name = parse_collection(collection)
     ring = Keyring(run.home / "keys")
     periods = _periods(expires)
-    given = {"root": root_keys, "targets": targets_keys, "online": online_keys}
-    keys = {role: _keys(ring, name, role, names) for role, names in given.items()}
+    asked = {"root": root_keys, "targets": targets_keys, "online": online_keys}
+    given = {role: names or (_default_name(name, role),) for role, names in asked.items()}
+    missing = _missing(ring, given)
+    keys = {role: tuple(_key(ring, each, dry_run=dry_run) for each in names) for role, names in given.items()}
     thresholds = {"root": root_threshold, "targets": targets_threshold}
     roles = {
         role: Role(
@@ -73,6 +80,20 @@ def init(
     }
     _require_reachable(roles)
     stanza = Stanza(collection=name, root=sha256(b""), metadata=absolute_url(url))
+    if dry_run:
+        planned = plan(
+            stanza,
+            state=run.state if (run.home / DATABASE).exists() else None,
+            store=run.store(stanza),
+            roles=roles,
+            now=run.now,
+            deadline=run.deadline(PUBLISH_SECONDS),
+        )
+        keyids = {
+            role: [_keyid(*pair, missing) for pair in zip(given[role], keys[role], strict=True)] for role in given
+        }
+        _report_plan(run, stanza, planned, keyids, missing)
+        return EXIT_OK
     born = create(
         stanza,
         state=run.state,
@@ -91,17 +112,23 @@ def init(
     return EXIT_OK
 
 
-def _keys(ring: Keyring, collection: Collection, role: str, names: tuple[str, ...]) -> tuple[PublicKey, ...]:
-    """Return the public keys of a role; those that are missing are made."""
-    return tuple(_key(ring, name) for name in names or (_default_name(collection, role),))
+def _missing(ring: Keyring, given: dict[str, tuple[str, ...]]) -> list[str]:
+    """Return the names of the keys that are to be made."""
+    here = set(ring.store.names())
+    names = [key_name(key) for keys in given.values() for key in keys if "/" not in key]
+    return [name for name in dict.fromkeys(names) if name not in here]
 
 
-def _key(ring: Keyring, name: str) -> PublicKey:
+def _key(ring: Keyring, name: str, *, dry_run: bool) -> PublicKey:
+    """Return the public key ``name``; a missing one is made, for a dry run in memory alone."""
     try:
         return public_key(name, listing=ring.store)
     except KeyMissingError:
         if "/" in name:
             raise
+        if dry_run:
+            check_name(key_name(name))
+            return public_half(generate_private_key("ed25519", random=os.urandom))
         return ring.store.generate(key_name(name), "ed25519", passphrase_of(key_name(name), confirm=True))
 
 
@@ -131,6 +158,33 @@ def _periods(expires: tuple[str, ...]) -> dict[str, timedelta]:
     return periods
 
 
+def _keyid(name: str, key: PublicKey, missing: list[str]) -> str | None:
+    """Return the key id that stands in the root, None of a key that is to be made."""
+    return None if "/" not in name and key_name(name) in missing else key.keyid
+
+
+def _report_plan(
+    run: Session, stanza: Stanza, planned: Planned, keyids: dict[str, list[str | None]], missing: list[str]
+) -> None:
+    document = {
+        "collection": str(stanza.collection),
+        "root": str(planned.root) if planned.root else None,
+        "metadata": stanza.metadata,
+        "valid_until": format_utc(planned.valid_until) if planned.changed else None,
+        "keys": keyids,
+        "new_keys": missing,
+        "policy": None,
+        "changed": planned.changed,
+        "dry_run": True,
+    }
+    word = "would be made" if planned.changed else "is there already"
+    lines = [f"collection {stanza.collection} {word}, metadata at {stanza.metadata}"]
+    lines += [f"key {name} would be made" for name in missing]
+    if planned.changed:
+        lines.append(f"valid until {format_utc(planned.valid_until)}, were it made now")
+    run.output.result("init", document, lines)
+
+
 def _report_birth(
     run: Session, stanza: Stanza, born: Born, keys: dict[str, tuple[PublicKey, ...]], *, wrote_policy: bool
 ) -> None:
@@ -143,6 +197,7 @@ def _report_birth(
         "keys": {role: [key.keyid for key in found] for role, found in keys.items()},
         "policy": str(run.policy_path) if wrote_policy else None,
         "changed": born.changed,
+        "dry_run": False,
     }
     lines = [
         f"collection {stanza.collection}",

@@ -21,7 +21,7 @@ from pathlib import Path
 
 from trust.deadline import Deadline
 from trust.errors import ConflictError, LimitError, StateError, UnreachableError
-from trust.stores.interface import TIMESTAMP, Publication, View, checked_name
+from trust.stores.interface import TIMESTAMP, MissingPlaceError, Publication, View, checked_name
 
 _TEMPORARY = ".tmp-"
 
@@ -64,7 +64,7 @@ class FileView:
 
     def _require_directory(self) -> None:
         if not self._directory.is_dir():
-            raise UnreachableError(
+            raise MissingPlaceError(
                 f"metadata directory is missing: {self._directory}",
                 hint="is it mounted? see `metadata` in the policy",
             )

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from trust.deadline import Deadline
-from trust.errors import InputError
+from trust.errors import InputError, UnreachableError
 from trust.value import dataclass
 
 TIMESTAMP = "timestamp.json"
@@ -53,6 +53,10 @@ class Publication:
     kept: tuple[str, ...]
     timestamp: bytes
     settles: bool = True  # False: changes that were passed over are not in it, and stay strays
+
+
+class MissingPlaceError(UnreachableError):
+    """The place of a store is not there: not mounted or, before ``init``, not made yet."""
 
 
 class Store(Protocol):
