@@ -158,9 +158,14 @@ def decide(policy: Policy, match: Match, reference: Reference, evidence: Evidenc
     )
 
 
-def decide_pinned(pin: Pinned, reference: Reference, now: datetime) -> Verdict:
-    """Return the verdict on a reference that no collection covers and the policy pins by digest."""
+def decide_pinned(policy: Policy, pin: Pinned, reference: Reference, now: datetime) -> Verdict:
+    """Return the verdict on a reference that no collection covers and the policy pins by digest.
+
+    Steps 1 and 2 of this module; of a pin there is nothing else to judge.
+    """
     digest = pin.reference.digest
+    if digest in policy.denied_digests:
+        return Denied(reference=reference, reason=Reason.REVOKED, detail=_on_deny_list(digest))
     if digest is None or now >= pin.until:
         detail = f"the policy pinned {pin.reference} until {format_utc(pin.until)}"
         return Denied(reference=reference, reason=Reason.EXPIRED, detail=detail)
@@ -174,11 +179,15 @@ def _locally_denied(case: _Case) -> Denied | None:
     target = case.evidence.target
     digest = target.digest if target else case.reference.digest
     if digest in case.policy.denied_digests:
-        return case.denied(Reason.REVOKED, f"digest {digest} is on the local deny list")
+        return case.denied(Reason.REVOKED, _on_deny_list(digest))
     for facts in case.evidence.chain:
         if len(set(facts.signers) - case.policy.denied_keys) < facts.threshold:
             return case.denied(Reason.WRONG_SIGNER, f"a key of role {facts.name} is on the local deny list")
     return None
+
+
+def _on_deny_list(digest: Digest | None) -> str:
+    return f"digest {digest} is on the local deny list"
 
 
 def _expired(case: _Case) -> Denied | None:

@@ -118,7 +118,7 @@ def match_or_verdict(policy: Policy, reference: Reference, now: datetime) -> Mat
         return match
     pin = policy.pin_of(reference)
     if pin is not None:
-        return decide_pinned(pin, reference, now)
+        return decide_pinned(policy, pin, reference, now)
     return _denied(
         reference,
         Reason.NO_POLICY,

@@ -169,6 +169,18 @@ def test_pinned_digest_needs_no_collection(world: World, consumer: Consumer) -> 
     assert consumer.refusal("registry.k8s.test/pause:3").reason is Reason.EXPIRED
 
 
+@pytest.mark.parametrize("image", ["registry.k8s.test/pause:3", f"registry.k8s.test/pause@{sha256(b'pause')}"])
+def test_pinned_digest_that_is_denied_here_is_denied(world: World, consumer: Consumer, image: str) -> None:
+    digest = sha256(b"pause")
+    pinned = parse_reference(f"registry.k8s.test/pause:3@{digest}")
+    pin = Pinned(reference=pinned, until=world.now + timedelta(days=1))
+    consumer.policy = Policy(pinned=(pin,), denied_digests=frozenset({sha256(b"another")}))
+    consumer.allowed(image)
+    consumer.policy = Policy(pinned=(pin,), denied_digests=frozenset({digest}))
+    denied = consumer.refusal(image)
+    assert (denied.reason, denied.detail) == (Reason.REVOKED, f"digest {digest} is on the local deny list")
+
+
 def test_registry_whose_tag_is_elsewhere_has_moved_it(consumer: Consumer) -> None:
     verdict = consumer.allowed()
     for got in (None, sha256(b"of the attacker")):

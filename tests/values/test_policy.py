@@ -288,6 +288,6 @@ def test_pin_by_digest_alone_admits_no_tag() -> None:
 
 def test_pinned_digest_is_admitted_until_its_date() -> None:
     reference: Reference = parse_reference("registry.test/pause:3")
-    before = decide_pinned(PINNED, reference, NOW - timedelta(seconds=1))
+    before = decide_pinned(Policy(), PINNED, reference, NOW - timedelta(seconds=1))
     assert (allowed(before).digest, allowed(before).role, allowed(before).valid_until) == (DIGEST, "pinned", NOW)
-    assert reason(decide_pinned(PINNED, reference, NOW)) is Reason.EXPIRED
+    assert reason(decide_pinned(Policy(), PINNED, reference, NOW)) is Reason.EXPIRED
