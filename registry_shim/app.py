@@ -22,6 +22,7 @@ import click
 
 from registry_shim.config import CONFIG_MAX_BYTES, Config, config_of, parse_config
 from trust.errors import InputError, RefusedError, TrustError
+from trust.finding import exit_code_of
 from trust.oci.url import parse_url
 from trust.places import policy_place, trust_home
 from trust.policy_files import policy_files
@@ -104,8 +105,10 @@ def check(**given: Any) -> None:  # noqa: ANN401 - click's
     config, _ = _config(**given)
     findings = check_setup(config, _policy(config))
     for finding in findings:
-        click.echo(str(finding))
-    sys.exit(max((finding.code for finding in findings), default=0))
+        click.echo(f"{finding.level} {finding.what}")
+        if finding.hint:
+            click.echo(f"  hint: {finding.hint}")
+    sys.exit(exit_code_of(findings))
 
 
 def _config(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import ssl
 import tempfile
 import time
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 from time import monotonic
@@ -23,26 +22,16 @@ from registry_shim.worker import server_context
 from trust.client import refresh
 from trust.deadline import deadline_in
 from trust.errors import RefusedError, TrustError
+from trust.finding import Finding, error, fine, unknown, warning
 from trust.instant import format_span, format_utc
 from trust.policy import Stanza
 from trust.policy_files import read_policy
 from trust.state import TrustedState
+from trust.value import replace
 from trust.verify import ROLE, reason_of
 
 CHECK_SECONDS = 30.0
 _UNAUTHORIZED = 401
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """What was found; ``code`` is 0 where it is well, 1 for distrust, 2 for a mistake, 3 where nobody answered."""
-
-    what: str
-    said: str
-    code: int = 0
-
-    def __str__(self) -> str:
-        return f"{'ok' if self.code == 0 else 'error'} {self.what}: {self.said}"
 
 
 def check_setup(config: Config, policy_files: list[Path]) -> list[Finding]:
@@ -66,7 +55,7 @@ def check_setup(config: Config, policy_files: list[Path]) -> list[Finding]:
     finally:
         doors.close()
     if not policy.stanzas and not policy.pinned:
-        findings.append(Finding(what="policy", said="no collection: everything will be denied", code=2))
+        findings.append(error("policy: it names no collection: everything will be denied"))
     return findings
 
 
@@ -74,8 +63,8 @@ def _tls(config: Config) -> Finding:
     try:
         context = server_context(config)
     except (OSError, ssl.SSLError) as err:
-        return Finding(what="tls", said=f"certificate and key cannot be used: {err}", code=2)
-    return Finding(what="tls", said="off: plain HTTP" if context is None else "certificate and key fit")
+        return error(f"tls: certificate and key cannot be used: {err}")
+    return fine("tls: off, plain HTTP" if context is None else "tls: certificate and key fit")
 
 
 def _directory(what: str, path: Path) -> Finding:
@@ -84,10 +73,10 @@ def _directory(what: str, path: Path) -> Finding:
         with tempfile.TemporaryFile(dir=path):
             pass
     except OSError as err:
-        return Finding(what=what, said=f"cannot be written: {path}: {err.strerror}", code=3)
+        return error(f"{what}: {path} cannot be written: {err.strerror}")
     if path.stat().st_mode & 0o022:
-        return Finding(what=what, said=f"{path} can be written by others too: whoever can, decides", code=2)
-    return Finding(what=what, said=str(path))
+        return error(f"{what}: {path} can be written by others too: whoever can, decides", f"chmod go-w {path}")
+    return fine(f"{what}: {path}")
 
 
 def _upstream(upstream: Upstream) -> Finding:
@@ -96,13 +85,13 @@ def _upstream(upstream: Upstream) -> Finding:
         upstream.ping(None)
     except RefusedRequestError as err:
         if err.status == _UNAUTHORIZED:
-            return Finding(what=what, said="answers, and wants its clients' login")
-        return Finding(what=what, said=err.message, code=3)
+            return fine(f"{what}: answers, and wants its clients' login")
+        return unknown(f"{what}: {err.message}")
     except TrustError as err:
-        return Finding(what=what, said=str(err), code=3)
+        return unknown(f"{what}: {err}", err.hint)
     finally:
         upstream.close()
-    return Finding(what=what, said="answers")
+    return fine(f"{what}: answers")
 
 
 def _collection(stanza: Stanza, doors: Doors) -> Finding:
@@ -111,13 +100,15 @@ def _collection(stanza: Stanza, doors: Doors) -> Finding:
         state = TrustedState(Path(directory))
         try:
             deadline = deadline_in(CHECK_SECONDS, monotonic)
-            current = refresh(stanza, state, doors.store(stanza), now=now, deadline=deadline)
+            current = refresh(
+                replace(stanza, fresh="allow"), state, doors.store(stanza), now=now, deadline=deadline
+            )
         except RefusedError as err:
-            return Finding(what=what, said=f"{reason_of(err).value}: {err}", code=1)
+            return error(f"{what}: {reason_of(err).value}: {err}", err.hint)
         except TrustError as err:
-            return Finding(what=what, said=f"{reason_of(err).value}: {err}", code=3)
+            return unknown(f"{what}: {reason_of(err).value}: {err}", err.hint)
         finally:
             state.close()
     ends = min(facts.expires for facts in current.chain.facts(ROLE))
-    mode = ", audit: what it denies is served" if stanza.mode == "audit" else ""
-    return Finding(what=what, said=f"verified, until {format_utc(ends)} ({format_span(ends - now)}){mode}")
+    said = f"{what}: verified, until {format_utc(ends)} ({format_span(ends - now)})"
+    return warning(f"{said}; audit: what it denies is served") if stanza.mode == "audit" else fine(said)
