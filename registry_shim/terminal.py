@@ -1,0 +1,93 @@
+"""Owns every word of ``trust-shim`` on the terminal, and how a run of it ends.
+
+As ``trust.cli.render`` has it, which cannot be imported from here: it lies beside the private keys.
+Results go to stdout, everything else to stderr; with ``--json`` there is exactly one document on stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import click
+
+from trust.errors import ConflictError, InputError, RefusedError, TrustError
+
+SCHEMA = 1
+_CONTROL = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], "?")
+
+
+def run(command: click.Command, arguments: Sequence[str], *, program: str = "trust-shim") -> int:
+    """Run ``command``; return the exit code, after one line and a hint for whatever failed."""
+    try:
+        code = command.main(args=list(arguments), prog_name=program, standalone_mode=False)
+    except click.exceptions.Exit as err:
+        code = err.exit_code
+    except (click.ClickException, click.Abort, KeyboardInterrupt, TrustError, OSError) as err:
+        code = _failed(err, arguments)
+    return code if isinstance(code, int) else 0
+
+
+def wants_json(context: click.Context) -> bool:
+    """Return whether ``--json`` (a flag ``as_json``) was said to this command or to a group above it."""
+    above: click.Context | None = context
+    while above is not None:
+        if above.params.get("as_json"):
+            return True
+        above = above.parent
+    return False
+
+
+def say_result(context: click.Context, command: str, document: Mapping[str, Any], lines: Sequence[str]) -> None:
+    """Print a result: the document, or its lines for a reader."""
+    if wants_json(context):
+        click.echo(json.dumps({"schema": SCHEMA, "command": command, **document}))
+        return
+    for line in lines:
+        click.echo(clean(line))
+
+
+def say_error(message: str, hint: str | None = None) -> None:
+    """Say what failed, in one line, then the safe next step."""
+    sys.stderr.write(f"error: {clean(message)}\n")
+    if hint:
+        sys.stderr.write(f"hint: {clean(hint)}\n")
+
+
+def clean(text: str) -> str:
+    """Return ``text`` without control characters: a log's words must not drive a terminal."""
+    return text.translate(_CONTROL)
+
+
+def _failed(err: BaseException, arguments: Sequence[str]) -> int:
+    message, hint, code = str(err), None, 3
+    match err:
+        case click.ClickException():
+            context = err.ctx if isinstance(err, click.UsageError) else None
+            message, code = err.format_message(), 2
+            hint = f"{context.command_path} --help" if context else None
+        case TrustError():
+            hint, code = err.hint, _exit_code(err)
+        case OSError():
+            message = f"{err.strerror or err}: {err.filename or 'input or output'}"
+        case _:
+            message = "interrupted"
+    if "--json" in arguments and not isinstance(err, BrokenPipeError):
+        error = {"message": message, "hint": hint, "code": code, "reason": None}
+        click.echo(json.dumps({"schema": SCHEMA, "error": error}))
+    say_error(message, hint)
+    return code
+
+
+def _exit_code(err: TrustError) -> int:
+    match err:
+        case InputError():
+            return 2
+        case ConflictError():
+            return 4
+        case RefusedError():
+            return 1
+        case _:
+            return 3
