@@ -50,13 +50,17 @@ LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleStatus:
-    """A verified role; ``expires`` is UTC seconds, ``signers`` are key ids."""
+    """A verified role; ``expires`` is UTC seconds, ``signers`` are key ids.
+
+    ``period_seconds`` is what it is renewed for, as the root signs it; 0 where that is not known.
+    """
 
     name: str
     version: int
     expires: float
     signers: list[str]
     threshold: int
+    period_seconds: float = 0.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
