@@ -23,8 +23,9 @@ _MACHINE_STATUS = Path("/var/lib/dpkg/status")
 _KEPT_SETTING = re.compile(
     r'^(?:Acquire::|APT::Default-Release |APT::Authentication::)[^"\n]*"[^"\\\n]*";$', re.MULTILINE
 )
-# The C library must be the one whose loader the machine runs.
-_NEVER = re.compile(r"^(libc6|libc-.*|lib.*-perl|libperl.*|.*-dev)$")
+# The C library must be the one whose loader the machine runs. The drivers of graphics cards and the compiler in
+# them (150 MB) are for screens: a browser without one paints by itself.
+_NEVER = re.compile(r"^(libc6|libc-.*|lib.*-perl|libperl.*|.*-dev|libgl1-mesa-dri|libllvm.*|libz3-.*)$")
 _URI_LINE = re.compile(r"^'[^']*' ([^_]+)_\S+\.deb ", re.MULTILINE)
 _TRAITS = """\
 Dir::State "{home}/state"; Dir::State::status "{home}/status"; Dir::Cache "{home}/cache";

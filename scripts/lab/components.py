@@ -35,6 +35,7 @@ class Component:
 
 _DAEMON = "its daemon needs root"
 _DOCKER = ("docker.io", "docker-cli?", "tini")
+_BROWSER = ("chromium-headless-shell", "chromium-common", "fonts-dejavu-core")
 _CONTAINERS = ("golang-github-containers-common", "golang-github-containers-image?")
 
 COMPONENTS: tuple[Component, ...] = (
@@ -54,6 +55,7 @@ COMPONENTS: tuple[Component, ...] = (
     Component(name="notary", group="test", packages=("notary",), probe=("version",)),
     Component(name="notary-server", group="test", packages=("notary",), probe=("-h",)),
     Component(name="notary-signer", group="test", packages=("notary",), probe=("-h",)),
+    Component(name="chromium-headless-shell", group="test", packages=_BROWSER),
     Component(name="docker", group="test", packages=_DOCKER, needs_root=_DAEMON),
     Component(name="dockerd", group="test", packages=_DOCKER, needs_root=_DAEMON),
     Component(name="containerd", group="test", packages=("containerd",), needs_root=_DAEMON),

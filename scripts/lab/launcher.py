@@ -6,7 +6,7 @@ programs, a cgroup layout it can bear) is set here too, and always yields to wha
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 
@@ -117,6 +117,21 @@ fi
     )
 
 
+def _chromium(program: Path, places: Places) -> str:
+    """Debian's own starter names the program by an absolute path, so this one stands in for it.
+
+    The browser refuses root unless told to go without its sandbox; for a user it keeps it.
+    """
+    real = program.parents[1] / "lib/chromium" / program.name
+    sound = [folder / "pulseaudio" for folder in places.libraries]  # its library is linked, and kept apart
+    places = replace(places, libraries=[*places.libraries, *sound])
+    return (
+        _default("FONTCONFIG_FILE", places.lab / "etc/fonts.conf")
+        + '[ "$(id -u)" -ne 0 ] || set -- --no-sandbox "$@"\n'
+        + _plain(real if real.exists() else program, places)
+    )
+
+
 def _containerd(program: Path, places: Places) -> str:
     return _path(places) + _plain(program, places)
 
@@ -136,6 +151,7 @@ def _dockerd(program: Path, places: Places) -> str:
 
 
 _SPECIAL: dict[str, Callable[[Path, Places], str]] = {
+    "chromium-headless-shell": _chromium,
     "containerd": _containerd,
     "crun": _crun,
     "dockerd": _dockerd,
@@ -181,3 +197,14 @@ runroot = "{places.lab}/containers/run"
 ignore_chown_errors = "true"
 """
     return {"containers.conf": engine, "storage.conf": storage}
+
+
+def font_configuration(places: Places) -> str:
+    """The text of ``.lab/etc/fonts.conf``: the unpacked fonts alone, so that a page looks alike everywhere."""
+    families = {"sans-serif": "DejaVu Sans", "serif": "DejaVu Serif", "monospace": "DejaVu Sans Mono"}
+    aliases = "".join(
+        f"<alias><family>{generic}</family><prefer><family>{family}</family></prefer></alias>\n"
+        for generic, family in families.items()
+    )
+    folders = f"<dir>{places.root}/usr/share/fonts</dir>\n<cachedir>{places.lab}/cache/fonts</cachedir>\n"
+    return f'<?xml version="1.0"?>\n<fontconfig>\n{folders}{aliases}</fontconfig>\n'

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from scripts.lab.components import GROUPS, Component, Group
 from scripts.lab.errors import SetupFailed
-from scripts.lab.launcher import Places, launcher, podman_configuration
+from scripts.lab.launcher import Places, font_configuration, launcher, podman_configuration
 from scripts.lab.process import Runner
 from scripts.lab.unpacked import Unpacked
 
@@ -110,6 +110,8 @@ class HandOver:
             if component.name == "podman":
                 for file, text in podman_configuration(places).items():
                     _write(self.lab / "etc" / file, text)
+            if component.name == "chromium-headless-shell":
+                _write(self.lab / "etc/fonts.conf", font_configuration(places))
         missing |= self._probe([component for component in components if component.name in there], runner)
         return Outcome(there={name: path for name, path in there.items() if name not in missing}, missing=missing)
 

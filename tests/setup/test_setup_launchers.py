@@ -1,11 +1,12 @@
 """The launchers, started for real: programs get their arguments unchanged and only what they need beside."""
 
+import os
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from scripts.lab.launcher import Places, launcher, podman_configuration
+from scripts.lab.launcher import Places, font_configuration, launcher, podman_configuration
 
 _ECHO = '#!/bin/sh\nprintf "%s|" "${LD_LIBRARY_PATH-}" "$@"\n'
 
@@ -55,6 +56,24 @@ def test_faketime_stands_in_for_debians_program(places: Places) -> None:
     assert int(relative) < -20 * 365 * 86_400
     exact = _started(places, "faketime", "-m", "-f", "@2001-02-03 04:05:06", *show)
     assert exact == f"@2001-02-03 04:05:06 {library}/libfaketimeMT.so.1 x\n"
+
+
+def test_the_browser_finds_its_own_program_and_fonts_and_runs_for_root_too(places: Places) -> None:
+    beside = places.lab / "lib/chromium"
+    beside.mkdir(parents=True)
+    (beside / "browser").write_text('#!/bin/sh\nprintf "%s|" "${LD_LIBRARY_PATH-}" "$FONTCONFIG_FILE" "$@"\n')
+    (beside / "browser").chmod(0o755)
+    start = places.lab / "bin/start"
+    start.write_text(launcher("chromium-headless-shell", places.lab / "bin/browser", places))
+    start.chmod(0o755)
+    said = subprocess.run(
+        [start, "--x"], env={"PATH": "/usr/bin:/bin"}, capture_output=True, text=True, check=True
+    )
+    libraries = places.libraries[0]
+    root = "--no-sandbox|" if os.geteuid() == 0 else ""
+    assert said.stdout == f"{libraries}:{libraries}/pulseaudio|{places.lab}/etc/fonts.conf|{root}--x|"
+    fonts = font_configuration(places)
+    assert f"<dir>{places.root}/usr/share/fonts</dir>" in fonts
 
 
 def test_podman_and_skopeo_are_given_a_policy_where_there_is_none(places: Places) -> None:

@@ -123,7 +123,10 @@ Acquire::Odd "a\\"b";
 def test_of_what_apt_resolves_the_wanted_and_their_libraries_are_taken() -> None:
     uris = "".join(
         f"'http://mirror.test/{name}_1%3a2_amd64.deb' {name}_1%3a2_amd64.deb 10 SHA256:00\n"
-        for name in ("libyajl2", "crun", "adduser", "libc6", "libperl5.36", "libfoo-perl", "libx-dev")
+        for name in (
+            *("libyajl2", "crun", "adduser", "libc6", "libperl5.36", "libfoo-perl", "libx-dev"),
+            *("libgl1-mesa-dri", "libllvm15", "libz3-4"),
+        )
     )
     assert worth_unpacking(uris, ["crun", "runc"]) == ("libyajl2", "crun")
 
