@@ -5,10 +5,11 @@ a port, and the profile is gone afterwards.
 """
 
 import base64
+import fcntl
 import json
 import os
 import selectors
-import subprocess
+import signal
 import tempfile
 import time
 from collections.abc import Iterator
@@ -130,11 +131,8 @@ def tab() -> Iterator[Tab]:
     """Give a page of a new browser, which ends with it."""
     ours_in, theirs_out = os.pipe()
     theirs_in, ours_out = os.pipe()
-    # The browser reads commands from descriptor 3 and answers on 4; a shell puts them there, whatever ours are.
-    moves = f'exec {_PROGRAM} "$@" 3<&{theirs_in} 4>&{theirs_out}'
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = ["sh", "-c", moves, "sh", *_FLAGS, f"--user-data-dir={profile}", "about:blank"]
-        process = subprocess.Popen(command, pass_fds=(theirs_in, theirs_out), stderr=subprocess.DEVNULL)
+        pid = _started([*_FLAGS, f"--user-data-dir={profile}", "about:blank"], theirs_in, theirs_out)
         os.close(theirs_in)
         os.close(theirs_out)
         try:
@@ -146,5 +144,17 @@ def tab() -> Iterator[Tab]:
         finally:
             os.close(ours_out)
             os.close(ours_in)
-            process.terminate()
-            process.wait()
+            os.kill(pid, signal.SIGTERM)
+            os.waitpid(pid, 0)
+
+
+def _started(arguments: list[str], commands: int, answers: int) -> int:
+    """Return the process of a browser that reads descriptor 3 and writes 4: it asks for just these numbers."""
+    apart = [fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 10) for fd in (commands, answers)]
+    moves = [(os.POSIX_SPAWN_DUP2, fd, number) for number, fd in enumerate(apart, 3)]
+    silent = (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0)
+    try:
+        return os.posix_spawnp(_PROGRAM, [_PROGRAM, *arguments], os.environ, file_actions=[*moves, silent])
+    finally:
+        for fd in apart:
+            os.close(fd)

@@ -36,10 +36,10 @@ class Keeper:
         self._thread.start()
         self._runner = self.run(self._start())
 
-    async def _start(self) -> web.AppRunner:
+    async def _start(self, port: int = 0) -> web.AppRunner:
         runner = web.AppRunner(self.operations.application(), access_log=None)
         await runner.setup()
-        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        await web.TCPSite(runner, "127.0.0.1", port).start()
         return runner
 
     def run(self, work: Any) -> Any:
@@ -75,6 +75,15 @@ class Keeper:
 
     def text(self, path: str) -> str:
         return self.ask(path).body.decode()
+
+    def pause(self) -> None:
+        """Serve nothing for a while."""
+        self.run(self._runner.cleanup())
+
+    def resume(self, port: int) -> None:
+        """Serve again, as a keeper that was started anew."""
+        self.operations = Operations(lambda: self.now, version="1.2")
+        self._runner = self.run(self._start(port))
 
     def stop(self) -> None:
         self.run(self._runner.cleanup())
