@@ -38,7 +38,7 @@ class Metrics(Collector):
         self._clock = clock
         self._version = version
         self._started = clock()
-        self._decisions: Counter[tuple[str, str]] = Counter()
+        self._decisions: Counter[tuple[str, str]] = Counter({("allowed", ""): 0})  # there from the first scrape on
         self._answers: Counter[str] = Counter()
         self._cache: Counter[str] = Counter()
         self._sent_bytes = 0
@@ -47,7 +47,8 @@ class Metrics(Collector):
         self._collections: Sequence[CollectionStatus] = ()
         self._ready = False
         self._workers = self._workers_wanted = self._workers_restarted = 0
-        self._log_lines = self._log_lost = 0
+        self._log_lines: int | None = None
+        self._log_lost = 0
         self._registry = CollectorRegistry(auto_describe=False)
         self._registry.register(self)
 
@@ -94,7 +95,8 @@ class Metrics(Collector):
         yield _counter(
             "trust_shim_workers_restarted", "Workers that ended and were started again.", self._workers_restarted
         )
-        yield _gauge("trust_shim_log_seq", "Number of the last line of the decision log.", self._log_lines)
+        if self._log_lines is not None:  # a 0 before the log is open would look like a log that was cut
+            yield _gauge("trust_shim_log_seq", "Number of the last line of the decision log.", self._log_lines)
         yield _counter("trust_shim_log_lost", "Decisions that the log could not take.", self._log_lost)
         yield _gauge("trust_shim_start_time_seconds", "When the keeper started, in UTC seconds.", self._started)
         info = {"version": self._version, "python": platform.python_version()}
