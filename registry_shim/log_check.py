@@ -8,7 +8,7 @@ the chain ends the check as broken.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from os import SEEK_END
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,6 +17,7 @@ from trust.errors import InputError
 from trust.value import dataclass
 
 _LONGEST_SHOWN = 60
+_NEWLINE = b"\n"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,7 @@ class _Walk:
         self._noted = {head.seq: head.digest for head in noted}
         self._head: Head | None = None
         self._torn = Torn()
+        self._is_cut_short = False
         self._first: Line | None = None
         self._at: tuple[float, float] | None = None
         self._number = self._lines = self._torn_count = self._lost = 0
@@ -96,7 +98,7 @@ class _Walk:
 
     def end(self, path: Path) -> Broken | None:
         """Return what is wrong once no line follows."""
-        if self._torn.is_there and _ends_with_newline(path):
+        if self._torn.is_there and not self._is_cut_short:
             return self._broken(path, "a line of the chain at the end", "one that is none, and was not cut short")
         if self._noted:
             head = Head(seq=min(self._noted), digest=self._noted[min(self._noted)])
@@ -120,14 +122,17 @@ class _Walk:
         )
 
     def _line(self, path: Path, pieces: Iterator[bytes]) -> Broken | None:
-        raw = next(pieces)
+        first = next(pieces)
+        raw = first.removesuffix(_NEWLINE)
         line = parse_line(raw)
         if line is None:
             if self._head is None and not self._torn.is_there and not may_begin(raw):
                 return self._broken(path, "a line of a decision log", repr(raw[:_LONGEST_SHOWN]))
             self._torn.add(raw)
-            for piece in pieces:
-                self._torn.add(piece, continues=True)
+            last = first
+            for last in pieces:
+                self._torn.add(last.removesuffix(_NEWLINE), continues=True)
+            self._is_cut_short = not last.endswith(_NEWLINE)
             return None
         broken = self._torn_piece(path, line) or (
             self._follows(path, line, self._head) if self._head else self._begins(path, line)
@@ -186,28 +191,14 @@ def _told(torn: dict[str, Any] | None) -> str:
     )
 
 
-def _ends_with_newline(path: Path) -> bool:
-    with path.open("rb") as stream:
-        stream.seek(-1, SEEK_END)
-        return stream.read(1) == b"\n"
-
-
 def _lines(stream: BinaryIO) -> Iterator[Iterator[bytes]]:
-    """Yield each line as its pieces, without the newline; only a line that is none of ours has more than one."""
+    """Yield each line as its pieces, newline and all; only a line that is none of ours has more than one."""
     while first := stream.readline(LONGEST_LINE_BYTES + 1):
-        rest = iter((b"",))
-        if not first.endswith(b"\n") and len(first) > LONGEST_LINE_BYTES:
-            rest = _rest(stream)
-        yield _pieces(first.removesuffix(b"\n"), rest)
-
-
-def _pieces(first: bytes, rest: Iterator[bytes]) -> Iterator[bytes]:
-    yield first
-    yield from rest
+        is_whole = first.endswith(_NEWLINE) or len(first) <= LONGEST_LINE_BYTES
+        yield chain((first,), () if is_whole else _rest(stream))
 
 
 def _rest(stream: BinaryIO) -> Iterator[bytes]:
-    while piece := stream.readline(LONGEST_LINE_BYTES):
-        yield piece.removesuffix(b"\n")
-        if piece.endswith(b"\n"):
-            return
+    piece = b""
+    while not piece.endswith(_NEWLINE) and (piece := stream.readline(LONGEST_LINE_BYTES)):
+        yield piece

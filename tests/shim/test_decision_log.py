@@ -10,6 +10,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -389,6 +390,18 @@ def test_the_command_tells_the_unreadable_and_malformed_from_the_broken(
     assert "expected a line of a decision log" in capsys.readouterr().err
     (tmp_path / "empty").touch()
     assert run(log_group, ["check", str(tmp_path / "empty")]) == 0
+
+
+def test_a_log_is_checked_as_it_comes_out_of_a_pipe(tmp_path: Path) -> None:
+    path, pipe = _written(tmp_path / "log", 2), tmp_path / "pipe"
+    os.mkfifo(pipe)
+    for piece, torn in ((b"", 0), (b'{"se', 1)):
+        whole = path.read_bytes() + piece
+        writer = threading.Thread(target=pipe.write_bytes, args=(whole,))
+        writer.start()
+        report = check_log(pipe)
+        writer.join()
+        assert (report.lines, report.torn, report.broken) == (2, torn, None)
 
 
 def test_a_check_holds_no_more_than_a_line(tmp_path: Path) -> None:
