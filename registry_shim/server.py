@@ -1,8 +1,9 @@
 """Owns the HTTP side towards clients: limits on heads, time and connections, and one answer for each address.
 
 Heads are bounded in bytes and in time, bodies of requests are not read at all, connections are counted for each
-client. Two lengths, a length beside a transfer coding, bare line feeds and the like are refused by the library's
-parser. What goes wrong inside becomes a 503, never a traceback and never a short success.
+client, and one that takes nothing of its answer is cut off. Two lengths, a length beside a transfer coding, bare
+line feeds and the like are refused by the library's parser. What goes wrong inside becomes a 503, never a
+traceback and never a short success.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from http import HTTPStatus
 from typing import Any
 
 from aiohttp import web
@@ -21,6 +23,8 @@ from registry_shim.config import Limits
 
 HEAD_LINE_MAX_BYTES = 8190
 KEEP_ALIVE_SECONDS = 75.0
+FLOOD_FACTOR = 2  # so many times its connections, and a client gets no answer any more
+STALL_SECONDS = 60.0  # a client that takes nothing of its answer holds memory and a file
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Counted = Callable[[int, float], None]  # status, seconds
 _log = logging.getLogger("trust-shim")
@@ -29,7 +33,9 @@ _log = logging.getLogger("trust-shim")
 class Server(web.Server):
     """Serves ``answer`` within ``limits``; ``counted`` is told the status and seconds of each answer."""
 
-    def __init__(self, answer: Answer, *, limits: Limits, counted: Counted) -> None:
+    def __init__(
+        self, answer: Answer, *, limits: Limits, counted: Counted, stall_seconds: float = STALL_SECONDS
+    ) -> None:
         super().__init__(
             self._handle,
             access_log=None,
@@ -39,6 +45,7 @@ class Server(web.Server):
             logger=_log,
         )
         self.limits = limits
+        self.stall_seconds = stall_seconds
         self.clients: dict[str, int] = {}
         self._answer = answer
         self._counted = counted
@@ -64,6 +71,8 @@ class Server(web.Server):
                 RefusedRequestError(Code.DENIED, "unreachable: the shim failed on this request", status=503)
             )
         self._counted(response.status, clock() - started)
+        if not request.keep_alive or response.status == HTTPStatus.TOO_MANY_REQUESTS:
+            request.protocol.close()  # once it is sent
         return response
 
     async def _answered(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -71,39 +80,46 @@ class Server(web.Server):
             raise RefusedRequestError(
                 Code.UNSUPPORTED, "this registry is for pulling alone", headers={"Allow": "GET, HEAD"}
             )
+        logins = request.headers.getall("Authorization", [])
+        if len(logins) > 1 or not all(login.isascii() and login.isprintable() for login in logins):
+            raise RefusedRequestError(Code.UNSUPPORTED, "Authorization is malformed", status=400)
         client = request.remote or ""
         if self.clients.get(client, 0) > self.limits.connections:
             raise RefusedRequestError(
                 Code.TOOMANYREQUESTS,
                 f"more than {self.limits.connections} connections of one client at once",
-                headers={"Retry-After": "1"},
+                headers={"Retry-After": "1", **({"Connection": "close"} if request.keep_alive else {})},
             )
         return await self._answer(request)
 
 
 class _Limited(RequestHandler):
-    """A connection that is counted for its client, and must send its first head in time."""
+    """A connection that is counted for its client, must send its first head in time, and take its answers."""
 
-    __slots__ = ("_client", "_first_head", "_server")
+    __slots__ = ("_client", "_first_head", "_server", "_stalled")
 
     def __init__(self, server: Server, **settings: Any) -> None:  # noqa: ANN401 - the library's own
         super().__init__(server, **settings)
         self._server = server
         self._client = ""
         self._first_head: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self._client = peer[0] if isinstance(peer, tuple) else ""
-        self._server.clients[self._client] = self._server.clients.get(self._client, 0) + 1
+        count = self._server.clients[self._client] = self._server.clients.get(self._client, 0) + 1
+        if count > self._server.limits.connections * FLOOD_FACTOR and self.transport is not None:
+            self.transport.abort()
         self._first_head = asyncio.get_running_loop().call_later(
             self._server.limits.head_seconds, self._require_head
         )
 
     def connection_lost(self, exc: BaseException | None) -> None:
-        if self._first_head is not None:
-            self._first_head.cancel()
+        for timer in (self._first_head, self._stalled):
+            if timer is not None:
+                timer.cancel()
         left = self._server.clients.get(self._client, 0) - 1
         if left > 0:
             self._server.clients[self._client] = left
@@ -111,9 +127,36 @@ class _Limited(RequestHandler):
             self._server.clients.pop(self._client, None)
         super().connection_lost(exc)
 
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = asyncio.get_running_loop().call_later(self._server.stall_seconds, self._abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """Return the answer to what is no request; anybody can send that, and nobody's log should fill with it."""
+        if status != HTTPStatus.BAD_REQUEST:
+            return super().handle_error(request, status, exc, message)
+        self.close()
+        return refusal(RefusedRequestError(Code.UNSUPPORTED, "the request is malformed", status=status))
+
     def _require_head(self) -> None:
         self._first_head = None
-        if self._request_count == 0 and self.transport is not None:
+        if self._request_count == 0:
+            self._abort()
+
+    def _abort(self) -> None:
+        if self.transport is not None:
             self.transport.abort()
 
 
