@@ -11,6 +11,7 @@ client. What comes of it:
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
@@ -24,7 +25,7 @@ from registry_shim.status import Freshness as State
 from trust.chain import TrustedChain
 from trust.client import refresh
 from trust.deadline import deadline_in
-from trust.errors import RefusedError, StateError, TrustError
+from trust.errors import RefusedError, StateError, TrustError, UnreachableError
 from trust.policy import Stanza
 from trust.state import TrustedState
 from trust.stores.interface import Store
@@ -34,6 +35,7 @@ from trust.verify import ROLE, reason_of
 REFRESH_SECONDS = 30.0  # the whole of one refresh, however many files and servers
 ASKS_PER_AGE = 2
 RETRY_FIRST_SECONDS = 1.0
+_log = logging.getLogger("trust-shim")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +105,11 @@ class Freshness:
     async def _keep(self, pin: str, one: _Collection) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            found = await loop.run_in_executor(self._executor, self._refreshed, one.stanza)
+            try:
+                found = await loop.run_in_executor(self._executor, self._refreshed, one.stanza)
+            except Exception as err:  # noqa: BLE001 - a refresher that has died revokes nothing any more
+                _log.exception("a refresh of %s failed", one.stanza.collection)
+                found = Found(chain=None, error=UnreachableError(f"the refresh failed: {type(err).__name__}"))
             pause = one.take(found)
             self._changed(pin)
             await asyncio.sleep(pause)

@@ -7,6 +7,7 @@ old ones finish what they are at and go.
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import sys
 from asyncio.subprocess import Process
@@ -19,6 +20,7 @@ from registry_shim.channel import Channel, open_channel
 YOUNG_SECONDS = 5.0
 PAUSE_SECONDS = 1.0
 END_SECONDS = 30.0
+_log = logging.getLogger("trust-shim")
 
 
 class _One:
@@ -85,7 +87,10 @@ class Workers:
         clock = asyncio.get_running_loop().time
         while not self._is_ending:
             started = clock()
-            await self._run(number)
+            try:
+                await self._run(number)
+            except Exception:  # noqa: BLE001 - no process, a full disk under a log: the next may fare better
+                _log.exception("worker %d failed", number)
             if not self._is_ending and clock() - started < YOUNG_SECONDS:
                 await asyncio.sleep(PAUSE_SECONDS)
 
