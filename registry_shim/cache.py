@@ -24,6 +24,7 @@ from trust.errors import StateError
 
 TOUCH_EVERY_SECONDS = 60.0  # the moment of the last use is kept no finer
 LOW_WATER = 0.9  # share of the bound that a sweep leaves
+ABANDONED_SECONDS = 3600.0  # far above the silence that ends a fill
 SWEEP_SHARE = 16  # a sweep after so many parts of the bound came in
 
 
@@ -96,7 +97,7 @@ class Cache:
         with suppress(OSError):
             descriptor, path = self.incoming()
             try:
-                os.write(descriptor, data)
+                write_all(descriptor, data)
                 self.commit(path, descriptor, digest)
             finally:
                 os.close(descriptor)
@@ -108,13 +109,21 @@ class Cache:
         return self._came_bytes > self._max_bytes // SWEEP_SHARE
 
     def sweep(self) -> int:
-        """Have the cache within its bound, unless another process is at it; return how many files went."""
+        """Have the cache within its bound, unless another process is at it; return how many files went.
+
+        What a process that was killed left on its way goes too, after ``ABANDONED_SECONDS``.
+        """
         self._came_bytes = 0
-        with (self._directory / "sweep.lock").open("a") as lock:
+        try:
+            lock = (self._directory / "sweep.lock").open("a")
+        except OSError:
+            return 0
+        with lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
+            except OSError:
                 return 0
+            self._clear_abandoned()
             found = sorted(self._kept())
             total = sum(size for _, size, _ in found)
             removed = 0
@@ -133,6 +142,12 @@ class Cache:
         for path in self._incoming.iterdir():
             path.unlink(missing_ok=True)
 
+    def _clear_abandoned(self) -> None:
+        with suppress(OSError):
+            for path in self._incoming.iterdir():
+                if self._clock() - path.stat().st_mtime > ABANDONED_SECONDS:
+                    path.unlink(missing_ok=True)
+
     def _kept(self) -> list[tuple[float, int, str]]:
         found = []
         for parent in self._directory.glob("sha*/??"):
@@ -145,3 +160,14 @@ class Cache:
 
     def _path(self, digest: Digest) -> Path:
         return self._directory / digest.algorithm / digest.hex[:2] / digest.hex
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Write all of ``data``: a disk that fills up takes a part of it and calls that success.
+
+    Raises:
+        OSError: it could not be written.
+    """
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]

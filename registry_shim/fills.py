@@ -2,24 +2,25 @@
 
 A fill writes to a file of its own and says how far it may be read. Its last piece is withheld until the hash
 agrees (``trust.oci.content``): a follower who got all of it got the signed content, nobody gets all of a forgery.
-Then the file becomes cache. Where the cache has no room the file lives in memory, for this fill alone.
+Then the file becomes cache. Where the cache has no room the file lives in memory, for this fill and its followers.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import Executor
 from pathlib import Path
 
-from registry_shim.cache import Cache
+from registry_shim.cache import Cache, write_all
 from trust.digest import Digest
 from trust.errors import LimitError, StateError
 from trust.oci.content import VerifiedChunks
 from trust.reference import Repository
 
-UNKEPT_MAX_BYTES = 256 * 1024 * 1024  # of one blob, in memory, where the disk is full
+UNKEPT_MAX_BYTES = 256 * 1024 * 1024  # in memory at once, where the disk is full
 Key = tuple[Repository, Digest, str | None]  # and by whose login: it decides over this fill alone
 
 
@@ -33,6 +34,7 @@ class Fill:
         self.is_missing = False
         self.descriptor = -1
         self.followers = 0
+        self.unkept_bytes = 0
         self._news = asyncio.Event()
         self._is_over = False
 
@@ -55,16 +57,19 @@ class Fill:
         news.set()
 
     def end(self) -> None:
-        """Note that nothing more comes; the file is closed once nobody follows."""
+        """Note that nothing more comes; the file may be closed once nobody follows."""
         self._is_over = True
         self.tell()
-        self.release()
 
-    def release(self) -> None:
-        """Close the file if the fill is over and nobody follows."""
-        if self._is_over and self.followers == 0 and self.descriptor >= 0:
+    def release(self) -> int:
+        """Close the file if the fill is over and nobody follows; return the memory that this gave back."""
+        if not self._is_over or self.followers:
+            return 0
+        if self.descriptor >= 0:
             os.close(self.descriptor)
             self.descriptor = -1
+        freed, self.unkept_bytes = self.unkept_bytes, 0
+        return freed
 
 
 class Fills:
@@ -75,6 +80,8 @@ class Fills:
         self._executor = executor
         self._stored = stored
         self._running: dict[Key, Fill] = {}
+        self._unkept_bytes = 0
+        self._lock = threading.Lock()
 
     def follow(self, key: Key, size_bytes: int, source: Callable[[], VerifiedChunks | None]) -> Fill:
         """Return the fill of ``key``, started with ``source`` (blocking; None: no such blob) if there is none.
@@ -93,7 +100,7 @@ class Fills:
     def leave(self, fill: Fill) -> None:
         """Give the fill up; it goes on for others and for the cache."""
         fill.followers -= 1
-        fill.release()
+        self._release(fill)
 
     def _ended(self, key: Key, done: asyncio.Future[int]) -> None:
         fill = self._running.pop(key)
@@ -102,6 +109,12 @@ class Fills:
         elif not done.cancelled():
             self._stored(done.result())
         fill.end()
+        self._release(fill)
+
+    def _release(self, fill: Fill) -> None:
+        freed = fill.release()
+        with self._lock:
+            self._unkept_bytes -= freed
 
     def _run(
         self,
@@ -117,9 +130,9 @@ class Fills:
             return 0
         path: Path | None = None
         try:
-            fill.descriptor, path = self._file(fill.size_bytes)
+            fill.descriptor, path = self._file(fill)
             for chunk in chunks:
-                _write(fill.descriptor, chunk)
+                write_all(fill.descriptor, chunk)
                 fill.available += len(chunk)
                 loop.call_soon_threadsafe(fill.tell)
         except BaseException as err:
@@ -132,14 +145,17 @@ class Fills:
             chunks.close()
         return self._kept(fill, path, digest)
 
-    def _file(self, size_bytes: int) -> tuple[int, Path | None]:
-        if self._cache.room_for(size_bytes):
+    def _file(self, fill: Fill) -> tuple[int, Path | None]:
+        if self._cache.room_for(fill.size_bytes):
             return self._cache.incoming()
-        if size_bytes > UNKEPT_MAX_BYTES:
-            raise LimitError(
-                f"cache has no room for a blob of {size_bytes} bytes",
-                hint="make room on the disk, or give the cache a larger size",
-            )
+        with self._lock:
+            if self._unkept_bytes + fill.size_bytes > UNKEPT_MAX_BYTES:
+                raise LimitError(
+                    f"cache has no room for a blob of {fill.size_bytes} bytes",
+                    hint="make room on the disk, or give the cache a larger size",
+                )
+            self._unkept_bytes += fill.size_bytes
+            fill.unkept_bytes = fill.size_bytes
         return os.memfd_create("blob", os.MFD_CLOEXEC), None
 
     def _kept(self, fill: Fill, path: Path | None, digest: Digest) -> int:
@@ -150,9 +166,3 @@ class Fills:
         except OSError:
             return 0  # everybody has the content; only the next one asks the upstream again
         return fill.size_bytes
-
-
-def _write(descriptor: int, chunk: bytes) -> None:
-    rest = memoryview(chunk)
-    while rest:
-        rest = rest[os.write(descriptor, rest) :]
