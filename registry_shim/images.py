@@ -54,14 +54,16 @@ class Images:
         if image is None:
             self._count("miss")
             data, content_type = await self._upstreams.manifest(repository, digest, login)
-            if not digest.matches(data) or (size_bytes and len(data) != size_bytes):
-                got = f"{sha256(data)} of {len(data)} bytes"
-                raise _refused(f"{repository}@{digest}: the upstream sent other bytes: got {got}")
+            if not digest.matches(data):
+                raise _refused(f"{repository}@{digest}: the upstream sent other bytes: got {sha256(data)}")
             image = self._read(data, content_type, digest, repository)
             self._cache.put(digest, data)
         else:
             self._count("hit")
             await self._upstreams.require_grant(repository, "manifests", digest, login)
+        if size_bytes and len(image.data) != size_bytes:
+            got = f"expected {size_bytes} bytes, got {len(image.data)}"
+            raise _refused(f"{repository}@{digest}: it is not as long as was signed: {got}")
         return self._in_closure(repository, image)
 
     async def by_tag(self, repository: Repository, tag: str, login: str | None) -> Image:

@@ -28,10 +28,11 @@ from registry_shim.upstreams import Upstreams, lacking, translated
 from trust.digest import Digest
 from trust.errors import TrustError
 from trust.reference import Reference, Repository
-from trust.verdict import Allowed, Denied
+from trust.verdict import Allowed, Denied, Reason
 
 BLOB_TYPE = "application/octet-stream"
 HOT_MAX = 10_000  # addresses whose answers are ready
+WARNING_MAX_LENGTH = 500
 _OK = 200
 Report = Callable[[web.BaseRequest, str, Ruling], None]
 
@@ -142,6 +143,9 @@ class Pull:
             self._report(request, "blob", ruling)
             login = request.headers.get("Authorization")
             return _answer(await self._images.get(repository, ask.digest, ruling.verdict.size_bytes, login))
+        if ruling.verdict.reason is Reason.REVOKED and not ruling.is_audited:
+            self._report(request, "blob", ruling)  # whoever still names it: it was taken back, or is denied here
+            raise denied(ruling.verdict)
         size_bytes, ruling = self._named(repository, ask.digest, ruling)
         self._report(request, "blob", ruling)
         headers = {
@@ -181,6 +185,9 @@ class Pull:
     ) -> web.StreamResponse:
         login = request.headers.get("Authorization")
         kept = self._cache.open(digest)
+        if kept is not None and kept.size_bytes != size_bytes:
+            kept.file.close()  # a damaged disk, or a manifest that states another length: the upstream decides
+            kept = None
         self._count("miss" if kept is None else "hit")
         if kept is not None:
             try:
@@ -227,5 +234,6 @@ def _private(warning: str) -> dict[str, str]:
 
 
 def _warning(refused: Denied) -> str:
-    said = f"{refused.reason.value}: {refused.detail}".encode("ascii", "replace").decode()
-    return '299 trust-shim "' + said.replace("\\", "").replace('"', "'") + '"'
+    said = f"{refused.reason.value}: {refused.detail}"[:WARNING_MAX_LENGTH]
+    plain = "".join(letter if letter.isascii() and letter.isprintable() else "?" for letter in said)
+    return '299 trust-shim "' + plain.replace("\\", "").replace('"', "'") + '"'
