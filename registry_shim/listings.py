@@ -26,6 +26,8 @@ from trust.verdict import Allowed, Denied, Reason
 
 _OK, _NOT_MODIFIED = 200, 304
 _JSON = "application/json"
+# Of an entry. Not ``annotations``, ``data`` or ``urls``: nobody signed what an upstream writes there.
+_ENTRY_FIELDS = ("mediaType", "digest", "size", "artifactType")
 _METADATA_BLOB = "application/octet-stream"
 
 
@@ -52,7 +54,8 @@ class Listings:
         page = rest[: ask.count]
         headers = {"Content-Type": _JSON}
         if len(rest) > len(page) > 0:
-            headers["Link"] = f'<{ask.address}?n={ask.count}&last={quote(page[-1])}>; rel="next"'
+            where = f"&ns={quote(ask.ns)}" if ask.ns else ""
+            headers["Link"] = f'<{ask.address}?n={ask.count}&last={quote(page[-1])}{where}>; rel="next"'
         return Whole(_OK, headers, json.dumps({"name": ask.path, "tags": page}).encode())
 
     async def referrers(self, request: web.BaseRequest, ask: ReferrersAsk) -> Whole:
@@ -69,8 +72,9 @@ class Listings:
         for entry, descriptor in _entries(found):
             verdict = self._gate.rule(subject.at(descriptor.digest)).verdict
             kind = entry.get("artifactType")
-            if isinstance(verdict, Allowed) and ask.artifact_type in {"", kind}:
-                shown.append(entry)
+            is_signed = isinstance(verdict, Allowed) and verdict.size_bytes in {0, descriptor.size_bytes}
+            if is_signed and ask.artifact_type in {"", kind}:
+                shown.append({name: entry[name] for name in _ENTRY_FIELDS if name in entry})
         document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": shown}
         filters = {"OCI-Filters-Applied": "artifactType"} if ask.artifact_type else {}
         return Whole(_OK, {"Content-Type": OCI_INDEX, **filters}, json.dumps(document).encode())

@@ -26,7 +26,7 @@ from trust.oci.names import is_tag, repository_target
 TARGET_MAX_LENGTH = 4096
 TAGS_MAX = 1000  # in one page
 QUERY_FIELDS_MAX = 16
-_END = re.compile(r"/(manifests|blobs|referrers)/([^/]*)|/(tags)/list")
+_END = re.compile(r"(?:/(manifests|blobs|referrers)/([^/]*)|/(tags)/list)\Z")  # acme/blobs/web is a repository
 _LOOKS_LIKE_HOST = re.compile(r"[a-z0-9-]*[.:][a-z0-9.:_-]*|localhost(?:[:_].*)?")
 
 
@@ -57,13 +57,14 @@ class BlobAsk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TagsAsk:
-    """The tags of ``path`` above ``after``, at most ``count``; ``address`` is the path that was asked for."""
+    """The tags of ``path`` above ``after``, at most ``count``; ``address`` and ``ns`` are as asked for."""
 
     upstream: str
     path: str
     count: int
     after: str
     address: str
+    ns: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +102,7 @@ class Routes:
         if path in {"/v2", "/v2/"}:
             return Ping(upstream=self._named(host) if host else self.default)
         match = _END.search(path)
-        if not path.startswith("/v2/") or match is None or match.end() != len(path):
+        if not path.startswith("/v2/") or match is None or match.start() < len("/v2"):
             raise RefusedRequestError(Code.NAME_UNKNOWN, "no such address in a registry", status=404)
         upstream, repository = self._located(path[len("/v2/") : match.start()], host)
         kind, last = match[1] or match[3], match[2]
@@ -120,6 +121,7 @@ class Routes:
             count=_count(query.get("n")),
             after=query.get("last", ""),
             address=path,
+            ns=host or "",
         )
 
     def _located(self, path: str, host: str | None) -> tuple[str, str]:
