@@ -21,6 +21,7 @@ from registry_shim.cache import Kept
 from registry_shim.fills import Fill, Fills
 
 SEND_BYTES = 1024 * 1024
+STALL_SECONDS = 60.0  # for each SEND_BYTES by sendfile
 _RANGE = re.compile(r"bytes=([0-9]{0,18})-([0-9]{0,18})", re.ASCII)
 _PARTIAL, _OK, _NOT_SATISFIABLE = 206, 200, 416
 
@@ -91,7 +92,8 @@ async def send_kept(request: web.BaseRequest, kept: Kept, headers: Mapping[str, 
     with kept.file:
         fields = {**headers, "Accept-Ranges": "bytes"}
         try:
-            wanted = byte_range(request.headers.get("Range"), kept.size_bytes)
+            asked = request.headers.get("Range") if request.method == "GET" else None  # RFC 9110 §14.2
+            wanted = byte_range(asked, kept.size_bytes)
         except ValueError as err:
             return Whole(_NOT_SATISFIABLE, {**fields, "Content-Range": str(err)}, b"")
         span = range(kept.size_bytes) if wanted is None else wanted
@@ -108,9 +110,27 @@ async def send_kept(request: web.BaseRequest, kept: Kept, headers: Mapping[str, 
             raise ConnectionResetError("the client has gone")
         if hasattr(writer, "send_headers"):
             writer.send_headers()
-        await asyncio.get_running_loop().sendfile(transport, kept.file, span.start, len(span))
+        await _send_span(transport, kept, span)
         await response.write_eof()
         return response
+
+
+async def _send_span(transport: asyncio.Transport, kept: Kept, span: range) -> None:
+    """Send a part of a file, or end the connection: what it lacks must not be taken from the next answer.
+
+    Raises:
+        ConnectionResetError: the client took nothing for ``STALL_SECONDS``, or the file is shorter than it was.
+    """
+    loop = asyncio.get_running_loop()
+    for start in range(span.start, span.stop, SEND_BYTES):
+        count = min(SEND_BYTES, span.stop - start)
+        try:
+            sent = await asyncio.wait_for(loop.sendfile(transport, kept.file, start, count), STALL_SECONDS)
+        except (TimeoutError, asyncio.TimeoutError):
+            sent = 0
+        if sent != count:
+            transport.abort()
+            raise ConnectionResetError("the answer was broken off")
 
 
 async def send_fill(
