@@ -58,6 +58,8 @@ class Worker:
     def __init__(self, config: Config, policy_files: list[Path], *, number: int) -> None:
         self._config = config
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="upstream")
+        # Not among the upstreams' threads: blobs that drip in must not delay a revocation, nor the word to end.
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="state")
         self._gate = Gate(read_policy(policy_files), clock=time.time)
         self._generations: dict[Digest, int] = {}
         self._snapshots: dict[Digest, Snapshot | None] = {}
@@ -92,7 +94,11 @@ class Worker:
         """Serve until the keeper says otherwise, or is gone."""
         loop = asyncio.get_running_loop()
         tls = server_context(self._config)
-        servers = [await loop.create_server(self._server, sock=one, ssl=tls, backlog=1024) for one in listening]
+        patience = None if tls is None else self._config.limits.head_seconds
+        servers = [
+            await loop.create_server(self._server, sock=one, ssl=tls, backlog=1024, ssl_handshake_timeout=patience)
+            for one in listening
+        ]
         telling = asyncio.create_task(self._tell(channel))
         channel.send({"serving": os.getpid()})
         try:
@@ -109,7 +115,8 @@ class Worker:
             channel.close()
             self._upstreams.close()
             self._closure.close()
-            self._executor.shutdown(wait=False, cancel_futures=True)
+            for executor in (self._executor, self._reader):
+                executor.shutdown(wait=False, cancel_futures=True)
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
         hot = self._pull.hot(request)
@@ -160,7 +167,7 @@ class Worker:
         if self._generations.get(pin) != generation:
             try:
                 loop = asyncio.get_running_loop()
-                self._snapshots[pin] = await loop.run_in_executor(self._executor, self._load, stanza)
+                self._snapshots[pin] = await loop.run_in_executor(self._reader, self._load, stanza)
                 self._generations[pin] = generation
             except TrustError as err:
                 refusal = Refusal(reason=Reason.STATE_DAMAGED, detail=str(err), hint=err.hint)
@@ -208,11 +215,14 @@ def main() -> None:
     # The keeper ends its workers: a ^C at the terminal is the keeper's to hear.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    code = 0
     try:
         asyncio.run(_serve(arguments.channel, arguments.listen))
     except (TrustError, OSError) as err:
         sys.stderr.write(f"trust-shim: worker: {err}\n")
-        sys.exit(1)
+        code = 1
+    sys.stderr.flush()
+    os._exit(code)  # threads that still wait for an upstream are waited for otherwise
 
 
 if __name__ == "__main__":
