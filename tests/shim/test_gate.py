@@ -1,0 +1,260 @@
+"""The gate and its snapshot, in memory over a legitimate world's metadata: what is ruled, and until when."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from tuf.api.metadata import Metadata
+
+from registry_shim.gate import Gate, Refusal, Ruling, Standing
+from registry_shim.snapshot import KEPT_VERDICTS_MAX, Snapshot, load_snapshot
+from tests.simulators.world import START, WEB, Consumer, World, index_bytes, manifest_bytes, soon
+from trust.client import refresh
+from trust.deadline import Deadline
+from trust.digest import Digest, sha256
+from trust.policy import Pinned, Policy, Rewrite
+from trust.reference import Repository, parse_reference
+from trust.state import TrustedState
+from trust.stores.artifact import parse_artifact
+from trust.stores.interface import Publication, View
+from trust.value import replace
+from trust.verdict import Allowed, Denied, Reason
+
+REPOSITORY = Repository(host="registry.test", path="acme/web")
+BESIDE = Repository(host="registry.test", path="acme/trust-metadata")
+
+
+@dataclass(kw_only=True)
+class Gateway:
+    """A gate whose clock is the world's."""
+
+    world: World
+    consumer: Consumer
+    gate: Gate
+
+    def read(self) -> Gateway:
+        """Refresh the trusted state, and have the gate stand on it."""
+        stanza = self.consumer.stanza
+        state = TrustedState(self.consumer.home)
+        try:
+            refresh(stanza, state, self.world.store, now=self.world.now, deadline=soon())
+            self.gate.stand(stanza.root, Standing(snapshot=load_snapshot(stanza, state)))
+        finally:
+            state.close()
+        return self
+
+    def rule(self, image: str = WEB) -> Ruling:
+        return self.gate.rule(parse_reference(image))
+
+    def allowed(self, image: str = WEB) -> Allowed:
+        verdict = self.rule(image).verdict
+        assert isinstance(verdict, Allowed), verdict
+        return verdict
+
+    def refused(self, image: str = WEB) -> Reason:
+        ruling = self.rule(image)
+        assert isinstance(ruling.verdict, Denied), ruling
+        assert not ruling.is_audited
+        return ruling.verdict.reason
+
+
+def gateway(world: World, policy: Policy | None = None, **rules: Any) -> Gateway:
+    consumer = world.consumer(**rules)
+    policy = policy or Policy()
+    policy = replace(policy, stanzas=(consumer.stanza, *policy.stanzas))
+    return Gateway(world=world, consumer=consumer, gate=Gate(policy, clock=lambda: world.now.timestamp()))
+
+
+def test_signed_tag_and_digest_are_allowed(world: World) -> None:
+    gate = gateway(world).read()
+    digest = sha256(manifest_bytes("acme/web:1.4"))
+    assert gate.allowed().digest == gate.allowed(f"registry.test/acme/web@{digest}").digest == digest
+    assert gate.rule().collection == "registry.test/acme/"
+
+
+def test_ruling_is_that_of_the_verifier_on_disk(world: World) -> None:
+    world.sign("2.0")
+    world.revoke("2.0")
+    gate = gateway(world).read()
+    for image in (WEB, "registry.test/acme/web:2.0", "registry.test/acme/web:3", "other.test/a:1"):
+        on_disk = gate.consumer.verify(image)
+        in_memory = gate.rule(image).verdict
+        if isinstance(on_disk, Allowed):
+            on_disk = replace(on_disk, notices=())
+            assert isinstance(in_memory, Allowed)
+            in_memory = replace(in_memory, notices=())
+        assert in_memory == on_disk
+
+
+def test_nothing_is_allowed_before_something_was_verified(world: World) -> None:
+    gate = gateway(world)
+    assert gate.refused() is Reason.UNREACHABLE
+    gate.gate.stand(gate.consumer.stanza.root, Standing())
+    assert gate.refused() is Reason.UNREACHABLE
+    assert isinstance(gate.gate.tags(REPOSITORY), Denied)
+
+
+def test_unsigned_revoked_foreign_and_reserved_are_refused(world: World) -> None:
+    digest = world.sign("2.0")
+    world.revoke(digest=digest)
+    gate = gateway(world).read()
+    assert gate.refused("registry.test/acme/web:3.0") is Reason.UNSIGNED
+    assert gate.refused("registry.test/acme/db:1.4") is Reason.UNSIGNED
+    assert gate.refused("registry.test/acme/web:2.0") is Reason.REVOKED
+    assert gate.refused(f"registry.test/acme/web@{digest}") is Reason.REVOKED
+    assert gate.refused("other.test/acme/web:1.4") is Reason.NO_POLICY
+    assert gate.refused("registry.test/acme/web:_trust") is Reason.UNSIGNED
+
+
+def test_snapshot_that_stays_expires_with_the_clock(world: World) -> None:
+    gate = gateway(world).read()
+    gate.allowed()
+    world.later(days=7, seconds=-1)
+    gate.allowed()
+    world.later(seconds=1)
+    assert gate.refused() is Reason.EXPIRED
+    assert gate.refused("registry.test/acme/web:3.0") is Reason.EXPIRED
+    tags = gate.gate.tags(REPOSITORY)
+    assert isinstance(tags, Denied)
+    assert tags.reason is Reason.EXPIRED
+    world.renew()
+    gate.read().allowed()
+
+
+def test_refusal_outranks_what_was_verified(world: World) -> None:
+    gate = gateway(world).read()
+    gate.allowed()
+    snapshot = gate.gate._standings[gate.consumer.stanza.root].snapshot
+    refusal = Refusal(reason=Reason.ROLLED_BACK, detail="timestamp version 1 is older than 2")
+    gate.gate.stand(gate.consumer.stanza.root, Standing(snapshot=snapshot, refusal=refusal))
+    assert gate.refused() is Reason.ROLLED_BACK
+    assert isinstance(gate.gate.tags(REPOSITORY), Denied)
+    metadata = gate.gate.metadata(BESIDE, "_trust")
+    assert isinstance(metadata, Denied)
+    assert metadata.reason is Reason.ROLLED_BACK
+
+
+def test_audit_watches_a_denial_and_never_what_could_not_be_decided(world: World) -> None:
+    gate = gateway(world, mode="audit")
+    assert gate.refused() is Reason.UNREACHABLE  # not audited: ``refused`` asserts it
+    gate.read()
+    ruling = gate.rule("registry.test/acme/web:3.0")
+    assert isinstance(ruling.verdict, Denied)
+    assert ruling.is_audited
+    assert not gate.rule().is_audited
+    assert gate.refused("other.test/acme/web:1") is Reason.NO_POLICY
+    assert gate.refused("registry.test/acme/web:_trust") is Reason.UNSIGNED
+    assert gate.gate.tags(REPOSITORY) == ("1.4",)
+
+
+def test_denied_key_and_denied_digest_are_refused(world: World) -> None:
+    keyid = world.keys["targets"][0].public_key.keyid
+    assert gateway(world, Policy(denied_keys=frozenset({keyid}))).read().refused() is Reason.WRONG_SIGNER
+    digest = sha256(manifest_bytes("acme/web:1.4"))
+    gate = gateway(world, Policy(denied_digests=frozenset({digest}))).read()
+    assert gate.refused() is Reason.REVOKED
+    assert gate.refused(f"registry.test/acme/web@{digest}") is Reason.REVOKED
+    assert gate.gate.tags(REPOSITORY) == ()
+
+
+def test_digest_that_no_tag_names_is_refused_where_the_policy_wants_current_ones(world: World) -> None:
+    old = sha256(manifest_bytes("acme/web:1.4"))
+    world.sign("1.4", manifest=manifest_bytes("newer"))
+    image = f"registry.test/acme/web@{old}"
+    assert gateway(world).read().allowed(image).digest == old
+    assert gateway(world, digests="current").read().refused(image) is Reason.REVOKED
+
+
+def test_pinned_digest_is_allowed_until_its_day(world: World) -> None:
+    digest = sha256(b"third party")
+    pin = Pinned(reference=parse_reference(f"other.test/pause:3@{digest}"), until=START + timedelta(days=1))
+    gate = gateway(world, Policy(pinned=(pin,)))
+    assert gate.allowed("other.test/pause:3").digest == gate.allowed(f"other.test/pause@{digest}").digest == digest
+    assert gate.refused("other.test/pause:4") is Reason.NO_POLICY
+    assert gate.refused(f"other.test/pause@{sha256(b'other')}") is Reason.NO_POLICY
+    world.later(days=1)
+    assert gate.refused("other.test/pause:3") is Reason.EXPIRED
+
+
+def test_children_of_an_index_are_allowed_by_digest_and_not_listed(world: World) -> None:
+    children = [manifest_bytes("amd64"), manifest_bytes("arm64")]
+    world.push(*children)
+    world.sign("multi", manifest=index_bytes(*children))
+    gate = gateway(world).read()
+    for child in children:
+        assert gate.allowed(f"registry.test/acme/web@{sha256(child)}").size_bytes == len(child)
+    assert gate.gate.tags(REPOSITORY) == ("1.4", "multi")
+    assert gate.gate.tags(Repository(host="registry.test", path="acme/none")) == ()
+
+
+def test_mirror_is_ruled_by_the_signed_path(world: World) -> None:
+    gate = gateway(world, registries=("mirror.test",), rewrites=(Rewrite(source="hub/acme/", to="acme/"),)).read()
+    gate.allowed("mirror.test/hub/acme/web:1.4")
+    assert gate.gate.tags(Repository(host="mirror.test", path="hub/acme/web")) == ("1.4",)
+    assert gate.gate.metadata(Repository(host="mirror.test", path="hub/acme/trust-metadata"), "_trust") is not None
+
+
+class _Served:
+    """A store whose view is what the gate gives out, read as a consumer behind the shim reads it."""
+
+    url = "registry:"
+
+    def __init__(self, manifest: bytes, files: dict[Digest, bytes]) -> None:
+        self._named = {name: files[file.digest] for name, file in parse_artifact(manifest).files.items()}
+        self.token = str(sha256(manifest))
+
+    def view(self, *, known: str | None, deadline: Deadline) -> View | None:
+        return None if known == self.token else self
+
+    def read(self, name: str, max_bytes: int) -> bytes | None:
+        return self._named.get(name)
+
+    def taken(self, name: str) -> bool:
+        return name in self._named
+
+    def strays(self) -> tuple[tuple[View, View], ...]:
+        return ()
+
+    def publish(self, publication: Publication, *, deadline: Deadline) -> None:
+        raise NotImplementedError
+
+    def probe(self, *, deadline: Deadline) -> None:
+        raise NotImplementedError
+
+
+def test_metadata_is_what_a_consumer_verifies(world: World) -> None:
+    world.rotate()
+    world.rotate()
+    gate = gateway(world).read()
+    metadata = gate.gate.metadata(BESIDE, "_trust")
+    assert metadata is not None
+    assert not isinstance(metadata, Denied)
+    assert metadata.digest.matches(metadata.manifest)
+    assert all(digest.matches(data) for digest, data in metadata.files.items())
+    on_disk = {path.read_bytes() for path in world.directory.glob("*.json")}
+    assert set(metadata.files.values()) <= on_disk, "not a byte of it was made here"
+    verdict = world.consumer("behind").verify(store=_Served(metadata.manifest, dict(metadata.files)))
+    assert isinstance(verdict, Allowed), verdict
+    roots = [Metadata.from_bytes(data) for data in metadata.files.values()]
+    assert sorted(one.signed.version for one in roots if one.signed.type == "root") == [1, 2, 3]
+
+
+def test_metadata_is_nowhere_but_at_its_place(world: World) -> None:
+    gate = gateway(world).read()
+    assert gate.gate.metadata(REPOSITORY, "_trust") is None
+    assert gate.gate.metadata(BESIDE, "_trust.1.x") is None
+    assert gate.gate.metadata(Repository(host="other.test", path="acme/trust-metadata"), "_trust") is None
+
+
+def test_endless_names_take_no_endless_memory(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    gate = gateway(world).read()
+    snapshot = gate.gate._standings[gate.consumer.stanza.root].snapshot
+    assert isinstance(snapshot, Snapshot)
+    monkeypatch.setattr("registry_shim.snapshot.KEPT_VERDICTS_MAX", 10)
+    for number in range(100):
+        assert gate.refused(f"registry.test/acme/web:none{number}") is Reason.UNSIGNED
+        assert len(snapshot._verdicts) <= 10
+    assert KEPT_VERDICTS_MAX <= 100_000
