@@ -3,6 +3,7 @@
     trust-shim serve --config FILE
     trust-shim serve --listen HOST:PORT --upstream URL [--policy FILE]      one upstream, no file
     trust-shim check --config FILE                                          proves the set-up before it serves
+    trust-shim log check FILE…                                              checks the chain of the decision log
 
 Exit codes: 0 done · 1 denied · 2 the configuration is wrong · 3 it cannot serve.
 """
@@ -12,50 +13,43 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import socket
 import sys
-from collections.abc import Callable
-from functools import wraps
+from collections.abc import Callable, Iterable, Iterator
+from importlib import metadata
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from registry_shim.config import CONFIG_MAX_BYTES, Config, config_of, parse_config
-from trust.errors import InputError, RefusedError, TrustError
+from registry_shim.cli_log import log
+from registry_shim.config import CONFIG_MAX_BYTES, Address, Config, config_of, parse_config
+from registry_shim.terminal import run, say_note, say_result
+from trust.errors import InputError
 from trust.finding import exit_code_of
 from trust.oci.url import parse_url
 from trust.places import policy_place, trust_home
 from trust.policy_files import policy_files
 
-P = ParamSpec("P")
+if TYPE_CHECKING:
+    from registry_shim.listening import Listening
+
+DISTRIBUTION = "content-trust"
 
 
 def main() -> None:
-    """Run the command line of the shim."""
+    """Run the command line of the shim; the process ends with its exit code."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="trust-shim: %(message)s")
-    program(prog_name="trust-shim")
+    sys.exit(run(program, sys.argv[1:]))
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="content-trust")
+@click.version_option(package_name=DISTRIBUTION)
 def program() -> None:
     """A registry that lets only verified content through."""
 
 
-def _said_plainly(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn what goes wrong in ``command`` into one line, a hint and an exit code."""
-
-    @wraps(command)
-    def said(*args: P.args, **kwargs: P.kwargs) -> None:
-        try:
-            command(*args, **kwargs)
-        except (TrustError, OSError) as err:
-            click.echo(f"error: {err}", err=True)
-            if isinstance(err, TrustError) and err.hint:
-                click.echo(f"hint: {err.hint}", err=True)
-            sys.exit(2 if isinstance(err, InputError) else 1 if isinstance(err, RefusedError) else 3)
-
-    return said
+program.add_command(log)
 
 
 def _options(command: Callable[..., None]) -> Callable[..., None]:
@@ -77,38 +71,59 @@ def _options(command: Callable[..., None]) -> Callable[..., None]:
 
 @program.command()
 @_options
-@_said_plainly
 def serve(**given: Any) -> None:  # noqa: ANN401 - click's
     """Serve until told to end."""
-    from registry_shim.keeper import Keeper, bind  # noqa: PLC0415 - `--help` needs no server
+    from registry_shim.keeper import Keeper  # noqa: PLC0415 - `--help` needs no server
+    from registry_shim.listening import listen  # noqa: PLC0415 - likewise
+    from registry_shim.systemd import Notifier  # noqa: PLC0415 - likewise
 
     config, source = _config(**given)
 
-    async def run() -> None:
-        keeper = Keeper(config, lambda: _policy(config), _operations(config), source=source)
-        listening = [bind(config.listen)]
-        where = listening[0].getsockname()
-        await keeper.run(
-            listening, started=lambda: click.echo(f"trust-shim serves on {where[0]}:{where[1]}", err=True)
+    async def serving() -> None:
+        keeper = Keeper(
+            config,
+            lambda: _policy(config),
+            source=source,
+            version=metadata.version(DISTRIBUTION),
+            notifier=Notifier.of(os.environ),
         )
+        listening = listen(config.listen, config.operations)
+        await keeper.run(listening, started=lambda: say_note(_told(listening)))
 
-    asyncio.run(run())
+    asyncio.run(serving())
+
+
+def _told(listening: Listening) -> str:
+    where = ", ".join(str(Address(host=name[0], port=name[1])) for name in _names(listening.registry))
+    operations = listening.operations and f", operations on {next(iter(_names([listening.operations])))[1]}"
+    return f"trust-shim serves on {where}{operations or ''}"
+
+
+def _names(sockets: Iterable[socket.socket]) -> Iterator[tuple[str, int]]:
+    for one in sockets:
+        name = one.getsockname()
+        yield (name[0], name[1]) if isinstance(name, tuple) else (str(name), 0)
 
 
 @program.command()
 @_options
-@_said_plainly
-def check(**given: Any) -> None:  # noqa: ANN401 - click's
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+@click.pass_context
+def check(context: click.Context, /, *, as_json: bool, **given: Any) -> None:  # noqa: ANN401, ARG001 - click's
     """Prove the configuration, the policy, every upstream and every collection, and serve nothing."""
     from registry_shim.check import check_setup  # noqa: PLC0415 - as above
 
     config, _ = _config(**given)
     findings = check_setup(config, _policy(config))
-    for finding in findings:
-        click.echo(f"{finding.level} {finding.what}")
-        if finding.hint:
-            click.echo(f"  hint: {finding.hint}")
-    sys.exit(exit_code_of(findings))
+    code = exit_code_of(findings)
+    lines = [
+        line
+        for finding in findings
+        for line in (f"{finding.level} {finding.what}", *([f"  hint: {finding.hint}"] if finding.hint else []))
+    ]
+    document = {"code": code, "findings": [finding.document for finding in findings]}
+    say_result(context, "check", document, lines)
+    context.exit(code)
 
 
 def _config(
@@ -157,9 +172,3 @@ def _policy(config: Config) -> list[Path]:
             "there is no policy: everything would be denied", hint="trust policy add COLLECTION --root … makes one"
         )
     return files
-
-
-def _operations(config: Config) -> Any:
-    from registry_shim.quiet import Quiet
-
-    return Quiet()

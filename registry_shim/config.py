@@ -8,6 +8,7 @@
     default = "registry.example.com"         # whose images have no host in their path
     max_age = "60s"                          # where a collection of the policy says nothing
     operations = "127.0.0.1:5080"            # /healthz /readyz /metrics and the page
+    operations_hosts = ["shim.example.com"]  # names under which browsers may ask for them, besides its address
     page = true
     decisions = "/var/log/trust-shim/decisions.jsonl"
     cache = { directory = "/var/cache/trust-shim", size = "10GiB" }
@@ -44,8 +45,8 @@ WORKERS_MAX = 64
 DEFAULT_CACHE_BYTES = 10 * 1024**3
 
 _TOP = (
-    "listen", "tls", "workers", "home", "policy", "default", "max_age", "operations", "page", "decisions", "cache",
-    "limits", "upstream",
+    "listen", "tls", "workers", "home", "policy", "default", "max_age", "operations", "operations_hosts", "page",
+    "decisions", "cache", "limits", "upstream",
 )  # fmt: skip
 _ADDRESS = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9A-Za-z.-]+)):([0-9]{1,5})", re.ASCII)
 _SIZE = re.compile(r"([1-9][0-9]{0,8})(MiB|GiB|TiB)", re.ASCII)
@@ -110,6 +111,7 @@ class Config:
     default: str | None
     max_age: timedelta
     operations: Address | None
+    operations_hosts: tuple[str, ...]
     page: bool
     decisions: Path | None
     cache_directory: Path
@@ -152,6 +154,7 @@ def config_of(document: Mapping[str, Any], *, source: str) -> Config:
         "policy": top.text("policy", _path, default=Path()) or None,
         "max_age": top.text("max_age", parse_duration, default=timedelta(seconds=60)),
         "operations": _optional(top, "operations", _address),
+        "operations_hosts": top.texts("operations_hosts", _host_pattern),
         "page": _flag(top, "page", default=True),
         "decisions": _optional(top, "decisions", _path),
         "cache_bytes": cache.text("size", _size, default=DEFAULT_CACHE_BYTES),

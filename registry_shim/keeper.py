@@ -18,60 +18,45 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Protocol
-
-from aiohttp import web
+from typing import Any
 
 from registry_shim.cache import Cache
-from registry_shim.config import Address, Config
+from registry_shim.config import Config
+from registry_shim.decision_log import DecisionLog
 from registry_shim.freshness import Freshness
+from registry_shim.listening import Listening, serve_application
 from registry_shim.metadata_doors import Doors
-from registry_shim.status import CollectionStatus, Decided, Traffic, traffic_from
+from registry_shim.operations import Operations
+from registry_shim.status import traffic_from
+from registry_shim.systemd import Notifier
 from registry_shim.tally import decisions_of
 from registry_shim.worker import server_context
 from registry_shim.workers import Workers
-from trust.errors import InputError, StateError, TrustError
+from trust.errors import StateError, TrustError
 from trust.policy import Policy
 from trust.policy_files import read_policy
 
 THREADS = 8  # refreshes at once
 TICK_SECONDS = 0.5
+NEW_WORKERS_SECONDS = 10.0  # after which the old ones go all the same: theirs is the old policy
 PolicyFiles = Callable[[], list[Path]]
-
-
-class Operations(Protocol):
-    """What the keeper tells of itself."""
-
-    def decided(self, decided: Decided) -> None:
-        """Take a decision."""
-
-    def traffic(self, traffic: Traffic) -> None:
-        """Take what a worker counted."""
-
-    def collections(self, statuses: list[CollectionStatus]) -> None:
-        """Take the state of every collection."""
-
-    def ready(self, *, is_ready: bool, why: str) -> None:
-        """Take whether the shim serves."""
-
-    def flush(self) -> None:
-        """Write down what was taken."""
-
-    def application(self) -> web.Application:
-        """Return what answers on the operations port."""
 
 
 class Keeper:
     """The shim's parent process; ``policy_files`` finds the policy's files anew each time."""
 
-    def __init__(self, config: Config, policy_files: PolicyFiles, operations: Operations, *, source: str) -> None:
+    def __init__(
+        self, config: Config, policy_files: PolicyFiles, *, source: str, version: str, notifier: Notifier
+    ) -> None:
         self._config = config
         self._find_policy = policy_files
-        self._operations = operations
         self._source = source
+        self._notifier = notifier
         self._files = policy_files()
         self._policy = read_policy(self._files)
         self._stamp = _stamp(self._files)
+        self._operations = Operations(time.time, version=version, page=config.page, hosts=config.operations_hosts)
+        self._log: DecisionLog | None = None
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="refresh")
         self._doors = Doors(config)
         self._listening: list[socket.socket] = []
@@ -79,39 +64,55 @@ class Keeper:
         self._workers = self._new_workers()
         self._stopped = asyncio.Event()
 
-    async def run(self, listening: list[socket.socket], *, started: Callable[[], None]) -> None:
-        """Serve on ``listening`` until a signal says otherwise; ``started`` is called once workers serve."""
+    async def run(self, listening: Listening, *, started: Callable[[], None]) -> None:
+        """Serve on ``listening`` until a signal says otherwise; ``started`` is called once workers serve.
+
+        Raises:
+            OSError, ssl.SSLError: TLS was asked for and cannot be had.
+            StateError: another shim works in this home, or the decision log cannot be written.
+        """
         server_context(self._config)
         with _alone(self._config.home):
             Cache(self._config.cache_directory, self._config.cache_bytes).clear_incoming()
-            self._listening.extend(listening)
+            self._log = DecisionLog(self._config.decisions) if self._config.decisions else None
+            self._listening.extend(listening.registry)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._stopped.set)
-            loop.add_signal_handler(signal.SIGHUP, self._touch)
-            runner = await _operations_server(self._operations, self._config.operations)
+            loop.add_signal_handler(signal.SIGHUP, self._hang_up)
+            runner = None
+            if listening.operations is not None:
+                runner = await serve_application(self._operations.application(), listening.operations)
             refreshing = asyncio.create_task(self._freshness.run())
             self._workers.start()
             try:
-                has_started = False
-                while not self._stopped.is_set():
-                    if _stamp(self._files) != self._stamp:
-                        refreshing = await self._reload(refreshing)
-                    self._say()
-                    if not has_started and self._workers.serving:
-                        has_started = True
-                        started()
-                    with suppress(asyncio.TimeoutError, TimeoutError):
-                        await asyncio.wait_for(self._stopped.wait(), TICK_SECONDS)
+                await self._keep(refreshing, started)
             finally:
-                self._operations.ready(is_ready=False, why="stopping")
-                refreshing.cancel()
+                self._notifier.stopping()
+                self._operations.ready(is_ready=False, why="it ends")
                 await self._workers.end()
-                self._operations.flush()
                 if runner is not None:
                     await runner.cleanup()
+                if self._log is not None:
+                    self._log.close()
                 self._doors.close()
                 self._executor.shutdown(wait=False, cancel_futures=True)
+
+    async def _keep(self, refreshing: asyncio.Task[None], started: Callable[[], None]) -> None:
+        has_started = False
+        try:
+            while not self._stopped.is_set():
+                if _stamp(self._files) != self._stamp:
+                    refreshing = await self._reload(refreshing)
+                self._say()
+                if not has_started and self._workers.serving:
+                    has_started = True
+                    self._notifier.ready("pulls are served")
+                    started()
+                with suppress(asyncio.TimeoutError, TimeoutError):
+                    await asyncio.wait_for(self._stopped.wait(), TICK_SECONDS)
+        finally:
+            refreshing.cancel()
 
     def _fresh(self, policy: Policy) -> Freshness:
         return Freshness(
@@ -142,9 +143,22 @@ class Keeper:
     def _heard(self, message: dict[str, Any]) -> None:
         for decided in decisions_of(message):
             self._operations.decided(decided)
+            if self._log is not None:
+                self._log.append(decided)
         if "traffic" in message:
             self._operations.traffic(traffic_from(message["traffic"]))
-            self._operations.flush()
+        if self._log is not None:
+            self._write(self._log, self._log.flush)
+
+    def _write(self, log: DecisionLog, what: Callable[[], object]) -> None:
+        """Do ``what`` with the log; pulls go on where it fails, and everybody hears of it."""
+        lost = log.lost_total
+        try:
+            what()
+        except StateError as err:
+            if not lost:
+                sys.stderr.write(f"trust-shim: {err}\n")
+        self._operations.log(lines=log.head.seq, lost=log.lost_total)
 
     def _changed(self, pin: str) -> None:
         self._workers.tell(self._standings([pin]))
@@ -162,15 +176,21 @@ class Keeper:
         return {"standings": standings, "all": self._freshness.is_read}
 
     def _say(self) -> None:
+        serving = self._workers.serving
+        self._notifier.alive()
         self._operations.collections(self._freshness.statuses())
-        if not self._workers.serving:
+        self._operations.workers(alive=serving, wanted=self._config.workers, restarted=self._workers.restarted)
+        if not serving:
             self._operations.ready(is_ready=False, why="no worker serves")
         elif not self._freshness.is_read:
             self._operations.ready(is_ready=False, why="collections are being read")
         else:
-            self._operations.ready(is_ready=True, why=f"{self._workers.serving} workers serve")
+            self._operations.ready(is_ready=True)
 
-    def _touch(self) -> None:
+    def _hang_up(self) -> None:
+        """Go on in a new log, with new workers: certificate and policy are read anew."""
+        if self._log is not None:
+            self._write(self._log, self._log.reopen)
         self._stamp = ()
 
     async def _reload(self, refreshing: asyncio.Task[None]) -> asyncio.Task[None]:
@@ -184,42 +204,16 @@ class Keeper:
             return refreshing
         self._files, self._policy, self._stamp = files, policy, _stamp(files)
         refreshing.cancel()
+        self._notifier.reloading()
         self._freshness = self._fresh(policy)
         old, self._workers = self._workers, self._new_workers()
         self._workers.start()
         task = asyncio.create_task(self._freshness.run())
+        with suppress(asyncio.TimeoutError, TimeoutError):
+            await asyncio.wait_for(self._workers.first.wait(), NEW_WORKERS_SECONDS)
         await old.end()
+        self._notifier.ready("the policy was read anew")
         return task
-
-
-async def _operations_server(operations: Operations, address: Address | None) -> web.AppRunner | None:
-    if address is None:
-        return None
-    runner = web.AppRunner(operations.application(), access_log=None, handle_signals=False)
-    await runner.setup()
-    try:
-        await web.TCPSite(runner, address.host, address.port).start()
-    except OSError as err:
-        raise InputError(f"operations cannot listen on {address}: {err.strerror}") from err
-    return runner
-
-
-def bind(address: Address) -> socket.socket:
-    """Return a socket that listens on ``address``.
-
-    Raises:
-        InputError: it cannot.
-    """
-    try:
-        info = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-        bound = socket.socket(info[0], socket.SOCK_STREAM)
-        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        bound.bind(info[4])
-        bound.listen(1024)
-        bound.setblocking(False)  # noqa: FBT003 - the library's own
-    except OSError as err:
-        raise InputError(f"cannot listen on {address}: {err.strerror}") from err
-    return bound
 
 
 @contextmanager

@@ -56,6 +56,12 @@ def say_error(message: str, hint: str | None = None) -> None:
         sys.stderr.write(f"hint: {clean(hint)}\n")
 
 
+def say_note(message: str) -> None:
+    """Say what is so now, beside the results."""
+    sys.stderr.write(f"{clean(message)}\n")
+    sys.stderr.flush()
+
+
 def clean(text: str) -> str:
     """Return ``text`` without control characters: a log's words must not drive a terminal."""
     return text.translate(_CONTROL)

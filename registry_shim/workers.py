@@ -35,7 +35,8 @@ class Workers:
     """``count`` processes on ``listening``.
 
     ``hello`` makes the first message of a worker from its number; ``heard`` is called with everything that one
-    says; ``greet`` is what a worker is told once it serves.
+    says; ``greet`` is what a worker is told once it serves. ``first`` is set when the first one serves,
+    ``restarted`` counts those that had to be started again.
     """
 
     def __init__(
@@ -55,6 +56,8 @@ class Workers:
         self._live: dict[int, _One] = {}
         self._keeping: list[asyncio.Task[None]] = []
         self._is_ending = False
+        self.restarted = 0
+        self.first = asyncio.Event()
 
     @property
     def serving(self) -> int:
@@ -91,6 +94,7 @@ class Workers:
                 await self._run(number)
             except Exception:  # noqa: BLE001 - no process, a full disk under a log: the next may fare better
                 _log.exception("worker %d failed", number)
+            self.restarted += not self._is_ending
             if not self._is_ending and clock() - started < YOUNG_SECONDS:
                 await asyncio.sleep(PAUSE_SECONDS)
 
@@ -110,6 +114,7 @@ class Workers:
             async for message in channel:
                 if "serving" in message:
                     one.is_serving = True
+                    self.first.set()
                     channel.send(self._greet())
                     if self._is_ending:
                         channel.send({"drain": True})
