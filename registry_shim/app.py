@@ -15,7 +15,7 @@ import logging
 import os
 import socket
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -88,21 +88,20 @@ def serve(**given: Any) -> None:  # noqa: ANN401 - click's
             notifier=Notifier.of(os.environ),
         )
         listening = listen(config.listen, config.operations)
-        await keeper.run(listening, started=lambda: say_note(_told(listening)))
+        await keeper.run(listening, started=lambda: _tell(listening))
 
     asyncio.run(serving())
 
 
-def _told(listening: Listening) -> str:
-    where = ", ".join(str(Address(host=name[0], port=name[1])) for name in _names(listening.registry))
-    operations = listening.operations and f", operations on {next(iter(_names([listening.operations])))[1]}"
-    return f"trust-shim serves on {where}{operations or ''}"
+def _tell(listening: Listening) -> None:
+    say_note(f"trust-shim serves on {', '.join(map(_name, listening.registry))}")
+    if listening.operations is not None:
+        say_note(f"health, metrics and page on {_name(listening.operations)}")
 
 
-def _names(sockets: Iterable[socket.socket]) -> Iterator[tuple[str, int]]:
-    for one in sockets:
-        name = one.getsockname()
-        yield (name[0], name[1]) if isinstance(name, tuple) else (str(name), 0)
+def _name(listening: socket.socket) -> str:
+    name = listening.getsockname()
+    return str(Address(host=name[0], port=name[1])) if isinstance(name, tuple) else str(name)
 
 
 @program.command()

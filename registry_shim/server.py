@@ -26,12 +26,12 @@ KEEP_ALIVE_SECONDS = 75.0
 FLOOD_FACTOR = 2  # so many times its connections, and a client gets no answer any more
 STALL_SECONDS = 60.0  # a client that takes nothing of its answer holds memory and a file
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
-Counted = Callable[[int, float], None]  # status, seconds
+Counted = Callable[[int, float, int], None]  # status, seconds, bytes of content
 _log = logging.getLogger("trust-shim")
 
 
 class Server(web.Server):
-    """Serves ``answer`` within ``limits``; ``counted`` is told the status and seconds of each answer."""
+    """Serves ``answer`` within ``limits``; ``counted`` is told of each answer."""
 
     def __init__(
         self, answer: Answer, *, limits: Limits, counted: Counted, stall_seconds: float = STALL_SECONDS
@@ -70,7 +70,7 @@ class Server(web.Server):
             response = refusal(
                 RefusedRequestError(Code.DENIED, "unreachable: the shim failed on this request", status=503)
             )
-        self._counted(response.status, clock() - started)
+        self._counted(response.status, clock() - started, _size(request, response))
         if not request.keep_alive or response.status == HTTPStatus.TOO_MANY_REQUESTS:
             request.protocol.close()  # once it is sent
         return response
@@ -158,6 +158,12 @@ class _Limited(RequestHandler):
     def _abort(self) -> None:
         if self.transport is not None:
             self.transport.abort()
+
+
+def _size(request: web.BaseRequest, response: web.StreamResponse) -> int:
+    if request.method == "HEAD":
+        return 0
+    return response.size_bytes if isinstance(response, Whole) else response.content_length or 0
 
 
 def refusal(err: RefusedRequestError) -> Whole:

@@ -26,19 +26,16 @@ class Tally:
         """Tell whether there is nothing to tell."""
         return not self._decisions and not self._answers and not self._cache
 
-    def answered(self, status: int, seconds: float) -> None:
-        """Count an answer."""
+    def answered(self, status: int, seconds: float, size_bytes: int) -> None:
+        """Count an answer, and the bytes of content that left with it."""
         self._answers[status] = self._answers.get(status, 0) + 1
         self._seconds += seconds
+        self._sent_bytes += size_bytes
         self._buckets[bisect_left(LATENCY_BUCKETS, seconds)] += 1
 
     def cache_event(self, event: str) -> None:
         """Count what the cache did."""
         self._cache[event] = self._cache.get(event, 0) + 1
-
-    def sent(self, size_bytes: int) -> None:
-        """Count bytes of content that left."""
-        self._sent_bytes += size_bytes
 
     def decided(self, client: str, method: str, kind: str, ruling: Ruling) -> None:
         """Keep a decision for the log."""
