@@ -28,7 +28,7 @@ def serve(
     """Run ``story`` with the port of a server of ``answer``."""
 
     async def main() -> None:
-        server = Server(answer, limits=LIMITS, counted=lambda _status, _seconds: None, stall_seconds=stall)
+        server = Server(answer, limits=LIMITS, counted=lambda *_told: None, stall_seconds=stall)
         loop = asyncio.get_running_loop()
         listener = await loop.create_server(server, "127.0.0.1", 0)
         try:
