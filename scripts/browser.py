@@ -34,6 +34,10 @@ class BrowserError(Exception):
     """The browser did not do what it was asked for, or not in time."""
 
 
+class RefusedError(BrowserError):
+    """The browser answered that it cannot, as it does for a moment whenever a page gives way to another."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Tab:
     """One page; ``events`` holds what the browser told of it unasked."""
@@ -58,7 +62,7 @@ class Tab:
             if answer.get("id") != self._number:
                 self.events.append(answer)
             elif "error" in answer:
-                raise BrowserError(f"{method}: {answer['error']}")
+                raise RefusedError(f"{method}: {answer['error']}")
             else:
                 found: dict[str, Any] = answer["result"]
                 return found
@@ -82,16 +86,21 @@ class Tab:
         """Return what a JavaScript expression gives."""
         result = self.do("Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True)
         if "exceptionDetails" in result:
-            raise BrowserError(f"{expression}: {result['exceptionDetails']}")
+            raise RefusedError(f"{expression}: {result['exceptionDetails']}")
         return result["result"].get("value")
 
     def wait_for(self, expression: str) -> None:
         """Return once ``expression`` is true."""
         deadline = time.monotonic() + _DEADLINE_SECONDS
-        while not self.value(expression):
-            if time.monotonic() > deadline:
-                raise BrowserError(f"not true within {_DEADLINE_SECONDS} seconds: {expression}")
+        said = "false"
+        while time.monotonic() < deadline:
+            try:
+                if self.value(expression):
+                    return
+            except RefusedError as err:
+                said = str(err)
             time.sleep(0.05)
+        raise BrowserError(f"not true within {_DEADLINE_SECONDS} seconds: {expression}: {said}")
 
     def picture(self) -> bytes:
         """Return what is seen, as PNG, from the top of the page to its end."""

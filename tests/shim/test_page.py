@@ -223,8 +223,8 @@ def test_without_script_it_renews_itself(keeper: Keeper, browser: Tab, monkeypat
     monkeypatch.setattr(page_module, "RENEWED_SECONDS", 1)
     _furnish(keeper)
     browser.open(keeper.url, script=False)
-    assert "registry.example.com/acme/web@" in browser.value("document.body.innerText")
-    assert browser.value("document.getElementById('link').textContent").startswith("shown as of ")
+    browser.wait_for("document.body.innerText.includes('registry.example.com/acme/web@')")
+    browser.wait_for("document.getElementById('link').textContent.startsWith('shown as of ')")
     keeper.tell(partial(_tell, image="a/later:1"))
     browser.wait_for("document.body.textContent.includes('a/later:1')")
 
