@@ -73,7 +73,9 @@ class Keeper:
         """
         server_context(self._config)
         with _alone(self._config.home):
-            Cache(self._config.cache_directory, self._config.cache_bytes).clear_incoming()
+            cache = Cache(self._config.cache_directory, self._config.cache_bytes)
+            cache.clear_incoming()
+            self._executor.submit(cache.sweep)
             self._log = DecisionLog(self._config.decisions) if self._config.decisions else None
             self._listening.extend(listening.registry)
             loop = asyncio.get_running_loop()

@@ -208,8 +208,14 @@ class Pull:
             raise lacking(Code.BLOB_UNKNOWN, repository, digest)
         self._upstreams.grant(repository, login)
         if self._cache.wants_sweep:
-            asyncio.get_running_loop().run_in_executor(self._upstreams.executor, self._cache.sweep)
+            sweep = asyncio.get_running_loop().run_in_executor(self._upstreams.executor, self._cache.sweep)
+            sweep.add_done_callback(self._swept)
         return response
+
+    def _swept(self, sweep: asyncio.Future[int]) -> None:
+        if not sweep.cancelled() and sweep.exception() is None:
+            for _ in range(sweep.result()):
+                self._count("evicted")
 
 
 def _reference(repository: Repository, text: str | Digest) -> Reference:
