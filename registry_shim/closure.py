@@ -6,8 +6,10 @@ restarts and the cache, since a client may hold the manifest and come back for a
 
 from __future__ import annotations
 
+import fcntl
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +23,13 @@ CREATE TABLE IF NOT EXISTS part (repository TEXT, digest TEXT, manifest TEXT, si
   PRIMARY KEY (repository, digest, manifest)) WITHOUT ROWID;
 """
 _BUSY_SECONDS = 10.0
+
+
+@contextmanager
+def _one_at_a_time(directory: Path) -> Iterator[None]:
+    with (directory / "closure.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +50,8 @@ class Closure:
             self._connection = sqlite3.connect(
                 self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
-            self._connection.execute("PRAGMA journal_mode = WAL")
+            with _one_at_a_time(directory):  # two that switch at once lock each other out, whatever their patience
+                self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute(
                 "PRAGMA synchronous = NORMAL"
             )  # after a power cut a manifest is asked for anew
