@@ -144,7 +144,15 @@ class _Limited(RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """Return the answer to what is no request; anybody can send that, and nobody's log should fill with it."""
+        """Return the answer to what is no request.
+
+        Anybody can send that, or leave in the midst of an answer: nobody's log should fill with it.
+
+        Raises:
+            ConnectionError: the client has gone.
+        """
+        if isinstance(exc, ConnectionError):
+            raise exc
         if status != HTTPStatus.BAD_REQUEST:
             return super().handle_error(request, status, exc, message)
         self.close()
