@@ -12,6 +12,7 @@ from hypothesis import settings
 if TYPE_CHECKING:
     from tests.simulators.command_line import CommandLine
     from tests.simulators.world import Consumer, World
+    from tests.simulators.yard import Plot, Yard
 
 # How long an example takes says more of the machine's other work than of the code.
 settings.register_profile("tests", deadline=None, print_blob=True)
@@ -52,3 +53,18 @@ def founder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[CommandLine]:
 def user(founder: CommandLine, tmp_path: Path) -> CommandLine:
     """Give a user like him, who may break everything that is his."""
     return founder.copy(tmp_path / "user")
+
+
+@pytest.fixture(scope="session")
+def shared_yard(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Yard]:
+    """Give a world, a registry and a shim between, which many tests share."""
+    from tests.simulators.yard import PLOTS, yard  # noqa: PLC0415 - likewise
+
+    with yard(tmp_path_factory.mktemp("yard"), plots=PLOTS) as shared:
+        yield shared
+
+
+@pytest.fixture
+def plot(shared_yard: Yard) -> Plot:
+    """Give a repository of the shared yard that no other test knows."""
+    return shared_yard.plot()

@@ -152,8 +152,10 @@ keys = st.sampled_from([
 ])  # fmt: skip
 
 
-@given(document=st.dictionaries(keys, st.one_of(values, st.dictionaries(keys, values, max_size=4),
-                                                st.lists(st.dictionaries(keys, values, max_size=4), max_size=2))))  # fmt: skip
+readers = st.dictionaries(keys, values, max_size=4)
+
+
+@given(document=st.dictionaries(keys, st.one_of(values, readers, st.lists(readers, max_size=2))))
 def test_any_document_is_a_configuration_or_an_input_error(document: dict[str, Any]) -> None:
     try:
         config = config_of({**LEAST, **document}, source="shim.toml")

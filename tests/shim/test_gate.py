@@ -65,7 +65,7 @@ def gateway(world: World, policy: Policy | None = None, **rules: Any) -> Gateway
     consumer = world.consumer(**rules)
     policy = policy or Policy()
     policy = replace(policy, stanzas=(consumer.stanza, *policy.stanzas))
-    return Gateway(world=world, consumer=consumer, gate=Gate(policy, clock=lambda: world.now.timestamp()))
+    return Gateway(world=world, consumer=consumer, gate=Gate(policy, clock=lambda: world.now.timestamp()))  # noqa: PLW0108 - it moves
 
 
 def test_signed_tag_and_digest_are_allowed(world: World) -> None:
@@ -206,10 +206,10 @@ class _Served:
         self._named = {name: files[file.digest] for name, file in parse_artifact(manifest).files.items()}
         self.token = str(sha256(manifest))
 
-    def view(self, *, known: str | None, deadline: Deadline) -> View | None:
+    def view(self, *, known: str | None, deadline: Deadline) -> View | None:  # noqa: ARG002
         return None if known == self.token else self
 
-    def read(self, name: str, max_bytes: int) -> bytes | None:
+    def read(self, name: str, max_bytes: int) -> bytes | None:  # noqa: ARG002
         return self._named.get(name)
 
     def taken(self, name: str) -> bool:
