@@ -14,6 +14,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from concurrent.futures import Executor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -84,6 +85,10 @@ class Freshness:
 
     async def run(self) -> None:
         """Refresh every collection until cancelled."""
+        loop = asyncio.get_running_loop()
+        with suppress(TrustError):  # each refresher says it of its own collection
+            # By one thread: refreshers that make the database at once take each other's half-made one.
+            await loop.run_in_executor(self._executor, lambda: TrustedState(self._home).close())
         await asyncio.gather(*(self._keep(pin, one) for pin, one in self._collections.items()))
 
     def generation(self, pin: str) -> int:
