@@ -34,7 +34,7 @@ from registry_shim.worker import server_context
 from registry_shim.workers import Workers
 from trust.errors import StateError, TrustError
 from trust.policy import Policy
-from trust.policy_files import read_policy
+from trust.policy_files import policy_of, read_texts
 
 THREADS = 8  # refreshes at once
 TICK_SECONDS = 0.5
@@ -53,10 +53,11 @@ class Keeper:
         self._source = source
         self._notifier = notifier
         self._files = policy_files()
-        self._policy = read_policy(self._files)
         self._stamp = _stamp(self._files)
         self._operations = Operations(time.time, version=version, page=config.page, hosts=config.operations_hosts)
         self._log: DecisionLog | None = None
+        self._texts = read_texts(self._files)
+        self._policy = policy_of(self._texts)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="refresh")
         self._doors = Doors(config)
         self._listening: list[socket.socket] = []
@@ -128,14 +129,16 @@ class Keeper:
         )
 
     def _new_workers(self) -> Workers:
-        files = [str(path) for path in self._files]
+        texts = (
+            self._texts
+        )  # a worker that is replaced judges by what the keeper read, not by what stands there now
         return Workers(
             self._listening,
             self._config.workers,
             hello=lambda number: {
                 "document": self._config.document,
                 "source": self._source,
-                "policy": files,
+                "policy": texts,
                 "number": number,
             },
             greet=lambda: self._standings(self._freshness.pins()),
@@ -199,12 +202,14 @@ class Keeper:
         """Have new workers under the policy as it is now; with a wrong one everything stays as it was."""
         try:
             files = self._find_policy()
-            policy = read_policy(files)
+            stamp = _stamp(files)  # before it is read: what changes meanwhile is read again
+            texts = read_texts(files)
+            policy = policy_of(texts)
         except TrustError as err:
             self._stamp = _stamp(self._files)
             sys.stderr.write(f"trust-shim: the policy stays as it was: {err}\n")
             return refreshing
-        self._files, self._policy, self._stamp = files, policy, _stamp(files)
+        self._files, self._texts, self._policy, self._stamp = files, texts, policy, stamp
         refreshing.cancel()
         self._notifier.reloading()
         self._freshness = self._fresh(policy)

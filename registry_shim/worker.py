@@ -17,7 +17,6 @@ import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from pathlib import Path
 from typing import Any
 
 from aiohttp import web
@@ -39,8 +38,8 @@ from registry_shim.upstream import Upstream
 from registry_shim.upstreams import Upstreams
 from trust.digest import Digest, parse_digest
 from trust.errors import TrustError
-from trust.policy import Stanza
-from trust.policy_files import read_policy
+from trust.policy import Policy, Stanza
+from trust.policy_files import policy_of
 from trust.state import TrustedState
 from trust.verdict import Reason
 
@@ -55,12 +54,12 @@ _PONG = Whole(_OK, {"Content-Type": "application/json", "Docker-Distribution-Api
 class Worker:
     """One serving process."""
 
-    def __init__(self, config: Config, policy_files: list[Path], *, number: int) -> None:
+    def __init__(self, config: Config, policy: Policy, *, number: int) -> None:
         self._config = config
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="upstream")
         # Not among the upstreams' threads: blobs that drip in must not delay a revocation, nor the word to end.
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="state")
-        self._gate = Gate(read_policy(policy_files), clock=time.time)
+        self._gate = Gate(policy, clock=time.time)
         self._generations: dict[Digest, int] = {}
         self._snapshots: dict[Digest, Snapshot | None] = {}
         self._told = asyncio.Event()
@@ -201,7 +200,7 @@ async def _serve(channel_fd: int, listen_fds: list[int]) -> None:
     messages = channel.__aiter__()
     hello = await messages.__anext__()
     config = config_of(hello["document"], source=hello["source"])
-    worker = Worker(config, [Path(name) for name in hello["policy"]], number=int(hello["number"]))
+    worker = Worker(config, policy_of(hello["policy"]), number=int(hello["number"]))
     await worker.run([socket.socket(fileno=one) for one in listen_fds], channel)
 
 

@@ -42,11 +42,29 @@ def read_policy(files: Iterable[Path]) -> Policy:
     Raises:
         InputError: a file cannot be read or is wrong, or two speak of the same collection.
     """
-    parsed = []
-    for path in files:
-        try:
-            text = path.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as err:
-            raise InputError(f"policy {path} cannot be read: {err}") from err
-        parsed.append((str(path), parse_policy(text, source=str(path))))
-    return join_policies(parsed)
+    return policy_of(read_texts(files))
+
+
+def read_texts(files: Iterable[Path]) -> list[tuple[str, str]]:
+    """Return the name and the text of each file, for processes that must all judge by the same.
+
+    Raises:
+        InputError: a file cannot be read.
+    """
+    return [(str(path), _text(path)) for path in files]
+
+
+def policy_of(texts: Iterable[tuple[str, str]]) -> Policy:
+    """Return the one policy that ``texts``, each with the name of its source, spell.
+
+    Raises:
+        InputError: one is wrong, or two speak of the same collection.
+    """
+    return join_policies((source, parse_policy(text, source=source)) for source, text in texts)
+
+
+def _text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as err:
+        raise InputError(f"policy {path} cannot be read: {err}") from err
