@@ -24,8 +24,8 @@ from trust.roles import Image
 from trust.sign import Order, read_image, sign
 from trust.value import replace
 
-PLOTS = 70
-LAYER_BYTES = 1_500_000  # several pieces from the upstream, of which the last is withheld
+PLOTS = 110
+LAYER_BYTES = 700_000  # several pieces from the upstream, of which the last is withheld
 METADATA = "/v2/acme/trust-metadata/manifests/_trust"
 OWN_LOGIN = basic("shim")
 
@@ -104,7 +104,7 @@ class Yard:
             self.world.publish(lambda publisher: sign(publisher, list(orders)))
 
     def order(self, path: str, tag: str | None, *manifests: bytes, image: Image | None = None) -> Order:
-        """Return the order to sign the last of ``manifests``, the others being its children; or ``image``, blindly."""
+        """Return the order to sign the last of ``manifests``, over the others; or ``image``, blindly."""
         if image is None:
             image = read_image(self.world.push(*manifests), self.world.images.__getitem__)
         return Order(path=path, tag=tag, image=image, annotations={})
