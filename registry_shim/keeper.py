@@ -129,9 +129,7 @@ class Keeper:
         )
 
     def _new_workers(self) -> Workers:
-        texts = (
-            self._texts
-        )  # a worker that is replaced judges by what the keeper read, not by what stands there now
+        texts = self._texts  # what the keeper read, also for a worker that is replaced later
         return Workers(
             self._listening,
             self._config.workers,

@@ -1,7 +1,7 @@
 """Metadata that is set back, withheld, forged, expired or revoked while a shim runs on it.
 
-What a shim has verified it serves until the metadata's own end and no longer; what it is shown later counts against
-it at once. No test restarts a shim.
+What a shim has verified it serves until the metadata's own end and no longer; what it is shown later counts
+at once. No test restarts a shim.
 """
 
 from __future__ import annotations
