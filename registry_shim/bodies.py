@@ -11,8 +11,10 @@ import asyncio
 import os
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from email.utils import formatdate
 from http import HTTPStatus
+from typing import Any
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -110,12 +112,12 @@ async def send_kept(request: web.BaseRequest, kept: Kept, headers: Mapping[str, 
             raise ConnectionResetError("the client has gone")
         if hasattr(writer, "send_headers"):
             writer.send_headers()
-        await _send_span(transport, kept, span)
+        await _send_span(transport, kept.file, span)
         await response.write_eof()
         return response
 
 
-async def _send_span(transport: asyncio.Transport, kept: Kept, span: range) -> None:
+async def _send_span(transport: asyncio.Transport, file: Any, span: range, *, fallback: bool = True) -> None:
     """Send a part of a file, or end the connection: what it lacks must not be taken from the next answer.
 
     Raises:
@@ -125,7 +127,9 @@ async def _send_span(transport: asyncio.Transport, kept: Kept, span: range) -> N
     for start in range(span.start, span.stop, SEND_BYTES):
         count = min(SEND_BYTES, span.stop - start)
         try:
-            sent = await asyncio.wait_for(loop.sendfile(transport, kept.file, start, count), STALL_SECONDS)
+            sent = await asyncio.wait_for(
+                loop.sendfile(transport, file, start, count, fallback=fallback), STALL_SECONDS
+            )
         except (TimeoutError, asyncio.TimeoutError):
             sent = 0
         if sent != count:
@@ -146,14 +150,16 @@ async def send_fill(
             return None
         response = web.StreamResponse(status=_OK, headers=headers)
         response.content_length = fill.size_bytes
-        await response.prepare(request)
+        writer = await response.prepare(request)
+        if hasattr(writer, "send_headers"):
+            writer.send_headers()
         try:
             sent = 0
             while sent < fill.size_bytes:
                 available = await fill.beyond(sent)
-                piece = os.pread(fill.descriptor, min(available - sent, SEND_BYTES), sent)
-                await response.write(piece)
-                sent += len(piece)
+                span = range(sent, min(available, sent + SEND_BYTES))
+                await _send_available(request, response, fill, span)
+                sent = span.stop
         except Exception:
             if request.transport is not None:
                 request.transport.abort()  # the length that was promised does not come: a broken transfer
@@ -162,3 +168,21 @@ async def send_fill(
         return response
     finally:
         fills.leave(fill)
+
+
+async def _send_available(request: web.BaseRequest, response: web.StreamResponse, fill: Fill, span: range) -> None:
+    """Send a part of a fill: from the kernel's own copy where nothing has to be encrypted.
+
+    The library's way for where that cannot be moves the file's position, which all who follow the fill share.
+    """
+    transport = request.transport
+    if transport is None:
+        raise ConnectionResetError("the client has gone")
+    if transport.get_extra_info("sslcontext") is None:
+        with suppress(asyncio.SendfileNotAvailableError):
+            await _send_span(transport, fill, span, fallback=False)
+            return
+    piece = os.pread(fill.descriptor, len(span), span.start)
+    if len(piece) != len(span):
+        raise ConnectionResetError("the answer was broken off")
+    await response.write(piece)

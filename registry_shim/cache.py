@@ -162,12 +162,13 @@ class Cache:
         return self._directory / digest.algorithm / digest.hex[:2] / digest.hex
 
 
-def write_all(descriptor: int, data: bytes) -> None:
-    """Write all of ``data``: a disk that fills up takes a part of it and calls that success.
+def write_all(descriptor: int, data: bytes, *, offset: int = 0) -> None:
+    """Write all of ``data`` at ``offset``: a disk that fills up takes a part of it and calls that success.
 
     Raises:
         OSError: it could not be written.
     """
     rest = memoryview(data)
     while rest:
-        rest = rest[os.write(descriptor, rest) :]
+        written = os.pwrite(descriptor, rest, offset)
+        rest, offset = rest[written:], offset + written

@@ -21,6 +21,8 @@ from trust.oci.content import VerifiedChunks
 from trust.reference import Repository
 
 UNKEPT_MAX_BYTES = 256 * 1024 * 1024  # in memory at once, where the disk is full
+TELL_BYTES = 1024 * 1024
+TELL_SECONDS = 0.02
 Key = tuple[Repository, Digest, str | None]  # and by whose login: it decides over this fill alone
 
 
@@ -35,8 +37,14 @@ class Fill:
         self.descriptor = -1
         self.followers = 0
         self.unkept_bytes = 0
+        self._told_bytes = 0
+        self._tells_soon = False
         self._news = asyncio.Event()
         self._is_over = False
+
+    def fileno(self) -> int:
+        """Return the file of what has come; its position belongs to nobody."""
+        return self.descriptor
 
     async def beyond(self, offset: int) -> int:
         """Return how many bytes are available, more than ``offset``; or, where the blob is missing, 0.
@@ -51,8 +59,23 @@ class Fill:
                 return self.available
             await self._news.wait()
 
+    def came(self, count: int, loop: asyncio.AbstractEventLoop) -> None:
+        """Note ``count`` further bytes, and have followers woken: for a good deal at once, for less in a moment.
+
+        Called on the fill's thread. Each wake costs as much as receiving a quarter of ``TELL_BYTES``.
+        """
+        is_first = not self.available
+        self.available += count
+        if is_first or self.available - self._told_bytes >= TELL_BYTES or self.available == self.size_bytes:
+            self._told_bytes = self.available
+            loop.call_soon_threadsafe(self.tell)
+        elif not self._tells_soon:
+            self._tells_soon = True
+            loop.call_soon_threadsafe(loop.call_later, TELL_SECONDS, self.tell)
+
     def tell(self) -> None:
         """Wake every follower; called in the loop."""
+        self._tells_soon = False
         news, self._news = self._news, asyncio.Event()
         news.set()
 
@@ -132,9 +155,8 @@ class Fills:
         try:
             fill.descriptor, path = self._file(fill)
             for chunk in chunks:
-                write_all(fill.descriptor, chunk)
-                fill.available += len(chunk)
-                loop.call_soon_threadsafe(fill.tell)
+                write_all(fill.descriptor, chunk, offset=fill.available)
+                fill.came(len(chunk), loop)
         except BaseException as err:
             if path is not None:
                 path.unlink(missing_ok=True)

@@ -14,7 +14,7 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from scripts.bench import run_cached, sign_one_tag, verify_offline, verify_refresh
+from scripts.bench import run_cached, shim_blob, shim_manifest, sign_one_tag, verify_offline, verify_refresh
 from scripts.bench.result import Row, document, table
 from scripts.bench.setting import BenchError, Setting, own_environ
 
@@ -25,6 +25,8 @@ FIGURES: Figures = {
     verify_refresh.FIGURE: verify_refresh.measure,
     sign_one_tag.FIGURE: sign_one_tag.measure,
     run_cached.FIGURE: run_cached.measure,
+    shim_manifest.FIGURE: shim_manifest.measure,
+    shim_blob.FIGURE: shim_blob.measure,
 }
 
 

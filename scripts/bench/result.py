@@ -17,20 +17,31 @@ _RIGHT = (2, 3, 4, 5)  # columns of numbers
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """One measured value; ``limit`` is the highest that is accepted, None where nothing was promised."""
+    """One measured value; ``limit`` is the highest that is accepted, ``floor`` the lowest.
+
+    Both are None where nothing was promised.
+    """
 
     figure: str
     what: str
     value: float
     unit: str
     limit: float | None = None
+    floor: float | None = None
     quartiles: tuple[float, float] | None = None
     cpu: float | None = None
 
     @property
     def is_met(self) -> bool:
-        """Whether the value keeps its limit; true where there is none."""
-        return self.limit is None or self.value <= self.limit
+        """Whether the value keeps its limits; true where there are none."""
+        return (self.limit is None or self.value <= self.limit) and (
+            self.floor is None or self.value >= self.floor
+        )
+
+    @property
+    def is_promised(self) -> bool:
+        """Whether there is a limit."""
+        return self.limit is not None or self.floor is not None
 
 
 def timed(figure: str, what: str, timing: Timing) -> Row:
@@ -45,9 +56,9 @@ def timed(figure: str, what: str, timing: Timing) -> Row:
     )
 
 
-def ratio(figure: str, what: str, value: float, *, limit: float | None = None) -> Row:
+def ratio(figure: str, what: str, value: float, *, limit: float | None = None, floor: float | None = None) -> Row:
     """Return the row of a quotient of two medians of the same run."""
-    return Row(figure=figure, what=what, value=value, unit="x", limit=limit)
+    return Row(figure=figure, what=what, value=value, unit="x", limit=limit, floor=floor)
 
 
 def table(rows: Iterable[Row]) -> str:
@@ -78,7 +89,8 @@ def document(rows: Sequence[Row], *, is_quick: bool) -> dict[str, Any]:
                 "quartiles": list(row.quartiles) if row.quartiles else None,
                 "cpu_ms": row.cpu,
                 "limit": row.limit,
-                "met": row.is_met if row.limit is not None else None,
+                "floor": row.floor,
+                "met": row.is_met if row.is_promised else None,
             }
             for row in rows
         ],
@@ -88,8 +100,10 @@ def document(rows: Sequence[Row], *, is_quick: bool) -> dict[str, Any]:
 def _cells(row: Row) -> tuple[str, ...]:
     quartiles = "{:.1f}-{:.1f}".format(*row.quartiles) if row.quartiles else ""
     cpu = f"{row.cpu:.1f}" if row.cpu is not None else ""
-    limit = "" if row.limit is None else f"<= {_number(row.limit, row.unit)}"
-    met = "" if row.limit is None else "met" if row.is_met else "NOT MET"
+    limits = [f"{sign} {_number(bound, row.unit)}" for sign, bound in (("<=", row.limit), (">=", row.floor))
+              if bound is not None]  # fmt: skip
+    limit = ", ".join(limits)
+    met = "" if not row.is_promised else "met" if row.is_met else "NOT MET"
     return (row.figure, row.what, _number(row.value, row.unit), quartiles, cpu, limit, met)
 
 

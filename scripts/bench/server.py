@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.bench.setting import BenchError, Setting, component
@@ -16,9 +17,24 @@ _START_SECONDS = 20.0
 _STOP_SECONDS = 10.0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Server:
+    """A process, perhaps with others below it, that answers on ``port`` of the loopback device."""
+
+    port: int
+    process_id: int
+
+
 @contextmanager
 def docker_registry(setting: Setting, name: str) -> Iterator[int]:
-    """Yield the port of a docker-registry (CNCF distribution) that answers, empty, without login or TLS.
+    """Yield the port of a docker-registry; otherwise as ``registry_server``."""
+    with registry_server(setting, name) as server:
+        yield server.port
+
+
+@contextmanager
+def registry_server(setting: Setting, name: str) -> Iterator[Server]:
+    """Yield a docker-registry (CNCF distribution) that answers, empty, without login or TLS.
 
     Raises:
         BenchError: it did not answer in time.
@@ -34,13 +50,15 @@ def docker_registry(setting: Setting, name: str) -> Iterator[int]:
     (directory / "config.yml").write_text(json.dumps(configuration), "utf-8")  # JSON is YAML
     environ = {key: value for key, value in setting.environ.items() if not key.startswith("REGISTRY_")}
     argv = (component("docker-registry"), "serve", str(directory / "config.yml"))
-    with serving(*argv, port=port, log=directory / "log", environ=environ):
-        yield port
+    with serving(*argv, port=port, log=directory / "log", environ=environ) as process_id:
+        yield Server(port=port, process_id=process_id)
 
 
 @contextmanager
-def serving(*argv: str, port: int, log: Path, environ: Mapping[str, str]) -> Iterator[None]:
-    """Have ``argv`` answer on ``port`` of the loopback device meanwhile; what it says goes to ``log``.
+def serving(*argv: str, port: int, log: Path, environ: Mapping[str, str]) -> Iterator[int]:
+    """Have ``argv`` answer on ``port`` of the loopback device meanwhile; yield its process id.
+
+    What it says goes to ``log``.
 
     Raises:
         BenchError: it did not answer within ``_START_SECONDS``.
@@ -49,7 +67,7 @@ def serving(*argv: str, port: int, log: Path, environ: Mapping[str, str]) -> Ite
         server = subprocess.Popen(argv, env=environ, stdin=subprocess.DEVNULL, stdout=output, stderr=output)
     try:
         _wait_until_answering(server, argv[0], port, log)
-        yield
+        yield server.pid
     finally:
         _stop(server)
 
