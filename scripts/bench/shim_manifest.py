@@ -1,7 +1,8 @@
 """Figure ``shim-manifest``: a signed manifest by its tag, many times, from a warm shim.
 
 Beside it the docker-registry behind it, asked directly, and an nginx with ``proxy_cache`` before that, which
-decides nothing. Servers are loaded in turn, by the same clients; the processor time is that of all processes of a server.
+decides nothing. Servers are loaded in turn, by the same clients; the processor time is that of
+all processes of a server.
 """
 
 from __future__ import annotations
