@@ -6,6 +6,8 @@ package there is no bare digest string.
 
 from __future__ import annotations
 
+from sys import intern
+
 from trust.errors import InputError
 from trust.value import dataclass
 
@@ -47,7 +49,7 @@ def parse_digest(text: str) -> Digest:
         raise InputError(f"{algorithm} digest has wrong length: expected {length} hex, got {len(hexadecimal)}")
     if not _HEX.issuperset(hexadecimal):
         raise InputError(f"{algorithm} digest is not lower-case hex: got {hexadecimal[:80]!r}")
-    return Digest(algorithm=algorithm, hex=hexadecimal)
+    return Digest(algorithm=intern(algorithm), hex=hexadecimal)
 
 
 def sha256(data: bytes) -> Digest:

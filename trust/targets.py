@@ -14,6 +14,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
+from sys import intern
+from types import MappingProxyType
 from typing import Any
 
 from trust.digest import Digest, parse_digest
@@ -21,6 +23,8 @@ from trust.errors import InputError
 from trust.instant import format_utc, parse_utc
 from trust.reference import Reference
 from trust.value import dataclass
+
+_NONE: Mapping[str, str] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +94,8 @@ def target_custom(target: Target) -> dict[str, Any]:
 def parse_target(*, hashes: Mapping[str, str], size_bytes: int, custom: Mapping[str, Any]) -> Target:
     """Return the target of verified TUF fields.
 
+    What thousands of targets have in common is in memory once: a gate holds all of them.
+
     Raises:
         InputError: no sha256, or a field is not what ``target_custom`` writes.
     """
@@ -97,12 +103,12 @@ def parse_target(*, hashes: Mapping[str, str], size_bytes: int, custom: Mapping[
         return Target(
             digest=parse_digest(f"sha256:{hashes['sha256']}"),
             size_bytes=size_bytes,
-            media_type=str(custom["type"]),
+            media_type=intern(str(custom["type"])),
             signed_at=parse_utc(custom["signed"]),
-            signed_by=tuple(map(str, custom["by"])),
+            signed_by=tuple(intern(str(key)) for key in custom["by"]),
             tags=tuple(map(str, custom.get("tags", ()))),
             inside=tuple(parse_digest(text) for text in custom.get("in", ())),
-            annotations={str(key): str(value) for key, value in custom.get("annotations", {}).items()},
+            annotations={str(key): str(value) for key, value in custom.get("annotations", {}).items()} or _NONE,
         )
     except (KeyError, TypeError, AttributeError) as err:
         raise InputError(f"a signed target lacks or misspells a field: {err}") from err
