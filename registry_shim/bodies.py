@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any
+from typing import IO, cast
 
 from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
@@ -117,7 +117,7 @@ async def send_kept(request: web.BaseRequest, kept: Kept, headers: Mapping[str, 
         return response
 
 
-async def _send_span(transport: asyncio.Transport, file: Any, span: range, *, fallback: bool = True) -> None:
+async def _send_span(transport: asyncio.Transport, file: IO[bytes], span: range, *, fallback: bool = True) -> None:
     """Send a part of a file, or end the connection: what it lacks must not be taken from the next answer.
 
     Raises:
@@ -151,7 +151,7 @@ async def send_fill(
         response = web.StreamResponse(status=_OK, headers=headers)
         response.content_length = fill.size_bytes
         writer = await response.prepare(request)
-        if hasattr(writer, "send_headers"):
+        if writer is not None and hasattr(writer, "send_headers"):
             writer.send_headers()
         try:
             sent = 0
@@ -180,7 +180,7 @@ async def _send_available(request: web.BaseRequest, response: web.StreamResponse
         raise ConnectionResetError("the client has gone")
     if transport.get_extra_info("sslcontext") is None:
         with suppress(asyncio.SendfileNotAvailableError):
-            await _send_span(transport, fill, span, fallback=False)
+            await _send_span(transport, cast("IO[bytes]", fill), span, fallback=False)  # it wants its fileno
             return
     piece = os.pread(fill.descriptor, len(span), span.start)
     if len(piece) != len(span):

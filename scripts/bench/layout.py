@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from trust.digest import sha256
+from trust.digest import parse_digest, sha256
 from trust.manifest import OCI_MANIFEST
 from trust.roles import Image
 
@@ -52,6 +52,13 @@ def write_layout(directory: Path, layers: Sequence[bytes] = ()) -> Image:
     (directory / "index.json").write_text(json.dumps(index), "utf-8")
     (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}', "utf-8")
     return Image(digest=sha256(manifest), size_bytes=len(manifest), media_type=OCI_MANIFEST)
+
+
+def manifest_in(directory: Path) -> bytes:
+    """Return the manifest of the image in the OCI layout ``directory``."""
+    index = json.loads((directory / "index.json").read_text("utf-8"))
+    name = parse_digest(index["manifests"][0]["digest"])
+    return (directory / "blobs/sha256" / name.hex).read_bytes()
 
 
 def layer_of(programs: Mapping[str, Path], *, directories: Sequence[str]) -> bytes:

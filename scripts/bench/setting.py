@@ -26,11 +26,15 @@ class BenchError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Setting:
-    """Where and how a figure is measured; ``is_quick`` is for CI: fewer rounds, the smaller sizes only."""
+    """Where and how a figure is measured.
+
+    ``is_quick`` is for CI: fewer rounds, the smaller sizes only; ``is_full`` takes the time that a release takes.
+    """
 
     directory: Path
     is_quick: bool
     environ: Mapping[str, str]
+    is_full: bool = False
 
     @property
     def rounds(self) -> int:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from scripts.bench.collection import REPOSITORY, BuiltCollection, build_pushed
 from scripts.bench.gateway import AUTHS, Shim, nginx, shims
+from scripts.bench.layout import manifest_in
 from scripts.bench.load import Question, answered, question
 from scripts.bench.measure import Timing
 from scripts.bench.processes import cpu_seconds
@@ -136,10 +137,7 @@ def _removed(kept: Path) -> None:
 
 def _layer(built: BuiltCollection) -> str:
     """Return the digest of the image's only layer."""
-    index = json.loads((built.layout / "index.json").read_text("utf-8"))
-    name = index["manifests"][0]["digest"].partition(":")[2]
-    manifest = json.loads((built.layout / "blobs/sha256" / name).read_text("utf-8"))
-    digest: str = manifest["layers"][0]["digest"]
+    digest: str = json.loads(manifest_in(built.layout))["layers"][0]["digest"]
     return digest
 
 
