@@ -16,6 +16,7 @@ import select
 import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 
 from scripts.bench.setting import BenchError
@@ -100,36 +101,44 @@ def answered(asked: Question, *, connections: int = 1) -> Load:
 
 
 def _asking(asked: Question, count: int, goes_on: Callable[[], bool]) -> Load:
-    buffer, answers = bytearray(_BUFFER_BYTES), 0
-    connections = [_connected(asked.port) for _ in range(count)]
-    by_fd = {one.fileno(): one for one in connections}
-    left = dict.fromkeys(by_fd, asked.answer_bytes)
-    with select.epoll() as epoll:
+    with ExitStack() as stack:
+        connections = [stack.enter_context(_connected(asked.port)) for _ in range(count)]
+        epoll = stack.enter_context(select.epoll())
+        by_fd = {one.fileno(): one for one in connections}
         for fd in by_fd:
             epoll.register(fd, select.EPOLLIN)
         cpu, began = _cpu_seconds(), time.perf_counter()
         for one in connections:
             one.sendall(asked.request)
-        while by_fd:
-            ready = epoll.poll(_ANSWER_SECONDS)
-            if not ready:
-                raise BenchError(f"{asked.path}: no byte came for {_ANSWER_SECONDS:.0f} s")
-            for fd, _ in ready:
-                rest = left[fd] - by_fd[fd].recv_into(buffer, 0, socket.MSG_TRUNC)
-                if rest == left[fd] or rest < 0:
-                    raise BenchError(f"{asked.path}: an answer is not like the first: {rest} bytes are missing")
-                if rest:
-                    left[fd] = rest
-                    continue
-                answers += 1
-                if goes_on():
-                    left[fd] = asked.answer_bytes
-                    by_fd[fd].send(asked.request)
-                else:
-                    epoll.unregister(fd)
-                    by_fd.pop(fd).close()
-        seconds = time.perf_counter() - began
-    return Load(answers=answers, seconds=seconds, own_cpu_seconds=_cpu_seconds() - cpu)
+        answers = _answers(asked, by_fd, epoll, goes_on)
+        return Load(answers=answers, seconds=time.perf_counter() - began, own_cpu_seconds=_cpu_seconds() - cpu)
+
+
+def _answers(
+    asked: Question, by_fd: dict[int, socket.socket], epoll: select.epoll, goes_on: Callable[[], bool]
+) -> int:
+    """Return how many answers came until none is asked for any more."""
+    buffer, answers = bytearray(_BUFFER_BYTES), 0
+    left = dict.fromkeys(by_fd, asked.answer_bytes)
+    while left:
+        ready = epoll.poll(_ANSWER_SECONDS)
+        if not ready:
+            raise BenchError(f"{asked.path}: no byte came for {_ANSWER_SECONDS:.0f} s")
+        for fd, _ in ready:
+            rest = left[fd] - by_fd[fd].recv_into(buffer, 0, socket.MSG_TRUNC)
+            if rest == left[fd] or rest < 0:
+                raise BenchError(f"{asked.path}: an answer is not like the first: {rest} bytes are missing")
+            left[fd] = rest
+            if rest:
+                continue
+            answers += 1
+            if goes_on():
+                left[fd] = asked.answer_bytes
+                by_fd[fd].send(asked.request)
+            else:
+                epoll.unregister(fd)
+                del left[fd]
+    return answers
 
 
 def _connected(port: int) -> socket.socket:
