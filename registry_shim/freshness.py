@@ -189,6 +189,7 @@ class _Collection:
                     expires=one.expires.timestamp(),
                     signers=list(one.signers),
                     threshold=one.threshold,
+                    period_seconds=one.period.total_seconds() if one.period is not None else 0.0,
                 )
                 for one in facts
             ],

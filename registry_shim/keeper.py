@@ -29,6 +29,7 @@ from registry_shim.metadata_doors import Doors
 from registry_shim.operations import Operations
 from registry_shim.status import traffic_from
 from registry_shim.systemd import Notifier
+from registry_shim.terminal import say_note
 from registry_shim.tally import decisions_of
 from registry_shim.worker import server_context
 from registry_shim.workers import Workers
@@ -78,6 +79,7 @@ class Keeper:
             cache.clear_incoming()
             self._executor.submit(cache.sweep)
             self._log = DecisionLog(self._config.decisions) if self._config.decisions else None
+            self._note_head()
             self._listening.extend(listening.registry)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
@@ -97,7 +99,8 @@ class Keeper:
                 if runner is not None:
                     await runner.cleanup()
                 if self._log is not None:
-                    self._log.close()
+                    self._write(self._log, self._log.close)
+                    self._note_head()
                 self._doors.close()
                 self._executor.shutdown(wait=False, cancel_futures=True)
 
@@ -163,6 +166,11 @@ class Keeper:
                 sys.stderr.write(f"trust-shim: {err}\n")
         self._operations.log(lines=log.head.seq, lost=log.lost_total)
 
+    def _note_head(self) -> None:
+        """Have the journal know how far the log's chain went: who writes the file anew cannot write that too."""
+        if self._log is not None and self._log.head.seq:
+            say_note(f"decision log is at {self._log.head}")
+
     def _changed(self, pin: str) -> None:
         self._workers.tell(self._standings([pin]))
 
@@ -194,6 +202,7 @@ class Keeper:
         """Go on in a new log, with new workers: certificate and policy are read anew."""
         if self._log is not None:
             self._write(self._log, self._log.reopen)
+            self._note_head()
         self._stamp = ()
 
     async def _reload(self, refreshing: asyncio.Task[None]) -> asyncio.Task[None]:
