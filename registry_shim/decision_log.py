@@ -78,7 +78,7 @@ class DecisionLog:
         self._pending.clear()
         self._lost += missing
         self.lost_total += missing
-        if err is not None:
+        if err is not None and done < len(lines):
             every = len(wanted) - len(marks)
             raise StateError(
                 f"decision log {self._path}: {missing} of {every} decisions were lost: {err.strerror or err}",

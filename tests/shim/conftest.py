@@ -32,7 +32,7 @@ class Keeper:
         self.now = NOW
         self.operations = Operations(lambda: self.now, version="1.2", **settings)
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
         self._thread.start()
         self._runner = self.run(self._start())
 

@@ -14,12 +14,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from registry_shim.cli_log import log as log_group
 from registry_shim.decision_log import DecisionLog
-from registry_shim.log_chain import GENESIS, Head, digest_of, parse_head, parse_line
+from registry_shim.log_chain import GENESIS, Head, digest_of, line_bytes, parse_head, parse_line
 from registry_shim.log_check import check_log
 from registry_shim.status import Decided, decided_from
 from registry_shim.terminal import run
@@ -153,6 +153,25 @@ def test_a_line_cannot_be_passed_off_as_torn(tmp_path: Path) -> None:
     assert "expected nothing torn before line 4 of the chain, got a torn piece of 40 bytes" in str(
         check_log(path).broken
     )
+
+
+def test_what_a_crash_left_is_told_byte_for_byte(tmp_path: Path) -> None:
+    path = _written(tmp_path / "log", 2)
+    whole = path.read_bytes()
+    path.write_bytes(whole + b'{"seq":3,"pre\n{"seq')
+    _written(path, 1)
+    torn = json.loads(path.read_bytes().splitlines()[-1])["torn"]
+    assert torn == {"bytes": 19, "sha256": digest_of(b'{"seq":3,"pre\n{"seq')}
+    assert (check_log(path).torn, check_log(path).broken) == (1, None)
+
+
+def test_a_line_that_lacks_its_newline_alone_is_not_lost(tmp_path: Path) -> None:
+    path = _written(tmp_path / "log", 2)
+    path.write_bytes(path.read_bytes().removesuffix(b"\n"))
+    assert check_log(path).lines == 2
+    _written(path, 1)
+    report = check_log(path)
+    assert (report.lines, report.torn, report.broken) == (3, 0, None)
 
 
 def test_a_torn_piece_cannot_be_taken_out_or_changed(tmp_path: Path) -> None:
@@ -293,6 +312,7 @@ def test_a_full_disk_loses_decisions_and_the_log_says_how_many(tmp_path: Path) -
 
 
 @given(st.integers(0, 1_600), st.integers(0, 900))
+@example(len(line_bytes(_decided(0), after=Head())), 0)
 def test_wherever_the_disk_was_full_the_chain_goes_on(first: int, second: int) -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "log"

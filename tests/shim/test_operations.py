@@ -167,6 +167,18 @@ def test_however_many_decisions_a_listener_hears_twice_a_second(keeper: Keeper) 
     listener.close()
 
 
+def test_a_listener_hears_no_more_than_that_beside_the_parts(keeper: Keeper) -> None:
+    listener = Listener(keeper)
+    began, lines = time.monotonic(), 0
+    for line in listener.answer:
+        lines += line.startswith(b"data: ")
+        keeper.tell(_decide)
+        if time.monotonic() - began > 2:
+            break
+    assert lines <= (time.monotonic() - began) * 2 + 1
+    listener.close()
+
+
 def test_one_listener_too_many_is_asked_to_come_later(keeper: Keeper) -> None:
     listeners = [Listener(keeper) for _ in range(events.MOST_LISTENERS)]
     for each in listeners:

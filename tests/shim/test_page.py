@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from registry_shim import page as page_module
@@ -133,24 +133,31 @@ def test_what_only_looks_like_a_digest_hides_nothing() -> None:
         assert short_digest(text) == text
 
 
-@given(st.text(), st.text(), st.text())
-def test_no_name_becomes_an_element(image: str, name: str, detail: str) -> None:
-    def elements(*, image: str, name: str, detail: str) -> list[str]:
-        board = _board(
-            collections=[
-                collection(name=name, detail=detail or "x", pin=name, roles=[role(name, signers=[image])])
-            ],
-            decisions=[
-                (1, decided(image=image, detail=detail or "x", client=name, method=name, digest=image or "x"))
-            ],
-            why=detail,
-        )
-        read = _Reader(document(board, nonce="n"))
-        assert all(attribute.isidentifier() or "-" in attribute for _, each in read.elements for attribute in each)
-        return [tag for tag, _ in read.elements]
+def _filled(text: str, *, is_ready: bool) -> _Reader:
+    """A page that holds ``text`` wherever a word from outside may stand."""
+    words = {"name": text, "detail": text, "pin": text, "reason": text, "freshness": "refused"}
+    asked = dict.fromkeys(("client", "method", "kind", "image", "detail", "digest", "reason"), text)
+    board = _board(
+        collections=[collection(**words, mode="audit", roles=[role(text, signers=[text])])],
+        decisions=[(1, decided(**asked)), (2, decided(image=f"{text}@{text}"))],
+        why=text,
+        is_ready=is_ready,
+        version=text,
+    )
+    return _Reader(document(board, nonce="n"))
 
-    plain = elements(image="a", name="b", detail="c")
-    assert elements(image=image.replace("@", ""), name=name, detail=detail) == plain
+
+@pytest.mark.parametrize("is_ready", [True, False])
+@given(text=st.text(st.sampled_from("<>&'\"/=ab !-"), min_size=1))
+@example(text=_HOSTILE)
+@example(text="<b>")
+@example(text='"id=x')
+def test_no_word_from_outside_becomes_an_element(*, is_ready: bool, text: str) -> None:
+    plain, filled = _filled("x", is_ready=is_ready), _filled(text, is_ready=is_ready)
+    assert [(tag, each.keys()) for tag, each in filled.elements] == [
+        (t, each.keys()) for t, each in plain.elements
+    ]
+    assert filled.text.count(text) >= 11
 
 
 def test_a_moment_that_no_calendar_has_is_shown_somehow() -> None:
