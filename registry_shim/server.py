@@ -54,6 +54,13 @@ class Server(web.Server):
         """Return the protocol of a new connection."""
         return _Limited(self, loop=asyncio.get_running_loop(), **self._kwargs)
 
+    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the library's own
+        """Let the running answers end; who only keeps a connection is not waited for, and is told at once."""
+        for connection in list(self.connections):
+            if isinstance(connection, _Limited) and connection.is_idle:
+                connection.force_close()
+        await super().shutdown(timeout)
+
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         clock = asyncio.get_running_loop().time
         started = clock()
@@ -104,6 +111,11 @@ class _Limited(RequestHandler):
         self._client = ""
         self._first_head: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
+
+    @property
+    def is_idle(self) -> bool:
+        """Tell whether no request is being answered or waits to be."""
+        return not self._request_in_progress and not self._messages
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
