@@ -74,7 +74,7 @@ class Pull:
         self._hot: dict[str, _Hot] = {}
         self._hot_epoch = 0
         self._images = Images(upstreams=upstreams, cache=cache, closure=closure, count=count)
-        self._fills = Fills(cache, upstreams.executor, stored=lambda size: count("stored") if size else None)
+        self._fills = Fills(cache, upstreams.executor, stored=self._stored)
 
     def hot(self, request: web.BaseRequest) -> Whole | None:
         """Return the answer to an address that was asked for before, where it is still the answer.
@@ -207,14 +207,19 @@ class Pull:
         if response is None:
             raise lacking(Code.BLOB_UNKNOWN, repository, digest)
         self._upstreams.grant(repository, login)
-        if self._cache.wants_sweep:
-            sweep = asyncio.get_running_loop().run_in_executor(self._upstreams.executor, self._cache.sweep)
-            sweep.add_done_callback(self._swept)
         return response
 
-    def _swept(self, sweep: asyncio.Future[int]) -> None:
-        if not sweep.cancelled() and sweep.exception() is None:
-            for _ in range(sweep.result()):
+    def _stored(self, size_bytes: int) -> None:
+        """Count a blob that the cache has kept, and have the cache within its bound again."""
+        if size_bytes:
+            self._count("stored")
+        if self._cache.wants_sweep:
+            loop = asyncio.get_running_loop()
+            loop.run_in_executor(self._upstreams.executor, self._cache.sweep).add_done_callback(self._swept)
+
+    def _swept(self, done: asyncio.Future[int]) -> None:
+        if not done.cancelled() and done.exception() is None:
+            for _ in range(done.result()):
                 self._count("evicted")
 
 
