@@ -65,6 +65,7 @@ class Keeper:
         self._freshness = self._fresh(self._policy)
         self._workers = self._new_workers()
         self._stopped = asyncio.Event()
+        self._ending: set[asyncio.Task[None]] = set()
 
     async def run(self, listening: Listening, *, started: Callable[[], None]) -> None:
         """Serve on ``listening`` until a signal says otherwise; ``started`` is called once workers serve.
@@ -95,7 +96,7 @@ class Keeper:
             finally:
                 self._notifier.stopping()
                 self._operations.ready(is_ready=False, why="it ends")
-                await self._workers.end()
+                await asyncio.gather(self._workers.end(), *self._ending)
                 if runner is not None:
                     await runner.cleanup()
                 if self._log is not None:
@@ -225,7 +226,10 @@ class Keeper:
         task = asyncio.create_task(self._freshness.run())
         with suppress(asyncio.TimeoutError, TimeoutError):
             await asyncio.wait_for(self._workers.first.wait(), NEW_WORKERS_SECONDS)
-        await old.end()
+        # Not waited for: whoever holds a download open must not hold up the next change.
+        ending = asyncio.create_task(old.end())
+        self._ending.add(ending)
+        ending.add_done_callback(self._ending.discard)
         self._notifier.ready("the policy was read anew")
         return task
 
