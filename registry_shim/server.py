@@ -54,7 +54,7 @@ class Server(web.Server):
         """Return the protocol of a new connection."""
         return _Limited(self, loop=asyncio.get_running_loop(), **self._kwargs)
 
-    async def shutdown(self, timeout: float | None = None) -> None:  # noqa: ASYNC109 - the library's own
+    async def shutdown(self, timeout: float | None = None) -> None:
         """Let the running answers end; who only keeps a connection is not waited for, and is told at once."""
         for connection in list(self.connections):
             if isinstance(connection, _Limited) and connection.is_idle:

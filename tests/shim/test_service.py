@@ -279,7 +279,7 @@ def test_check_proves_a_set_up_and_serves_nothing(tmp_path: Path) -> None:
 
 
 def test_leftovers_of_a_killed_shim_are_cleared(own: Yard) -> None:
-    with Paused(own.plot()) as paused:
+    with Paused(own.plot()):
         incoming = own.shim.home / "cache/incoming"
         assert list(incoming.iterdir())
         for worker in own.shim.workers:
@@ -322,7 +322,7 @@ def test_cache_stays_within_its_bound(tmp_path: Path) -> None:
 
         def size_bytes() -> int:
             files = (own.shim.home / "cache").glob("sha256/*/*")
-            return sum(os.stat(file).st_size for file in files if file.exists())
+            return sum(file.stat().st_size for file in files if file.exists())
 
         until(lambda: size_bytes() <= 3 * 1024**2, "the cache is swept")
 
