@@ -31,6 +31,7 @@ from trust.oci.url import Url, replace_target
 from trust.places import home_directory
 
 API_HOSTS = {"docker.io": "registry-1.docker.io"}
+USER_AGENT = "content-trust-shim"  # a registry's log tells by it who went past the gate
 REFERRERS_MAX_BYTES = 4 * 1024 * 1024
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY = 200, 401, 403, 404, 429
 _REFUSALS = frozenset({_UNAUTHORIZED, _FORBIDDEN, _TOO_MANY})
@@ -55,10 +56,10 @@ class Upstream:
         own = dict(environ)
         if settings.ca is not None:
             own["SSL_CERT_FILE"] = str(settings.ca)
-        self._http = Http(environ=own, user_agent="content-trust-shim", may_follow=self._may_follow)
+        self._http = Http(environ=own, user_agent=USER_AGENT, may_follow=self._may_follow)
         self._authenticator = Authenticator(
             settings.name,
-            http=Http(environ=own, user_agent="content-trust-shim"),
+            http=Http(environ=own, user_agent=USER_AGENT),
             credentials=Credentials(environ=environ, home=home_directory()),
             plain_http=self._url.scheme == "http",
         )
