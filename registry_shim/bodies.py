@@ -29,13 +29,17 @@ _PARTIAL, _OK, _NOT_SATISFIABLE = 206, 200, 416
 
 
 class Whole(web.Response):
-    """An answer whose bytes are ready; may be sent any number of times, also at once."""
+    """An answer whose bytes are ready; may be sent any number of times, also at once.
 
-    def __init__(self, status: int, headers: Mapping[str, str], body: bytes) -> None:
+    ``phrase`` is added to the status line, which is all that containerd shows of a refusal.
+    """
+
+    def __init__(self, status: int, headers: Mapping[str, str], body: bytes, *, phrase: str = "") -> None:
         super().__init__(status=status)
         self._keep_alive = True
         self.size_bytes = len(body)
-        lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}", *(f"{n}: {v}" for n, v in headers.items())]
+        said = HTTPStatus(status).phrase + (f": {phrase}" if phrase else "")
+        lines = [f"HTTP/1.1 {status} {said}", *(f"{n}: {v}" for n, v in headers.items())]
         head = "\r\n".join((*lines, f"Content-Length: {len(body)}")).encode("latin-1")
         self._before = head + b"\r\nDate: "
         self._content = body

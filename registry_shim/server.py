@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
@@ -27,6 +28,7 @@ FLOOD_FACTOR = 2  # so many times its connections, and a client gets no answer a
 STALL_SECONDS = 60.0  # a client that takes nothing of its answer holds memory and a file
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 Counted = Callable[[int, float, int], None]  # status, seconds, bytes of content
+_REASON = re.compile(r"[a-z-]{1,40}", re.ASCII)
 _log = logging.getLogger("trust-shim")
 
 
@@ -194,4 +196,5 @@ def refusal(err: RefusedRequestError) -> Whole:
         "Cache-Control": "no-store",
         **err.headers,
     }
-    return Whole(err.status, headers, err.body)
+    reason = (err.detail or {}).get("reason", "")
+    return Whole(err.status, headers, err.body, phrase=reason if _REASON.fullmatch(str(reason)) else "")
