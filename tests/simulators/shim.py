@@ -118,6 +118,7 @@ class Shim:
         self.policy_file.write_text(self.policy)
         self.config_file = self.folder / "shim.toml"
         self.log_file = self.folder / "shim.log"
+        self.decision_log = self.folder / "decisions.jsonl"
         self._clock_file = self.folder / "clock"
 
     def __enter__(self) -> Self:
@@ -139,6 +140,12 @@ class Shim:
         return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
     @property
+    def decisions(self) -> list[dict[str, Any]]:
+        """What its log of decisions holds so far."""
+        lines = self.decision_log.read_bytes().split(b"\n")[:-1] if self.decision_log.exists() else []
+        return [json.loads(line) for line in lines]
+
+    @property
     def process_id(self) -> int:
         assert self.process is not None
         return self.process.pid
@@ -155,6 +162,7 @@ class Shim:
             "listen": "127.0.0.1:0",
             "home": str(self.home),
             "policy": str(self.policy_file),
+            "decisions": str(self.decision_log),
             "default": self.upstreams[0]["name"],
             **self.settings,
             "upstream": self.upstreams,
