@@ -258,7 +258,8 @@ def _stamp(files: list[Path]) -> tuple[Any, ...]:
     """Return what changes when one of ``files`` or their directory of further ones does."""
     found: list[Any] = []
     for path in files:
-        for each in (path, path.with_name("policy.d")):
+        beside = path.parent if path.parent.name == "policy.d" else path.with_name("policy.d")
+        for each in (path, beside):
             with suppress(OSError):
                 status = each.stat()
                 found.append((str(each), status.st_ino, status.st_mtime_ns, status.st_size))
