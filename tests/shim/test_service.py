@@ -165,11 +165,26 @@ def test_second_policy_change_is_felt_while_an_old_worker_still_sends(own: Yard)
     """Whoever holds a download open must not hold up the next deny list."""
     with Paused(own.plot()) as paused:
         shim, plot = own.shim, paused.plot
+        before = set(shim.workers)
         shim.write_policy(policy_text(own.stanza, deny={"digests": [str(sha256(b"other"))]}))
-        until(lambda: len(shim.workers) == 4, "new workers run beside the old ones")
+        until(lambda: len(set(shim.workers) - before) == 2, "new workers run")
+        assert before & set(shim.workers), "beside the old one that still sends"
         shim.write_policy(policy_text(own.stanza, deny={"digests": [str(plot.picture.digest)]}))
         until(lambda: plot.through("1").status == 403, "the second change is felt", seconds=10)
         assert paused.rest() == paused.blob
+
+
+def test_file_that_joins_a_directory_of_policies_is_felt(tmp_path: Path) -> None:
+    with yard(tmp_path, starts=False) as own:
+        plot, shim = own.plot(), own.shim
+        directory = shim.folder / "policy.d"
+        directory.mkdir()
+        shim.policy_file.rename(directory / "10-acme.toml")
+        with shim:
+            assert serves(plot)
+            denial = f'schema = 1\ndeny = {{ digests = ["{plot.picture.digest}"] }}\n'
+            (directory / "99-denied.toml").write_text(denial)
+            until(lambda: plot.through("1").status == 403, "the new file is felt", seconds=10)
 
 
 def test_worker_ignores_the_signals_of_a_terminal(own: Yard) -> None:
