@@ -24,6 +24,8 @@ from registry_shim.config import Limits
 
 HEAD_LINE_MAX_BYTES = 8190
 KEEP_ALIVE_SECONDS = 75.0
+GRACE_SECONDS = 1.0  # at the end, for the first request of a connection
+GRACE_STEP_SECONDS = 0.02
 FLOOD_FACTOR = 2  # so many times its connections, and a client gets no answer any more
 STALL_SECONDS = 60.0  # a client that takes nothing of its answer holds memory and a file
 Answer = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
@@ -49,6 +51,7 @@ class Server(web.Server):
         self.limits = limits
         self.stall_seconds = stall_seconds
         self.clients: dict[str, int] = {}
+        self._is_ending = False
         self._answer = answer
         self._counted = counted
 
@@ -57,11 +60,28 @@ class Server(web.Server):
         return _Limited(self, loop=asyncio.get_running_loop(), **self._kwargs)
 
     async def shutdown(self, timeout: float | None = None) -> None:
-        """Let the running answers end; who only keeps a connection is not waited for, and is told at once."""
-        for connection in list(self.connections):
-            if isinstance(connection, _Limited) and connection.is_idle:
-                connection.force_close()
+        """Let the running answers end.
+
+        Who only keeps a connection is not waited for, and is told at once; who has just made one, and whose first
+        request is under way, gets its answer.
+        """
+        self._is_ending = True
+        clock = asyncio.get_running_loop().time
+        grace_ends = clock() + GRACE_SECONDS
+        await asyncio.sleep(GRACE_STEP_SECONDS)  # what was accepted a moment ago becomes a connection
+        while any(not one.has_asked for one in self._idle()) and clock() < grace_ends:
+            self._close_idle(lambda one: one.has_asked)
+            await asyncio.sleep(GRACE_STEP_SECONDS)
+        self._close_idle(lambda _one: True)
         await super().shutdown(timeout)
+
+    def _idle(self) -> list[_Limited]:
+        return [one for one in self.connections if isinstance(one, _Limited) and one.is_idle]
+
+    def _close_idle(self, which: Callable[[_Limited], bool]) -> None:
+        for connection in self._idle():
+            if which(connection):
+                connection.force_close()
 
     async def _handle(self, request: web.BaseRequest) -> web.StreamResponse:
         clock = asyncio.get_running_loop().time
@@ -80,7 +100,7 @@ class Server(web.Server):
                 RefusedRequestError(Code.DENIED, "unreachable: the shim failed on this request", status=503)
             )
         self._counted(response.status, clock() - started, _size(request, response))
-        if not request.keep_alive or response.status == HTTPStatus.TOO_MANY_REQUESTS:
+        if self._is_ending or not request.keep_alive or response.status == HTTPStatus.TOO_MANY_REQUESTS:
             request.protocol.close()  # once it is sent
         return response
 
@@ -118,6 +138,11 @@ class _Limited(RequestHandler):
     def is_idle(self) -> bool:
         """Tell whether no request is being answered or waits to be."""
         return not self._request_in_progress and not self._messages
+
+    @property
+    def has_asked(self) -> bool:
+        """Tell whether a request came."""
+        return bool(self._request_count)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
