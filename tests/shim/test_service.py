@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -172,6 +173,19 @@ def test_second_policy_change_is_felt_while_an_old_worker_still_sends(own: Yard)
         shim.write_policy(policy_text(own.stanza, deny={"digests": [str(plot.picture.digest)]}))
         until(lambda: plot.through("1").status == 403, "the second change is felt", seconds=10)
         assert paused.rest() == paused.blob
+
+
+def test_reload_loses_no_request_of_new_connections(own: Yard) -> None:
+    plot = own.plot()
+    assert serves(plot)
+
+    def only_new_serve(before: set[int]) -> bool:
+        return plot.through("1").status == 200 and not before & set(own.shim.workers)
+
+    for _ in range(3):
+        asking = partial(only_new_serve, set(own.shim.workers))
+        os.kill(own.shim.process_id, signal.SIGHUP)
+        until(asking, "new workers alone serve")
 
 
 def test_file_that_joins_a_directory_of_policies_is_felt(tmp_path: Path) -> None:
