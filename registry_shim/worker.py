@@ -47,6 +47,7 @@ THREADS = 64  # how many upstream answers one worker reads at once
 TELL_EVERY_SECONDS = 0.1
 FIRST_WORD_SECONDS = 10.0  # how long a request waits for the keeper's first word on the collections
 DRAIN_SECONDS = 25.0
+ACCEPTED_SECONDS = 0.05  # in which what was accepted becomes a connection: the library drops it once closed
 _OK = 200
 _PONG = Whole(_OK, {"Content-Type": "application/json", "Docker-Distribution-Api-Version": "registry/2.0"}, b"{}")
 
@@ -106,6 +107,9 @@ class Worker:
                     break
                 await self._hear(message)
         finally:
+            for one in listening:
+                loop.remove_reader(one)
+            await asyncio.sleep(ACCEPTED_SECONDS)
             for server in servers:
                 server.close()
             await self._server.shutdown(DRAIN_SECONDS)

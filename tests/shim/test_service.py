@@ -178,14 +178,31 @@ def test_second_policy_change_is_felt_while_an_old_worker_still_sends(own: Yard)
 def test_reload_loses_no_request_of_new_connections(own: Yard) -> None:
     plot = own.plot()
     assert serves(plot)
+    lost: list[object] = []
+    is_over = threading.Event()
 
-    def only_new_serve(before: set[int]) -> bool:
-        return plot.through("1").status == 200 and not before & set(own.shim.workers)
+    def ask_on() -> None:
+        while not is_over.is_set():
+            try:
+                assert plot.through("1").status == 200
+            except (OSError, AssertionError) as err:
+                lost.append(err)
 
-    for _ in range(3):
-        asking = partial(only_new_serve, set(own.shim.workers))
+    clients = [threading.Thread(target=ask_on) for _ in range(3)]
+    for client in clients:
+        client.start()
+    for _ in range(4):
+        before = set(own.shim.workers)
         os.kill(own.shim.process_id, signal.SIGHUP)
-        until(asking, "new workers alone serve")
+        until(partial(_all_new, own.shim, before), "new workers alone run")
+    is_over.set()
+    for client in clients:
+        client.join()
+    assert lost == []
+
+
+def _all_new(shim: Shim, before: set[int]) -> bool:
+    return len(shim.workers) == 2 and not before & set(shim.workers)
 
 
 def test_file_that_joins_a_directory_of_policies_is_felt(tmp_path: Path) -> None:
