@@ -10,7 +10,7 @@ Holds no file and asks nobody; a worker gives it a new ``Standing`` whenever the
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timezone
 
@@ -59,6 +59,7 @@ class Gate:
         self._policy = policy
         self._clock = clock
         self._standings: dict[Digest, Standing] = {}
+        self._former_files: dict[Digest, Mapping[Digest, bytes]] = {}
         self.epoch = 0
         self._places = {_metadata_place(stanza): stanza for stanza in policy.stanzas}
 
@@ -69,9 +70,14 @@ class Gate:
 
     def stand(self, pin: Digest, standing: Standing) -> None:
         """Take ``standing`` for what is known of the collection under ``pin`` from now on."""
-        if self._standings.get(pin) != standing:
-            self._standings[pin] = standing
-            self.epoch += 1
+        known = self._standings.get(pin, _UNREAD)
+        if known == standing:
+            return
+        former = known.snapshot
+        if former is not None and former is not standing.snapshot and former.has_given_metadata:
+            self._former_files[pin] = former.metadata.files
+        self._standings[pin] = standing
+        self.epoch += 1
 
     def rule(self, reference: Reference) -> Ruling:
         """Return the ruling on ``reference`` now, by the steps of this module."""
@@ -113,6 +119,17 @@ class Gate:
                     return _denied(probe, standing.refusal)
                 return None if standing.snapshot is None else standing.snapshot.metadata
         return None
+
+    def metadata_file(self, repository: Repository, digest: Digest) -> bytes | None:
+        """Return a file of the collection's metadata that lives in ``repository``, or None.
+
+        Those of the former metadata too: a consumer may have read its manifest a moment ago.
+        """
+        metadata = self.metadata(repository)
+        if not isinstance(metadata, Metadata):
+            return None
+        former = (files[digest] for files in self._former_files.values() if digest in files)
+        return metadata.files.get(digest) or next(former, None)
 
     def _verdict(self, match: Match, reference: Reference, now: float) -> Verdict:
         standing = self._standing(match)

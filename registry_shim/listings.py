@@ -99,8 +99,8 @@ class Listings:
             return None
         if is_tag or name == metadata.digest:
             body, digest, kind = metadata.manifest, metadata.digest, OCI_MANIFEST
-        elif isinstance(ask, BlobAsk) and ask.digest in metadata.files:
-            body, digest, kind = metadata.files[ask.digest], ask.digest, _METADATA_BLOB
+        elif isinstance(ask, BlobAsk) and (file := self._gate.metadata_file(repository, ask.digest)) is not None:
+            body, digest, kind = file, ask.digest, _METADATA_BLOB
         else:
             return None
         await self._upstreams.require_listing(repository, request.headers.get("Authorization"), may_be_absent=True)

@@ -84,6 +84,11 @@ class Snapshot:
         """Return the signed tags of the repository with the signed path ``path``, sorted by bytes."""
         return self._tags.get(path, ())
 
+    @property
+    def has_given_metadata(self) -> bool:
+        """Tell whether anybody asked for the metadata."""
+        return "metadata" in vars(self)
+
     @cached_property
     def metadata(self) -> Metadata:
         """The metadata of the collection, for consumers behind the shim: verified bytes, and no others."""

@@ -242,6 +242,22 @@ def test_metadata_is_what_a_consumer_verifies(world: World) -> None:
     assert sorted(one.signed.version for one in roots if one.signed.type == "root") == [1, 2, 3]
 
 
+def test_consumer_who_reads_while_metadata_changes_finds_every_file(world: World) -> None:
+    gate = gateway(world).read()
+    metadata = gate.gate.metadata(BESIDE, "_trust")
+    assert metadata is not None
+    assert not isinstance(metadata, Denied)
+    world.renew()
+    gate.read()
+    for digest, data in metadata.files.items():
+        assert gate.gate.metadata_file(BESIDE, digest) == data
+        assert gate.gate.metadata_file(REPOSITORY, digest) is None
+    gate.gate.stand(
+        gate.consumer.stanza.root, Standing(refusal=Refusal(reason=Reason.ROLLED_BACK, detail="older than 2"))
+    )
+    assert gate.gate.metadata_file(BESIDE, next(iter(metadata.files))) is None
+
+
 def test_metadata_is_nowhere_but_at_its_place(world: World) -> None:
     gate = gateway(world).read()
     assert gate.gate.metadata(REPOSITORY, "_trust") is None
