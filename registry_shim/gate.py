@@ -93,7 +93,7 @@ class Gate:
 
     def tags(self, repository: Repository) -> tuple[str, ...] | Denied:
         """Return the tags of ``repository`` that would be allowed now, sorted by bytes."""
-        probe = Reference(repository=repository, tag="latest", digest=None)
+        probe = _probe(repository)
         match = self._policy.match(probe)
         if match is None:
             verdict = match_or_verdict(self._policy, probe, datetime.fromtimestamp(self._clock(), tz=timezone.utc))
@@ -107,29 +107,34 @@ class Gate:
 
     def metadata(self, repository: Repository, tag: str | None = None) -> Metadata | Denied | None:
         """Return the collection's metadata that lives in ``repository`` (under ``tag``); None where none does."""
-        probe = Reference(repository=repository, tag="latest", digest=None)
-        match = self._policy.match(probe)
-        homes = {repository}  # a mirror serves it under its own name
-        if match is not None:
-            homes.add(Repository(host=match.stanza.collection.host, path=match.path))
-        for (place, its_tag), stanza in self._places.items():
-            if place in homes and tag in (None, its_tag):
-                standing = self._standings.get(stanza.root, _UNREAD)
-                if standing.refusal is not None:
-                    return _denied(probe, standing.refusal)
-                return None if standing.snapshot is None else standing.snapshot.metadata
-        return None
+        stanza = self._living_in(repository, tag)
+        if stanza is None:
+            return None
+        standing = self._standings.get(stanza.root, _UNREAD)
+        if standing.refusal is not None:
+            return _denied(_probe(repository), standing.refusal)
+        return None if standing.snapshot is None else standing.snapshot.metadata
 
     def metadata_file(self, repository: Repository, digest: Digest) -> bytes | None:
         """Return a file of the collection's metadata that lives in ``repository``, or None.
 
         Those of the former metadata too: a consumer may have read its manifest a moment ago.
         """
-        metadata = self.metadata(repository)
-        if not isinstance(metadata, Metadata):
+        stanza, metadata = self._living_in(repository, None), self.metadata(repository)
+        if stanza is None or not isinstance(metadata, Metadata):
             return None
-        former = (files[digest] for files in self._former_files.values() if digest in files)
-        return metadata.files.get(digest) or next(former, None)
+        return metadata.files.get(digest) or self._former_files.get(stanza.root, {}).get(digest)
+
+    def _living_in(self, repository: Repository, tag: str | None) -> Stanza | None:
+        """Return the collection whose metadata lives in ``repository``, under ``tag`` where one is given."""
+        match = self._policy.match(_probe(repository))
+        homes = {repository}  # a mirror serves it under its own name
+        if match is not None:
+            homes.add(Repository(host=match.stanza.collection.host, path=match.path))
+        for (place, its_tag), stanza in self._places.items():
+            if place in homes and tag in (None, its_tag):
+                return stanza
+        return None
 
     def _verdict(self, match: Match, reference: Reference, now: float) -> Verdict:
         standing = self._standing(match)
@@ -145,6 +150,10 @@ class Gate:
 
 _UNREAD = Standing()
 _OF_ONE_TAG = frozenset({Reason.UNSIGNED, Reason.REVOKED, Reason.WRONG_SIGNER})
+
+
+def _probe(repository: Repository) -> Reference:
+    return Reference(repository=repository, tag="latest", digest=None)
 
 
 def _unread(stanza: Stanza) -> Refusal:
