@@ -21,7 +21,7 @@ from trust.oci.content import VerifiedChunks
 from trust.reference import Repository
 
 UNKEPT_MAX_BYTES = 256 * 1024 * 1024  # in memory at once, where the disk is full
-TELL_BYTES = 1024 * 1024
+TELL_BYTES = 4 * 1024 * 1024
 TELL_SECONDS = 0.02
 Key = tuple[Repository, Digest, str | None]  # and by whose login: it decides over this fill alone
 
@@ -62,7 +62,7 @@ class Fill:
     def came(self, count: int, loop: asyncio.AbstractEventLoop) -> None:
         """Note ``count`` further bytes, and have followers woken: for a good deal at once, for less in a moment.
 
-        Called on the fill's thread. Each wake costs as much as receiving a quarter of ``TELL_BYTES``.
+        Called on the fill's thread. A wake costs as much as receiving a quarter of a megabyte.
         """
         is_first = not self.available
         self.available += count
