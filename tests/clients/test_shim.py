@@ -6,10 +6,13 @@ The registry is real too; who asks it is seen by an origin before it.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 
 import pytest
 
+from tests.simulators.authority import Authority
 from tests.simulators.node import Node
 from tests.simulators.published import METADATA, Published
 from tests.simulators.pullers import Done, Puller, puller
@@ -87,3 +90,29 @@ def test_client_gets_nothing_of_a_collection_that_is_distrusted_until_it_is_trus
             assert "sha256:" not in client.held(image)
     until(lambda: shim.ask(SIGNED).status == 200, "it is trusted again")
     assert client.pull(f"{web}:single").returncode == 0
+
+
+def test_clients_follow_one_transfer_in_tls_and_each_has_every_byte(
+    node: Node, published: Published, origin: WireServer, tmp_path: Path
+) -> None:
+    """A blob on its way in is read by all who follow it; encrypting takes another way than sending it plainly."""
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("127.0.0.1")
+    with Shim(
+        folder=tmp_path / "shim",
+        policy=published.policy(origin.host),
+        upstreams=[{"name": origin.host, "url": origin.url}],
+        settings={"tls": {"certificate": str(certificate), "key": str(key)}},
+    ) as shim:
+        ca = authority.certificate.read_bytes()
+        gate = f"https://{shim.host}"
+        with (
+            puller("skopeo", node, gate, origin.host, ca) as skopeo,
+            puller("podman", node, gate, origin.host, ca) as podman,
+            ThreadPoolExecutor(2) as both,
+        ):
+            image = f"{origin.host}/acme/web:single"
+            for done in both.map(lambda client: client.pull(image), (skopeo, podman)):
+                assert done.returncode == 0, done.stderr
+            assert str(published.single) in podman.held(image)
+            require_refused(podman, podman.pull(f"{origin.host}/acme/web:unsigned"), "unsigned")

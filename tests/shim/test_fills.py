@@ -182,6 +182,47 @@ def test_fill_goes_on_for_the_cache_when_its_client_has_gone(tmp_path: Path) -> 
     assert run(tmp_path, story) == [len(BLOB)]
 
 
+class _Wakes:
+    """A loop that counts how it is woken."""
+
+    def __init__(self) -> None:
+        self.at_once = 0
+        self.soon = 0
+
+    def call_later(self, *_given: Any) -> None:
+        raise AssertionError("only the loop's own thread may call this")
+
+    def call_soon_threadsafe(self, call: Callable[..., Any], *_given: Any) -> None:
+        self.at_once += call != self.call_later
+        self.soon += call == self.call_later
+
+
+def test_followers_are_woken_for_the_first_piece_for_a_good_deal_and_for_the_last() -> None:
+    fill, loop = Fill(10 * module.TELL_BYTES + 1), _Wakes()
+    for _ in range(40):
+        fill.came(module.TELL_BYTES // 4, loop)  # type: ignore[arg-type]
+    fill.came(1, loop)  # type: ignore[arg-type]
+    assert 10 <= loop.at_once <= 12
+    assert loop.soon == 1, "what is less is told in a moment, and one is enough"
+    fill.tell()
+    fill.came(1, loop)  # type: ignore[arg-type]
+    assert loop.soon == 2
+
+
+def test_slow_upstream_is_followed_as_it_sends(tmp_path: Path) -> None:
+    async def story(fills: Fills, _cache: Cache) -> None:
+        source = Source()
+        fill = fills.follow((WEB, source.digest, None), len(BLOB), source.open)
+        for count in (2, 3, 4):  # the last of them is withheld until another comes
+            source.let.release(2 if count == 2 else 1)
+            seen = (count - 1) * len(PIECES[0])
+            assert await asyncio.wait_for(fill.beyond(seen - 1), 5) == seen
+        source.all()
+        await read(fills, fill)
+
+    run(tmp_path, story)
+
+
 def test_login_decides_over_its_own_fill_alone(tmp_path: Path) -> None:
     honest = Source().all()
 

@@ -34,9 +34,12 @@ class Puller:
 
 
 @contextmanager
-def puller(name: str, node: Node, gate: str, host: str) -> Iterator[Puller]:
-    """Give the client on ``node``, where every pull of an image of ``host`` goes to the ``gate``."""
-    install(checked_plan(RUNTIMES[name], parse_gate(gate), [host], None), Machine(node.root), dry_run=False)
+def puller(name: str, node: Node, gate: str, host: str, ca: bytes | None = None) -> Iterator[Puller]:
+    """Give the client on ``node``, where every pull of an image of ``host`` goes to the ``gate``.
+
+    ``ca`` is the gate's authority, in TLS.
+    """
+    install(checked_plan(RUNTIMES[name], parse_gate(gate), [host], ca), Machine(node.root), dry_run=False)
     match name:
         case "podman":
             yield Puller(name=name, pull=node.podman, held=lambda image: _podman_held(node, image))
