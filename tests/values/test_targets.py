@@ -59,6 +59,20 @@ def test_tombstones_read_back(revoked: dict[str, Tombstone]) -> None:
     assert parse_tombstones(value) == revoked
 
 
+def test_what_targets_have_in_common_is_in_memory_once() -> None:
+    """A gate holds all targets of all collections; each field that is its own again costs a hundred bytes."""
+    text = '{"type": "application/vnd.oci.image.manifest.v1+json", "signed": "2026-01-01T00:00:00Z", "by": ["%s"]}'
+    one, other = (
+        parse_target(hashes={"sha256": digit * 64}, size_bytes=1, custom=json.loads(text % ("k" * 64)))
+        for digit in "ab"
+    )
+    assert one != other
+    assert one.media_type is other.media_type
+    assert one.signed_by[0] is other.signed_by[0]
+    assert one.annotations is other.annotations
+    assert one.digest.algorithm is other.digest.algorithm
+
+
 def test_empty_fields_are_not_written() -> None:
     bare = Target(
         digest=sha256(b""), size_bytes=0, media_type="t", signed_at=datetime(2031, 5, 1, tzinfo=timezone.utc),
