@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from registry_shim.cli_log import log
-from registry_shim.config import CONFIG_MAX_BYTES, Address, Config, config_of, parse_config
+from registry_shim.config import Address, Config
+from registry_shim.config_document import CONFIG_MAX_BYTES, config_of, parse_config
 from registry_shim.terminal import run, say_note, say_result
 from trust.errors import InputError
 from trust.finding import exit_code_of
@@ -75,6 +76,7 @@ def serve(**given: Any) -> None:  # noqa: ANN401 - click's
     """Serve until told to end."""
     from registry_shim.keeper import Keeper  # noqa: PLC0415 - `--help` needs no server
     from registry_shim.listening import listen  # noqa: PLC0415 - likewise
+    from registry_shim.policy_watch import PolicyWatch  # noqa: PLC0415 - likewise
     from registry_shim.systemd import Notifier  # noqa: PLC0415 - likewise
 
     config, source = _config(**given)
@@ -82,7 +84,7 @@ def serve(**given: Any) -> None:  # noqa: ANN401 - click's
     async def serving() -> None:
         keeper = Keeper(
             config,
-            lambda: _policy(config),
+            PolicyWatch(lambda: _policy(config)),
             source=source,
             version=metadata.version(DISTRIBUTION),
             notifier=Notifier.of(os.environ),

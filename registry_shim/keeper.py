@@ -27,6 +27,7 @@ from registry_shim.freshness import Freshness
 from registry_shim.listening import Listening, serve_application
 from registry_shim.metadata_doors import Doors
 from registry_shim.operations import Operations
+from registry_shim.policy_watch import PolicyWatch
 from registry_shim.status import traffic_from
 from registry_shim.systemd import Notifier
 from registry_shim.tally import decisions_of
@@ -35,34 +36,28 @@ from registry_shim.worker import server_context
 from registry_shim.workers import Workers
 from trust.errors import StateError, TrustError
 from trust.policy import Policy
-from trust.policy_files import policy_of, read_texts
 
 THREADS = 8  # refreshes at once
 TICK_SECONDS = 0.5
 NEW_WORKERS_SECONDS = 10.0  # after which the old ones go all the same: theirs is the old policy
-PolicyFiles = Callable[[], list[Path]]
 
 
 class Keeper:
-    """The shim's parent process; ``policy_files`` finds the policy's files anew each time."""
+    """The shim's parent process."""
 
     def __init__(
-        self, config: Config, policy_files: PolicyFiles, *, source: str, version: str, notifier: Notifier
+        self, config: Config, policy: PolicyWatch, *, source: str, version: str, notifier: Notifier
     ) -> None:
         self._config = config
-        self._find_policy = policy_files
+        self._policy = policy
         self._source = source
         self._notifier = notifier
-        self._files = policy_files()
-        self._stamp = _stamp(self._files)
         self._operations = Operations(time.time, version=version, page=config.page, hosts=config.operations_hosts)
         self._log: DecisionLog | None = None
-        self._texts = read_texts(self._files)
-        self._policy = policy_of(self._texts)
         self._executor = ThreadPoolExecutor(THREADS, thread_name_prefix="refresh")
         self._doors = Doors(config)
         self._listening: list[socket.socket] = []
-        self._freshness = self._fresh(self._policy)
+        self._freshness = self._fresh(self._policy.policy)
         self._workers = self._new_workers()
         self._stopped = asyncio.Event()
         self._ending: set[asyncio.Task[None]] = set()
@@ -109,7 +104,7 @@ class Keeper:
         has_started = False
         try:
             while not self._stopped.is_set():
-                if _stamp(self._files) != self._stamp:
+                if self._policy.has_changed:
                     refreshing = await self._reload(refreshing)
                 self._say()
                 if not has_started and self._workers.serving:
@@ -133,7 +128,7 @@ class Keeper:
         )
 
     def _new_workers(self) -> Workers:
-        texts = self._texts  # what the keeper read, also for a worker that is replaced later
+        texts = self._policy.texts  # what the keeper read, also for a worker that is replaced later
         return Workers(
             self._listening,
             self._config.workers,
@@ -204,23 +199,19 @@ class Keeper:
         if self._log is not None:
             self._write(self._log, self._log.reopen)
             self._note_head()
-        self._stamp = ()
+        self._policy.touch()
 
     async def _reload(self, refreshing: asyncio.Task[None]) -> asyncio.Task[None]:
         """Have new workers under the policy as it is now; with a wrong one everything stays as it was."""
         try:
-            files = self._find_policy()
-            stamp = _stamp(files)  # before it is read: what changes meanwhile is read again
-            texts = read_texts(files)
-            policy = policy_of(texts)
-        except TrustError as err:
-            self._stamp = _stamp(self._files)
-            sys.stderr.write(f"trust-shim: the policy stays as it was: {err}\n")
+            server_context(self._config)
+            self._policy.read()
+        except (TrustError, OSError) as err:
+            sys.stderr.write(f"trust-shim: policy and certificate stay as they were: {err}\n")
             return refreshing
-        self._files, self._texts, self._policy, self._stamp = files, texts, policy, stamp
         refreshing.cancel()
         self._notifier.reloading()
-        self._freshness = self._fresh(policy)
+        self._freshness = self._fresh(self._policy.policy)
         old, self._workers = self._workers, self._new_workers()
         self._workers.start()
         task = asyncio.create_task(self._freshness.run())
@@ -252,15 +243,3 @@ def _alone(home: Path) -> Iterator[None]:
         except BlockingIOError as err:
             raise StateError(f"another shim works in {home}", hint="give each its own home") from err
         yield
-
-
-def _stamp(files: list[Path]) -> tuple[Any, ...]:
-    """Return what changes when one of ``files`` or their directory of further ones does."""
-    found: list[Any] = []
-    for path in files:
-        beside = path.parent if path.parent.name == "policy.d" else path.with_name("policy.d")
-        for each in (path, beside):
-            with suppress(OSError):
-                status = each.stat()
-                found.append((str(each), status.st_ino, status.st_mtime_ns, status.st_size))
-    return tuple(found)

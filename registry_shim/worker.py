@@ -25,7 +25,8 @@ from registry_shim.bodies import Whole
 from registry_shim.cache import Cache
 from registry_shim.channel import Channel, open_channel
 from registry_shim.closure import Closure
-from registry_shim.config import Config, config_of
+from registry_shim.config import Config
+from registry_shim.config_document import config_of
 from registry_shim.gate import Gate, Refusal, Ruling, Standing
 from registry_shim.grants import Grants
 from registry_shim.listings import Listings

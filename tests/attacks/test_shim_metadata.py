@@ -210,13 +210,13 @@ def test_denied_digest_is_felt_without_a_restart(case: Case) -> None:
 
 def test_policy_that_is_wrong_changes_nothing(case: Case) -> None:
     case.yard.shim.write_policy("schema = 1\n[[collection]]\n")
-    until(lambda: "stays as it was" in case.yard.shim.said, "it is said", seconds=10)
+    until(lambda: "stay as they were" in case.yard.shim.said, "it is said", seconds=10)
     assert case.served()
 
 
 def test_worker_that_dies_under_a_wrong_policy_comes_back_under_the_old_one(case: Case) -> None:
     case.yard.shim.write_policy("schema = 1\n[[collection]]\n")
-    until(lambda: "stays as it was" in case.yard.shim.said, "it is said", seconds=10)
+    until(lambda: "stay as they were" in case.yard.shim.said, "it is said", seconds=10)
     (worker,) = case.yard.shim.workers
     os.kill(worker, signal.SIGKILL)
 

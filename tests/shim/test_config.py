@@ -10,7 +10,8 @@ import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry_shim.config import CONFIG_MAX_BYTES, Config, config_of, parse_config
+from registry_shim.config import Config
+from registry_shim.config_document import CONFIG_MAX_BYTES, config_of, parse_config
 from trust.errors import InputError
 
 LEAST: dict[str, Any] = {"listen": "127.0.0.1:0", "home": "/h", "upstream": [{"name": "registry.test"}]}
