@@ -1,4 +1,4 @@
-"""Owns the policy that the shim stands by: read whole, noticed when it changes, kept when the next one is wrong."""
+"""Owns the policy that the shim stands by: read whole, noticed when it changes, kept when the next is wrong."""
 
 from __future__ import annotations
 
