@@ -12,6 +12,7 @@ OpenSSL and cryptography read it. scrypt releases the GIL: keys unlock side by s
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Final
 
 from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -39,7 +40,7 @@ from keys.envelope import (
 )
 from keys.errors import KeyDamagedError, KeyInputError, KeysUnavailableError, WrongPassphraseError
 from keys.key_file import KeyFile, parse_key_file
-from keys.public_key import KeyType, PublicKey
+from keys.public_key import KEY_TYPES, KeyType, PublicKey
 
 PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 Random = Callable[[int], bytes]
@@ -47,11 +48,21 @@ Random = Callable[[int], bytes]
 # All that cryptography raises on bytes that are no key: InternalError, for one, where an ed448 key is too short.
 UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, InternalError)
 
+_TYPES = " or ".join(KEY_TYPES)
 _AES_KEY_BYTES = 32
 _BLOCK_BYTES = 16
 _SALT_BYTES = 16
 _PASSPHRASE_MAX_BYTES = 1023  # what OpenSSL and cryptography read; more is a file given by mistake
-_P256_ORDER = 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551  # SP 800-186 §3.2.1.3
+# The order of each curve's group: SP 800-186 §3.2.1.3 and §3.2.1.4.
+_CURVES: Final[dict[KeyType, tuple[ec.EllipticCurve, int]]] = {
+    "ecdsa-p256": (ec.SECP256R1(), 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551),
+    "ecdsa-p384": (
+        ec.SECP384R1(),
+        int(
+            "FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973", 16
+        ),
+    ),
+}
 
 
 def generate_private_key(key_type: KeyType, *, random: Random) -> PrivateKey:
@@ -61,8 +72,9 @@ def generate_private_key(key_type: KeyType, *, random: Random) -> PrivateKey:
     """
     if key_type == "ed25519":
         return ed25519.Ed25519PrivateKey.from_private_bytes(random(32))
-    surplus = int.from_bytes(random(40), "big")
-    return ec.derive_private_key(surplus % (_P256_ORDER - 1) + 1, ec.SECP256R1())
+    curve, order = _CURVES[key_type]
+    surplus = int.from_bytes(random((order.bit_length() + 64) // 8), "big")
+    return ec.derive_private_key(surplus % (order - 1) + 1, curve)
 
 
 def public_half(private_key: PrivateKey) -> PublicKey:
@@ -136,7 +148,7 @@ def decrypt(
 
 
 def check_type(key: object, *, where: str) -> PrivateKey:
-    """Return ``key``, now known to be an ed25519 or ECDSA P-256 private key.
+    """Return ``key``, now known to be an ed25519, ECDSA P-256 or ECDSA P-384 private key.
 
     Raises:
         KeyInputError: it is another type of key.
@@ -144,10 +156,10 @@ def check_type(key: object, *, where: str) -> PrivateKey:
     if isinstance(key, ed25519.Ed25519PrivateKey):
         return key
     if isinstance(key, ec.EllipticCurvePrivateKey):
-        if isinstance(key.curve, ec.SECP256R1):
+        if isinstance(key.curve, ec.SECP256R1 | ec.SECP384R1):
             return key
-        raise KeyInputError(f"{where}: expected an ed25519 or ecdsa-p256 key, got curve {key.curve.name}")
-    raise KeyInputError(f"{where}: expected an ed25519 or ecdsa-p256 key, got {type(key).__name__}")
+        raise KeyInputError(f"{where}: expected a key of type {_TYPES}, got curve {key.curve.name}")
+    raise KeyInputError(f"{where}: expected a key of type {_TYPES}, got {type(key).__name__}")
 
 
 def _derive(kdf: Scrypt, passphrase: str) -> bytes:

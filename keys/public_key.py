@@ -1,6 +1,6 @@
 """Owns the public half of a key: its type, its SubjectPublicKeyInfo, and the key id TUF metadata knows it by.
 
-Only the standard library is imported, so that listing keys costs no cryptography: both key types have exactly
+Only the standard library is imported, so that listing keys costs no cryptography: each key type has exactly
 one DER form (RFC 8410 §4; RFC 5480 §2 with the named curve and the uncompressed point).
 """
 
@@ -13,18 +13,52 @@ from typing import Final, Literal, get_args
 from keys.errors import KeyDamagedError, KeyInputError
 from keys.pem import PemBlock, parse_pem
 
-KeyType = Literal["ed25519", "ecdsa-p256"]
+KeyType = Literal["ed25519", "ecdsa-p256", "ecdsa-p384"]
 KEY_TYPES: Final[tuple[KeyType, ...]] = get_args(KeyType)
 LABEL = "PUBLIC KEY"
 
-_ED25519_PREFIX = bytes.fromhex("302a300506032b6570032100")
-_ED25519_BYTES = 32
-_P256_PREFIX = bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200")
-_P256_COORDINATE_BYTES = 32
-_P256_UNCOMPRESSED = 0x04
-# SP 800-186 §3.2.1.3: y² = x³ - 3x + b over the field of this prime.
-_P256_PRIME = 2**256 - 2**224 + 2**192 + 2**96 - 1
-_P256_B = 0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Kind:
+    """A type of key: the DER before the key's own bytes, how many those are, its names in TUF metadata."""
+
+    prefix: bytes
+    size_bytes: int
+    keytype: str
+    scheme: str
+
+
+_KINDS: Final[dict[KeyType, _Kind]] = {
+    "ed25519": _Kind(
+        prefix=bytes.fromhex("302a300506032b6570032100"), size_bytes=32, keytype="ed25519", scheme="ed25519"
+    ),
+    "ecdsa-p256": _Kind(
+        prefix=bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d030107034200"),
+        size_bytes=65,
+        keytype="ecdsa",
+        scheme="ecdsa-sha2-nistp256",
+    ),
+    "ecdsa-p384": _Kind(
+        prefix=bytes.fromhex("3076301006072a8648ce3d020106052b81040022036200"),
+        size_bytes=97,
+        keytype="ecdsa",
+        scheme="ecdsa-sha2-nistp384",
+    ),
+}
+_UNCOMPRESSED = 0x04
+# SP 800-186 §3.2.1.3 and §3.2.1.4: y² = x³ - 3x + b over the field of this prime.
+_CURVES: Final[dict[KeyType, tuple[int, int]]] = {
+    "ecdsa-p256": (
+        2**256 - 2**224 + 2**192 + 2**96 - 1,
+        0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B,
+    ),
+    "ecdsa-p384": (
+        2**384 - 2**128 - 2**96 + 2**32 - 1,
+        int(
+            "B3312FA7E23EE7E4988E056BE3F82D19181D9C6EFE8141120314088F5013875AC656398D8A2ED19D2A85C8EDD3EC2AEF", 16
+        ),
+    ),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,33 +72,39 @@ class PublicKey:
     spki: bytes
 
     def __post_init__(self) -> None:
-        if self.spki.startswith(_ED25519_PREFIX) and len(self.spki) == len(_ED25519_PREFIX) + _ED25519_BYTES:
-            return
-        if not self.spki.startswith(_P256_PREFIX) or not _on_p256(self.spki[len(_P256_PREFIX) :]):
+        key_type = _type_of(self.spki)
+        if key_type is None or not (key_type == "ed25519" or _on_curve(key_type, self._own_bytes)):
             raise KeyInputError(
-                "not a usable public key: expected ed25519 or an uncompressed point of P-256, "
+                "not a usable public key: expected ed25519 or an uncompressed point of P-256 or P-384, "
                 f"got {len(self.spki)} bytes of something else"
             )
 
     @property
     def key_type(self) -> KeyType:
         """The key's type, as ``--type`` spells it."""
-        return "ed25519" if self.spki.startswith(_ED25519_PREFIX) else "ecdsa-p256"
+        found = _type_of(self.spki)
+        if found is None:
+            raise AssertionError("checked when it was made")
+        return found
 
     @property
     def keytype(self) -> str:
         """The ``keytype`` field of TUF metadata."""
-        return "ed25519" if self.key_type == "ed25519" else "ecdsa"
+        return _KINDS[self.key_type].keytype
 
     @property
     def scheme(self) -> str:
         """The ``scheme`` field of TUF metadata."""
-        return "ed25519" if self.key_type == "ed25519" else "ecdsa-sha2-nistp256"
+        return _KINDS[self.key_type].scheme
 
     @property
     def keyval(self) -> str:
         """The ``keyval.public`` field of TUF metadata: 64 hex for ed25519, PEM for ECDSA (TUF 1.0 §4.2.1)."""
-        return self.spki[len(_ED25519_PREFIX) :].hex() if self.key_type == "ed25519" else self.pem.decode("ascii")
+        return self._own_bytes.hex() if self.key_type == "ed25519" else self.pem.decode("ascii")
+
+    @property
+    def _own_bytes(self) -> bytes:
+        return self.spki[len(_KINDS[self.key_type].prefix) :]
 
     @property
     def pem(self) -> bytes:
@@ -100,11 +140,26 @@ def parse_public_key(untrusted_pem: bytes, *, where: str) -> PublicKey:
         raise KeyInputError(f"{where}: {err}") from err
 
 
-def _on_p256(point: bytes) -> bool:
-    if len(point) != 1 + 2 * _P256_COORDINATE_BYTES or point[0] != _P256_UNCOMPRESSED:
+def public_key_of(key_type: KeyType, own_bytes: bytes) -> PublicKey:
+    """Return the key whose own bytes (the 32 of ed25519, the uncompressed point of a curve) are given.
+
+    Raises:
+        KeyInputError: they are no key of this type.
+    """
+    return PublicKey(spki=_KINDS[key_type].prefix + own_bytes)
+
+
+def _type_of(spki: bytes) -> KeyType | None:
+    for key_type, kind in _KINDS.items():
+        if spki.startswith(kind.prefix) and len(spki) == len(kind.prefix) + kind.size_bytes:
+            return key_type
+    return None
+
+
+def _on_curve(key_type: KeyType, point: bytes) -> bool:
+    prime, b = _CURVES[key_type]
+    half = 1 + len(point) // 2
+    x, y = int.from_bytes(point[1:half], "big"), int.from_bytes(point[half:], "big")
+    if point[0] != _UNCOMPRESSED or x >= prime or y >= prime:
         return False
-    x = int.from_bytes(point[1 : 1 + _P256_COORDINATE_BYTES], "big")
-    y = int.from_bytes(point[1 + _P256_COORDINATE_BYTES :], "big")
-    if x >= _P256_PRIME or y >= _P256_PRIME:
-        return False
-    return (y * y - (x * x * x - 3 * x + _P256_B)) % _P256_PRIME == 0
+    return (y * y - (x * x * x - 3 * x + b)) % prime == 0

@@ -51,7 +51,7 @@ vg==
 PASSPHRASE = "x"
 
 
-@pytest.fixture(params=["ed25519", "ecdsa-p256"])
+@pytest.fixture(params=["ed25519", "ecdsa-p256", "ecdsa-p384"])
 def key(request: pytest.FixtureRequest) -> PrivateKey:
     """Give a private key of each type."""
     return generate_private_key(request.param, random=os.urandom)
@@ -152,10 +152,10 @@ def test_other_private_keys_are_refused() -> None:
     traditional = rsa_key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption())
     assert "expected a PKCS#8 or EC private key, got RSA PRIVATE KEY" in str(refusal(traditional))
     pkcs8 = rsa_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    assert "expected an ed25519 or ecdsa-p256 key, got RSAPrivateKey" in str(refusal(pkcs8))
-    p384 = ec.generate_private_key(ec.SECP384R1())
-    assert "got curve secp384r1" in str(
-        refusal(p384.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
+    assert "expected a key of type ed25519 or ecdsa-p256 or ecdsa-p384, got RSAPrivateKey" in str(refusal(pkcs8))
+    p521 = ec.generate_private_key(ec.SECP521R1())
+    assert "got curve secp521r1" in str(
+        refusal(p521.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()))
     )
     ssh = ed25519.Ed25519PrivateKey.generate()
     openssh = ssh.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
