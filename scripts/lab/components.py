@@ -56,6 +56,7 @@ COMPONENTS: tuple[Component, ...] = (
     Component(name="notary-server", group="test", packages=("notary",), probe=("-h",)),
     Component(name="notary-signer", group="test", packages=("notary",), probe=("-h",)),
     Component(name="chromium-headless-shell", group="test", packages=_BROWSER),
+    Component(name="softhsm2-util", group="test", packages=("softhsm2",)),
     Component(name="docker", group="test", packages=_DOCKER, needs_root=_DAEMON),
     Component(name="dockerd", group="test", packages=_DOCKER, needs_root=_DAEMON),
     Component(name="containerd", group="test", packages=("containerd",), needs_root=_DAEMON),

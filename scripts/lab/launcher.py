@@ -132,6 +132,13 @@ def _chromium(program: Path, places: Places) -> str:
     )
 
 
+def _softhsm(program: Path, places: Places) -> str:
+    """The tool looks for its module where Debian installs it; of several given ones, the last counts."""
+    found = next((path for lib in places.libraries for path in lib.glob("softhsm/libsofthsm2.so")), None)
+    default = f'set -- --module {_quoted(found)} "$@"\n' if found else ""
+    return default + _plain(program, places)
+
+
 def _containerd(program: Path, places: Places) -> str:
     return _path(places) + _plain(program, places)
 
@@ -158,6 +165,7 @@ _SPECIAL: dict[str, Callable[[Path, Places], str]] = {
     "faketime": _faketime,
     "podman": _podman,
     "skopeo": _skopeo,
+    "softhsm2-util": _softhsm,
     "strace": _strace,
 }
 
