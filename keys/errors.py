@@ -3,6 +3,7 @@
 KeysError
 ├── KeyInputError          mend what was given: name, type, URI, passphrase, file to import
 ├── WrongPassphraseError   ask again
+│   └── WrongPinError      ask again, but rarely: a token counts, and locks itself
 ├── KeyDamagedError        the file is damaged or hostile: restore it from a backup
 │   └── KeyTooWeakError    sound, but encrypted below the floor: import it, which encrypts it anew
 ├── KeyExposedError        others can read or replace it: take their access away, consider a new key
@@ -10,6 +11,8 @@ KeysError
 ├── KeyExistsError         the name is taken: choose another
 ├── KeyChangedError        another process was first, nothing was written: repeat
 └── KeysUnavailableError   disk full, no permission, no memory: mend the machine, repeat
+    └── KeyElsewhereError  the token, KMS or Vault that has the key does not answer, or not as it should
+        └── TokenUnavailableError  no module, no token, locked, or pulled out
 """
 
 from __future__ import annotations
@@ -32,6 +35,10 @@ class KeyInputError(KeysError):
 
 class WrongPassphraseError(KeysError):
     """The passphrase does not open the key: ask again."""
+
+
+class WrongPinError(WrongPassphraseError):
+    """The token refused the PIN, and counts; it is never tried again by itself."""
 
 
 class KeyDamagedError(KeysError):
@@ -60,3 +67,11 @@ class KeyChangedError(KeysError):
 
 class KeysUnavailableError(KeysError):
     """Disk, permissions or memory did not allow it; the keys are as they were, unless the message says more."""
+
+
+class KeyElsewhereError(KeysUnavailableError):
+    """Where the private key lives, no (right) signature was made; nothing here was changed."""
+
+
+class TokenUnavailableError(KeyElsewhereError):
+    """A token cannot be used now: its module, itself, or its lock."""

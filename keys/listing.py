@@ -10,7 +10,8 @@ from pathlib import Path
 
 from keys.directory import KeyDirectory
 from keys.errors import KeysError
-from keys.key_file import parse_key_file
+from keys.key_alias import KeyAlias, parse_entry
+from keys.key_file import KeyFile
 from keys.public_key import PublicKey
 
 
@@ -33,14 +34,31 @@ class KeyListing:
         """Return the names of all keys, sorted."""
         return self._files.names()
 
+    def entry(self, name: str) -> KeyFile | KeyAlias:
+        """Return what is stored as ``name``: an encrypted key, or the alias of one that lives elsewhere.
+
+        Raises:
+            KeyInputError, KeyMissingError: no such name.
+            KeyDamagedError: see ``key_file`` and ``key_alias``.
+        """
+        return parse_entry(self._files.read(name), where=str(self._files.file(name)))
+
     def public_key(self, name: str) -> PublicKey:
         """Return the public half of the key ``name``.
 
         Raises:
-            KeyInputError, KeyMissingError: no such name.
-            KeyDamagedError: see ``key_file``.
+            KeyInputError, KeyMissingError, KeyDamagedError: as ``entry``.
         """
-        return parse_key_file(self._files.read(name), where=str(self._files.file(name))).public
+        return self.entry(name).public
+
+    def uri(self, name: str) -> str:
+        """Return where the private half of ``name`` lives.
+
+        Raises:
+            KeyInputError, KeyMissingError, KeyDamagedError: as ``entry``.
+        """
+        entry = self.entry(name)
+        return entry.uri if isinstance(entry, KeyAlias) else f"file:{name}"
 
     def find(self, keyid: str) -> str | None:
         """Return the first name whose key id is ``keyid`` (64 hex), or None if no key has it.

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from keys.signers import open_signer
+from keys.signers import Sources, open_signer
 from keys.store import KeyStore
 from scripts.bench.layout import write_layout
 from scripts.bench.measure import run
@@ -139,7 +139,9 @@ def _sign(built: BuiltCollection, images: Iterable[Image]) -> None:
     policy = parse_policy(built.policy.read_text("utf-8"), source="policy")
     signers = {}
     for name in _KEY_NAMES[1:]:
-        signer = open_signer(name, store=KeyStore(built.home / "keys"), passphrase=lambda _name: PASSPHRASE)
+        signer = open_signer(
+            name, store=KeyStore(built.home / "keys"), sources=Sources(passphrase=lambda _name: PASSPHRASE)
+        )
         signers[signer.public_key.keyid] = signer
     publisher = Publisher(
         stanza=_only_stanza(policy),

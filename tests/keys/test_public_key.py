@@ -58,7 +58,9 @@ def test_coordinate_above_the_prime_is_refused(key_type: KeyType) -> None:
     size = prime.bit_length() // 8
     # Both primes are 3 modulo 4, where this power is the square root of what has one.
     squares = ((x, x**3 - 3 * x + b) for x in range(1, 100))
-    x, y = next((x, pow(y2, (prime + 1) // 4, prime)) for x, y2 in squares if pow(y2, (prime - 1) // 2, prime) == 1)
+    x, y = next(
+        (x, pow(y2, (prime + 1) // 4, prime)) for x, y2 in squares if pow(y2, (prime - 1) // 2, prime) == 1
+    )
     assert public_key_of(key_type, b"\x04" + x.to_bytes(size, "big") + y.to_bytes(size, "big"))
     with pytest.raises(KeyInputError):
         public_key_of(key_type, b"\x04" + (x + prime).to_bytes(size, "big") + y.to_bytes(size, "big"))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from keys.errors import KeyDamagedError, KeyInputError, KeyMissingError, KeysUnavailableError, WrongPassphraseError
-from keys.signers import open_signer, public_key, tuf_key
+from keys.signers import Sources, open_signer, public_key, tuf_key
 from keys.store import KeyStore
 
 PASSPHRASE = "correct horse"  # as in conftest.py
+
+
+def sources(passphrase: Callable[[str], str]) -> Sources:
+    return Sources(passphrase=passphrase)
 
 
 def never(name: str) -> str:
@@ -25,7 +30,7 @@ def test_signature_verifies_under_the_stored_public_key(store: KeyStore, key: st
         asked.append(name)
         return PASSPHRASE
 
-    signer = open_signer(key, store=store, passphrase=answer)
+    signer = open_signer(key, store=store, sources=sources(answer))
     name = key.removeprefix("file:")
     assert asked == [name]
     assert signer.public_key == tuf_key(store.public_key(name))
@@ -34,24 +39,24 @@ def test_signature_verifies_under_the_stored_public_key(store: KeyStore, key: st
 
 def test_wrong_passphrase_opens_no_signer(store: KeyStore) -> None:
     with pytest.raises(WrongPassphraseError):
-        open_signer("web", store=store, passphrase=lambda _: "wrong")
+        open_signer("web", store=store, sources=sources(lambda _: "wrong"))
 
 
 def test_nobody_is_asked_for_a_missing_or_damaged_key(store: KeyStore, home: Path) -> None:
     with pytest.raises(KeyMissingError):
-        open_signer("other", store=store, passphrase=never)
+        open_signer("other", store=store, sources=sources(never))
     (home / "web.key").write_bytes(b"")
     with pytest.raises(KeyDamagedError):
-        open_signer("web", store=store, passphrase=never)
+        open_signer("web", store=store, sources=sources(never))
 
 
 @pytest.mark.parametrize("scheme", ["pkcs11", "awskms", "gcpkms", "azurekms", "hv", "envvar"])
-def test_schemes_of_later_versions_are_refused_without_repeating_the_uri(store: KeyStore, scheme: str) -> None:
+def test_uri_that_cannot_be_parsed_is_not_repeated(store: KeyStore, scheme: str) -> None:
     for attempt in (
-        lambda: open_signer(f"{scheme}:token=T?pin-value=1234", store=store, passphrase=never),
+        lambda: open_signer(f"{scheme}:token=T?pin-value=1234 ", store=store, sources=sources(never)),
         lambda: public_key(f"{scheme}:token=T?pin-value=1234", listing=store),
     ):
-        with pytest.raises(KeyInputError, match=f"this version has no {scheme} keys") as caught:
+        with pytest.raises(KeyInputError) as caught:
             attempt()
         assert "1234" not in f"{caught.value} {caught.value.hint}"
 
@@ -59,13 +64,13 @@ def test_schemes_of_later_versions_are_refused_without_repeating_the_uri(store: 
 def test_unknown_scheme_is_refused(store: KeyStore) -> None:
     for key in ("ftp:web", "FILE:web", "File:web"):
         with pytest.raises(KeyInputError, match="unknown kind of key"):
-            open_signer(key, store=store, passphrase=never)
+            open_signer(key, store=store, sources=sources(never))
 
 
 def test_paths_are_no_names(store: KeyStore) -> None:
     for key in ("", "../web", "file:", "file:../web", "file:///etc/passwd", "./web", "web\n"):
         with pytest.raises(KeyInputError, match="not a key name"):
-            open_signer(key, store=store, passphrase=never)
+            open_signer(key, store=store, sources=sources(never))
 
 
 def test_public_half_comes_from_a_name_a_uri_or_a_file(store: KeyStore, tmp_path: Path) -> None:

@@ -60,7 +60,9 @@ def test_taken_name_is_refused_before_the_passphrase_costs_anything(store: KeySt
 
 def test_unknown_type_and_empty_passphrase_are_refused_and_leave_nothing(home: Path) -> None:
     store = KeyStore(home)
-    with pytest.raises(KeyInputError, match="unknown key type: expected ed25519 or ecdsa-p256 or ecdsa-p384, got 'rsa'"):
+    with pytest.raises(
+        KeyInputError, match="unknown key type: expected ed25519 or ecdsa-p256 or ecdsa-p384, got 'rsa'"
+    ):
         store.generate("web", "rsa", PASSPHRASE)  # type: ignore[arg-type]
     with pytest.raises(KeyInputError, match="the passphrase is empty"):
         store.generate("web", "ed25519", "")

@@ -12,7 +12,7 @@ from keys.encrypted_file import generate_private_key, public_half
 from keys.errors import KeyMissingError
 from keys.name import check_name
 from keys.public_key import PublicKey
-from keys.signers import key_name, public_key, tuf_key
+from keys.signers import is_elsewhere, is_file, key_name, tuf_key
 from trust.ceremony import Born, Planned, plan
 from trust.ceremony import init as create
 from trust.cli.options import Command
@@ -115,16 +115,16 @@ def init(
 def _missing(ring: Keyring, given: dict[str, tuple[str, ...]]) -> list[str]:
     """Return the names of the keys that are to be made."""
     here = set(ring.store.names())
-    names = [key_name(key) for keys in given.values() for key in keys if "/" not in key]
+    names = [key_name(key) for keys in given.values() for key in keys if _is_name(key)]
     return [name for name in dict.fromkeys(names) if name not in here]
 
 
 def _key(ring: Keyring, name: str, *, dry_run: bool) -> PublicKey:
     """Return the public key ``name``; a missing one is made, for a dry run in memory alone."""
     try:
-        return public_key(name, listing=ring.store)
+        return ring.public_key(name)
     except KeyMissingError:
-        if "/" in name:
+        if not _is_name(name):
             raise
         if dry_run:
             check_name(key_name(name))
@@ -160,7 +160,12 @@ def _periods(expires: tuple[str, ...]) -> dict[str, timedelta]:
 
 def _keyid(name: str, key: PublicKey, missing: list[str]) -> str | None:
     """Return the key id that stands in the root, None of a key that is to be made."""
-    return None if "/" not in name and key_name(name) in missing else key.keyid
+    return None if _is_name(name) and key_name(name) in missing else key.keyid
+
+
+def _is_name(key: str) -> bool:
+    """Tell whether ``key`` is one that can be made here: neither a public key file nor a key elsewhere."""
+    return not is_file(key) and not is_elsewhere(key)
 
 
 def _report_plan(

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 
 import click
 
-from keys.signers import public_key
 from trust.cli.images import TypedImage, parse_image
 from trust.cli.options import Command
 from trust.cli.secrets import Keyring
@@ -121,7 +120,7 @@ def _renew(collections: Iterable[str], roles: frozenset[str], *, command: str, d
 def publisher(run: Session, stanza: Stanza, keys: tuple[str, ...], *, dry_run: bool) -> Publisher:
     """Return the publisher of a collection with the keys of this home; ``keys`` narrows who signs targets."""
     ring = Keyring(run.home / "keys")
-    chosen = frozenset(public_key(each, listing=ring.store).keyid for each in keys)
+    chosen = frozenset(ring.public_key(each).keyid for each in keys)
     return Publisher(
         stanza=stanza,
         state=run.state,
