@@ -17,6 +17,8 @@ from keys.errors import KeyDamagedError, KeyTooWeakError
 
 MIB: Final = 1024 * 1024
 AES_256_CBC: Final = "2.16.840.1.101.3.4.1.42"
+HMAC_SHA1: Final = "1.2.840.113549.2.7"
+HMAC_SHA256: Final = "1.2.840.113549.2.9"
 _PBES2: Final = "1.2.840.113549.1.5.13"
 _PBKDF2: Final = "1.2.840.113549.1.5.12"
 _SCRYPT: Final = "1.3.6.1.4.1.11591.4.11"
@@ -96,9 +98,14 @@ class Scrypt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pbkdf2:
-    """The PBKDF2 of one file: fit to be imported, never to be kept, since it costs a thief no memory."""
+    """The PBKDF2 of one file: fit to be imported, never to be kept, since it costs a thief no memory.
+
+    ``prf`` is the OID of its HMAC; RFC 8018 leaves HMAC with SHA-1 out.
+    """
 
     iterations: int
+    salt: bytes = b""
+    prf: str = HMAC_SHA1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +217,9 @@ def parse_envelope(untrusted_der: bytes, *, where: str) -> Envelope:
         cost = ScryptCost(n=scrypt.n, r=scrypt.r, p=scrypt.p)
         kdf = Scrypt(cost=cost, salt=scrypt.salt, key_bytes=scrypt.key_bytes)
     elif derivation == _PBKDF2:
-        kdf = Pbkdf2(iterations=_parse(_Pbkdf2Parameters, pbes2.kdf, where=where).iterations)
+        pbkdf2 = _parse(_Pbkdf2Parameters, pbes2.kdf, where=where)
+        prf = HMAC_SHA1 if pbkdf2.prf is None else pbkdf2.prf.oid.dotted_string
+        kdf = Pbkdf2(iterations=pbkdf2.iterations, salt=pbkdf2.salt, prf=prf)
     else:
         _refuse("key derivation", derivation, "scrypt", where=where)
     iv = _parse(bytes, pbes2.cipher, where=where)

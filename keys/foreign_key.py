@@ -1,9 +1,8 @@
 """Owns the reading of private keys that other programs wrote: PEM bytes → private key, to be encrypted anew.
 
 Taken: PKCS#8, plain or encrypted with PBES2 (scrypt or PBKDF2, also far below our floor: it is not kept), and
-SEC 1 ``EC PRIVATE KEY``. The caps on cost hold here too, since the file names them. Keys of Notary 0.7 (Docker
-Content Trust) say PKCS#8 version 1 and then carry no public key, which cryptography refuses: they need the
-conversion that the hint names.
+SEC 1 ``EC PRIVATE KEY``. The caps on cost hold here too, since the file names them. Keys of Notary and Docker
+Content Trust are taken as well (``notary_key``), which no library reads.
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ from keys.encrypted_file import UNREADABLE, PrivateKey, check_type, passphrase_b
 from keys.envelope import IMPORT_LIMITS, parse_envelope
 from keys.errors import KeyDamagedError, KeyInputError, WrongPassphraseError
 from keys.key_file import PRIVATE_LABEL
+from keys.notary_key import as_version_0, decrypt_notary_key, notary_role
 from keys.pem import PemBlock, parse_pem
 from keys.public_key import LABEL as PUBLIC_LABEL
 
 _PLAIN_LABELS = ("PRIVATE KEY", "EC PRIVATE KEY")
 _CONVERT = "convert it: openssl pkcs8 -topk8 -scrypt -in FILE -out NEW"
-_REWRITE = "if openssl opens it, convert it: grep -v : FILE | openssl pkcs8 -topk8 -scrypt -out NEW"
 
 
 def needs_passphrase(untrusted_data: bytes, *, where: str) -> bool:
@@ -29,6 +28,15 @@ def needs_passphrase(untrusted_data: bytes, *, where: str) -> bool:
         KeyInputError: see ``read_foreign_key``.
     """
     return _private_block(_blocks(untrusted_data, where=where), where=where).label == PRIVATE_LABEL
+
+
+def role_of(untrusted_data: bytes, *, where: str) -> str | None:
+    """Return what a key of Notary was for, None of any other.
+
+    Raises:
+        KeyInputError: see ``read_foreign_key``.
+    """
+    return notary_role(_private_block(_blocks(untrusted_data, where=where), where=where))
 
 
 def read_foreign_key(untrusted_data: bytes, passphrase: str | None, *, where: str) -> PrivateKey:
@@ -47,7 +55,7 @@ def read_foreign_key(untrusted_data: bytes, passphrase: str | None, *, where: st
         loaded = _decrypt(block, passphrase, where=where)
     else:
         try:
-            loaded = load_der_private_key(block.der, None)
+            loaded = load_der_private_key(as_version_0(block.der), None)
         except UNREADABLE as err:
             raise KeyInputError(f"{where}: its {block.label} block is damaged or of an unknown type") from err
     private_key = check_type(loaded, where=where)
@@ -84,9 +92,17 @@ def _decrypt(block: PemBlock, passphrase: str | None, *, where: str) -> object:
         raise KeyInputError(str(err), hint=err.hint) from err
     if passphrase is None:
         raise KeyInputError(f"{where}: encrypted: its passphrase is needed")
+    secret = passphrase_bytes(passphrase)
     try:
-        return load_der_private_key(block.der, passphrase_bytes(passphrase))
+        return load_der_private_key(block.der, secret)
     except UNREADABLE as err:
-        raise WrongPassphraseError(
-            f"{where}: the passphrase does not open it, or what it opens is not a key we can read", hint=_REWRITE
-        ) from err
+        decrypted = decrypt_notary_key(envelope, secret)
+        if decrypted is None:
+            raise WrongPassphraseError(
+                f"{where}: the passphrase does not open it, or what it opens is not a key we can read",
+                hint=_CONVERT,
+            ) from err
+    try:
+        return load_der_private_key(decrypted, None)
+    except UNREADABLE as err:
+        raise KeyInputError(f"{where}: what is encrypted in it is damaged or of an unknown type") from err

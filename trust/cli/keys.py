@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from keys.errors import KeyInputError, KeyMissingError, KeysError, KeysUnavailableError
-from keys.foreign_key import needs_passphrase
+from keys.foreign_key import needs_passphrase, role_of
 from keys.key_alias import KeyAlias
 from keys.pem import MAX_BYTES
 from keys.public_key import KEY_TYPES, KeyType, PublicKey
@@ -100,6 +100,8 @@ def import_(name: str, source: str) -> None:
     data = _read(Path(source))
     opening = passphrase_of(f"{name}.import") if needs_passphrase(data, where=source) else None
     public = ring.store.import_pem(name, data, opening, passphrase_of(name, confirm=True))
+    if role := role_of(data, where=source):
+        session().output.note(f"Notary used it as {role}")
     _show("key import", name, public, f"file:{name}")
 
 
