@@ -212,7 +212,10 @@ def _signed(signed: Root | Snapshot | Targets | Timestamp, delegator: Root, name
             try:
                 metadata.sign(signers[keyid], append=True)
             except UnsignedMetadataError as err:
-                raise UnavailableError(f"key {keyid[:12]} could not sign {name}: {err}") from err
+                cause = err.__cause__ or err  # what a token or KMS said, without "Failed to sign"
+                raise UnavailableError(
+                    f"key {keyid[:12]} could not sign {name}: {cause}", hint=getattr(cause, "hint", None)
+                ) from err
     if len(metadata.signatures) < role.threshold:
         raise UnavailableError(
             f"role {name} needs {role.threshold} signatures, {len(metadata.signatures)} of its keys are at hand",
