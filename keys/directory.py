@@ -82,6 +82,16 @@ class KeyDirectory:
         with self._reporting(f"read {path}"), self._finding(name), self._opened() as directory:
             return self._read(directory, path)
 
+    def changed_at(self, name: str) -> float:
+        """Return when the file of ``name`` was last written, in seconds since 1970.
+
+        Raises:
+            KeyInputError, KeyMissingError: no such name.
+        """
+        path = self.file(name)
+        with self._reporting(f"read {path}"), self._finding(name), self._opened() as directory:
+            return os.stat(path.name, dir_fd=directory, follow_symlinks=False).st_mtime
+
     def create(self, name: str, data: bytes, *, random: Random) -> None:
         """Make the new key ``name`` hold ``data``; of several processes that try, one succeeds.
 

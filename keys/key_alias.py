@@ -16,6 +16,7 @@ from typing import Final
 
 from keys.errors import KeyDamagedError, KeyInputError
 from keys.key_file import KeyFile, parse_key_file
+from keys.pkcs11_uri import parse_pkcs11_uri
 from keys.public_key import PublicKey, parse_public_key
 
 SCHEMES: Final = ("pkcs11", "awskms", "gcpkms", "azurekms", "hv", "envvar")
@@ -41,6 +42,23 @@ class KeyAlias:
 
     def __bytes__(self) -> bytes:
         return _HEADER + self.uri.encode("ascii") + b"\n" + self.public.pem
+
+
+def place_of(uri: str) -> str:
+    """Return where the key of an alias lives, so that two in one place are seen to be: a token, a service.
+
+    Two keys in one KMS account, or in one environment, fall to one theft of its credentials.
+    """
+    scheme = uri.partition(":")[0]
+    if scheme == "pkcs11":
+        return parse_pkcs11_uri(uri).where
+    return {
+        "awskms": "AWS KMS",
+        "gcpkms": "Google Cloud KMS",
+        "azurekms": "Azure Key Vault",
+        "hv": "Vault",
+        "envvar": "the environment",
+    }[scheme]
 
 
 def parse_entry(untrusted_data: bytes, *, where: str) -> KeyFile | KeyAlias:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from keys.directory import KeyDirectory
 from keys.errors import KeysError
-from keys.key_alias import KeyAlias, parse_entry
+from keys.key_alias import KeyAlias, parse_entry, place_of
 from keys.key_file import KeyFile
 from keys.public_key import PublicKey
 
@@ -59,6 +59,23 @@ class KeyListing:
         """
         entry = self.entry(name)
         return entry.uri if isinstance(entry, KeyAlias) else f"file:{name}"
+
+    def place(self, name: str) -> str:
+        """Return where the private half of ``name`` lives, so that two in one place are seen to be.
+
+        Raises:
+            KeyInputError, KeyMissingError, KeyDamagedError: as ``entry``.
+        """
+        entry = self.entry(name)
+        return place_of(entry.uri) if isinstance(entry, KeyAlias) else f"files in {self.directory}"
+
+    def changed_at(self, name: str) -> float:
+        """Return when the file of ``name`` was last written (seconds since 1970): made, or its passphrase changed.
+
+        Raises:
+            KeyInputError, KeyMissingError: no such name.
+        """
+        return self._files.changed_at(name)
 
     def find(self, keyid: str) -> str | None:
         """Return the first name whose key id is ``keyid`` (64 hex), or None if no key has it.

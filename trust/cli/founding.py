@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
 import click
 
 from keys.encrypted_file import generate_private_key, public_half
-from keys.errors import KeyMissingError
+from keys.errors import KeyMissingError, KeysError
 from keys.name import check_name
 from keys.public_key import PublicKey
 from keys.signers import is_elsewhere, is_file, key_name, tuf_key
@@ -25,6 +26,7 @@ from trust.digest import sha256
 from trust.edition import Role
 from trust.errors import InputError
 from trust.instant import format_span, format_utc, parse_duration
+from trust.key_audit import CollectionKeys, shared_places
 from trust.policy import Stanza
 from trust.reference import Collection, parse_collection
 from trust.roles import DEFAULT_EXPIRY, TOP_LEVEL_ROLES
@@ -109,6 +111,7 @@ def init(
     if write_policy:
         add_stanza(run.policy_path, stanza)
     _report_birth(run, stanza, born, keys, wrote_policy=write_policy)
+    _warn_of_places(run, ring, stanza, roles)
     return EXIT_OK
 
 
@@ -215,3 +218,20 @@ def _report_birth(
         "keep the root and targets keys offline, the online key where publishing happens; "
         f"from cron: trust publish {stanza.collection}"
     )
+
+
+def _warn_of_places(run: Session, ring: Keyring, stanza: Stanza, roles: dict[str, Role]) -> None:
+    """Say where one theft would give both the root and an online key."""
+    keys = CollectionKeys(
+        name=str(stanza.collection),
+        keyids={name: tuple(key.keyid for key in role.keys) for name, role in roles.items()},
+        thresholds={name: role.threshold for name, role in roles.items()},
+        expires={},
+        since_root={},
+    )
+    places = {}
+    for name in ring.store.names():
+        with suppress(KeysError):  # the collection is made; `trust key audit` says which key cannot be read
+            places[ring.store.public_key(name).keyid] = ring.store.place(name)
+    for finding in shared_places(keys, places):
+        run.output.warn(f"{finding.what}; {finding.hint}")

@@ -20,7 +20,11 @@ from trust.cli.render import table
 from trust.cli.secrets import Keyring, passphrase_of
 from trust.cli.session import session
 
-key = Group("key", help="Make and keep signing keys: in encrypted files, on tokens, in a KMS.")
+key = Group(
+    "key",
+    lazy={"audit": "trust.cli.auditing:audit"},
+    help="Make and keep signing keys: in encrypted files, on tokens, in a KMS.",
+)
 
 
 def key_store() -> KeyStore:
