@@ -91,6 +91,13 @@ def test_name_is_removed_and_the_key_stays(user: TokenUser) -> None:
     assert json.loads(user.expect(0, "key", "import", "root", user.uri("root"), "--json"))["keyid"] == keyid
 
 
+def test_naming_a_key_again_changes_nothing_and_asks_for_no_pin(user: TokenUser) -> None:
+    generate(user, "root")
+    del user.more["TRUST_PIN"]
+    assert json.loads(user.expect(0, "key", "import", "root", user.uri("root"), "--json"))["changed"] is False
+    assert "exists already" in user.expect(2, "key", "import", "root", user.uri("other"))
+
+
 def test_taken_names_cost_no_key_on_the_token(user: TokenUser) -> None:
     user.expect(0, "key", "generate", "root")
     assert "exists already" in user.expect(2, "key", "generate", "root", "--on", user.uri("root"))

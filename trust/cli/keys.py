@@ -94,19 +94,22 @@ def import_(name: str, source: str) -> None:
     (pkcs11:…), a KMS (awskms:…, gcpkms:…, azurekms:…), Vault (hv:…) or a variable (envvar:…): the key stays there.
     """
     ring = keyring()
+    uri = canonical_uri(source) if is_elsewhere(source) else None
+    if uri is not None and name in ring.store.names() and ring.store.uri(name) == uri:
+        _show("key import", name, ring.store.public_key(name), uri, changed=False)  # a pipeline that kept its home
+        return
     ring.store.check_free(name)
-    if is_elsewhere(source):
-        uri = canonical_uri(source)
+    if uri is not None:
         public = ring.public_key(uri)
         ring.store.add_alias(name, KeyAlias(uri=uri, public=public))
-        _show("key import", name, public, uri)
+        _show("key import", name, public, uri, changed=True)
         return
     data = _read(Path(source))
     opening = passphrase_of(f"{name}.import") if needs_passphrase(data, where=source) else None
     public = ring.store.import_pem(name, data, opening, passphrase_of(name, confirm=True))
     if role := role_of(data, where=source):
         session().output.note(f"Notary used it as {role}")
-    _show("key import", name, public, f"file:{name}")
+    _show("key import", name, public, f"file:{name}", changed=True)
 
 
 @key.command("export")
@@ -174,7 +177,8 @@ def _document(name: str, public: PublicKey, uri: str | None) -> dict[str, str | 
     }
 
 
-def _show(command: str, name: str, public: PublicKey, uri: str | None) -> None:
+def _show(command: str, name: str, public: PublicKey, uri: str | None, *, changed: bool | None = None) -> None:
     lines = [f"{name} {public.key_type} {public.keyid}", *public.pem.decode("ascii").splitlines()]
     where = [f"it is at {uri}"] if uri is not None and is_elsewhere(uri) else []
-    session().output.result(command, _document(name, public, uri), [*lines, *where])
+    more = {} if changed is None else {"changed": changed}
+    session().output.result(command, {**_document(name, public, uri), **more}, [*lines, *where])
