@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 PinSource = Callable[[Pkcs11Uri], str]
 """Takes the URI of a key, returns the PIN of its token."""
-Random = Callable[[int], bytes]
 
 # CKA_EC_PARAMS: the curve's OID, and for ed25519 also its name, which is all that some tokens know.
 _CURVES: Final[dict[KeyType, tuple[bytes, ...]]] = {
@@ -38,7 +37,6 @@ _CURVES: Final[dict[KeyType, tuple[bytes, ...]]] = {
     "ed25519": (bytes.fromhex("06032b6570"), b"\x13\x0cedwards25519"),
 }
 _HASHES: Final[dict[str, str]] = {"ecdsa-sha2-nistp256": "sha256", "ecdsa-sha2-nistp384": "sha384"}
-_ID_BYTES = 8
 _TRIAL = b"content-trust: is this the key?"
 
 
@@ -56,23 +54,26 @@ class Hsm:
         self._refused: dict[tuple[str, int], Exception] = {}
         self._lock = threading.RLock()
 
-    def generate(self, uri: Pkcs11Uri, key_type: KeyType, *, random: Random) -> PublicKey:
+    def generate(self, uri: Pkcs11Uri, key_type: KeyType) -> PublicKey:
         """Return the public half of a new key that was made on the token and cannot leave it.
+
+        ``uri`` says its label and its id.
 
         Raises:
             KeyExistsError: the token has a key of this label; it was not touched.
         """
-        if uri.object is None:
-            raise KeyInputError("pkcs11 URI: expected object=NAME, the label of the new key")
+        if uri.object is None or uri.id is None:
+            raise KeyInputError("pkcs11 URI: expected object=NAME and id=%01, the label and id of the new key")
         pkcs11 = library()
         with self._lock, reporting(uri):
             session = self._session(uri, rw=True)
-            if list(session.get_objects({pkcs11.Attribute.CLASS: pkcs11.ObjectClass.PRIVATE_KEY, **_wanted(uri)})):
+            taken = _wanted(replace(uri, id=None))
+            if list(session.get_objects({pkcs11.Attribute.CLASS: pkcs11.ObjectClass.PRIVATE_KEY, **taken})):
                 raise KeyExistsError(
                     f"{uri.where} has a key {uri.object} already: it was not touched",
-                    hint=f"use it: trust key import NAME '{uri}'",
+                    hint=f"use it: trust key import NAME '{replace(uri, id=None)}'",
                 )
-            public, private = self._generated(session, uri, key_type, random=random)
+            public, private = _generated(session, uri, key_type)
             found = _public_half(public, key_type)
             require_signature(found, self._signed(private, found, _TRIAL, uri), _TRIAL, where=uri.where)
             return found
@@ -117,29 +118,6 @@ class Hsm:
         raw = private.sign(digest, mechanism=pkcs11.Mechanism.ECDSA, **again)
         return bytes(pkcs11.util.ec.encode_ecdsa_signature(raw))
 
-    def _generated(self, session: pkcs11.Session, uri: Pkcs11Uri, key_type: KeyType, *, random: Random) -> Any:  # noqa: ANN401
-        pkcs11 = library()
-        kind = pkcs11.KeyType.EC_EDWARDS if key_type == "ed25519" else pkcs11.KeyType.EC
-        kept = {
-            pkcs11.Attribute.SENSITIVE: True,
-            pkcs11.Attribute.EXTRACTABLE: False,
-            pkcs11.Attribute.PRIVATE: True,
-        }
-        failure: Exception | None = None
-        for curve in _CURVES[key_type]:
-            domain = session.create_domain_parameters(kind, {pkcs11.Attribute.EC_PARAMS: curve}, local=True)
-            try:
-                return domain.generate_keypair(
-                    id=uri.id or random(_ID_BYTES),
-                    label=uri.object,
-                    store=True,
-                    capabilities=pkcs11.MechanismFlag.SIGN | pkcs11.MechanismFlag.VERIFY,
-                    private_template=kept,
-                )
-            except pkcs11.exceptions.PKCS11Error as err:
-                failure = failure or err
-        raise failure or AssertionError("a curve has a name")
-
     def _session(self, uri: Pkcs11Uri, *, rw: bool = False) -> Any:  # noqa: ANN401
         pkcs11 = library()
         token = _token(uri, self._environ)
@@ -161,6 +139,30 @@ class Hsm:
             session = token.open(rw=rw)  # a login is the process's, not the session's
         self._sessions[place] = session
         return session
+
+
+def _generated(session: pkcs11.Session, uri: Pkcs11Uri, key_type: KeyType) -> Any:  # noqa: ANN401
+    pkcs11 = library()
+    kind = pkcs11.KeyType.EC_EDWARDS if key_type == "ed25519" else pkcs11.KeyType.EC
+    kept = {
+        pkcs11.Attribute.SENSITIVE: True,
+        pkcs11.Attribute.EXTRACTABLE: False,
+        pkcs11.Attribute.PRIVATE: True,
+    }
+    failure: Exception | None = None
+    for curve in _CURVES[key_type]:
+        domain = session.create_domain_parameters(kind, {pkcs11.Attribute.EC_PARAMS: curve}, local=True)
+        try:
+            return domain.generate_keypair(
+                id=uri.id,
+                label=uri.object,
+                store=True,
+                capabilities=pkcs11.MechanismFlag.SIGN | pkcs11.MechanismFlag.VERIFY,
+                private_template=kept,
+            )
+        except pkcs11.exceptions.PKCS11Error as err:
+            failure = failure or err
+    raise failure or AssertionError("a curve has a name")
 
 
 def _token(uri: Pkcs11Uri, environ: Mapping[str, str]) -> Any:  # noqa: ANN401

@@ -38,6 +38,7 @@ PassphraseSource = Callable[[str], str]
 """Takes the name of a key, returns its passphrase."""
 
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]{0,31}):(.*)", re.DOTALL)
+_ID_BYTES = 8
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 
 
@@ -116,8 +117,10 @@ def canonical_uri(uri: str) -> str:
     return str(parse_pkcs11_uri(uri)) if uri.startswith("pkcs11:") else uri
 
 
-def token_uri(uri: str, *, default_object: str) -> Pkcs11Uri:
-    """Return the URI of a key to be made on a token; its label is ``default_object`` unless it says one.
+def token_uri(uri: str, *, default_object: str, random: Callable[[int], bytes]) -> Pkcs11Uri:
+    """Return the URI of a key to be made on a token, with a label (``default_object``) and an id (random).
+
+    Labels need not be unique on a token, and two that make a key at once may both find one free: the id decides.
 
     Raises:
         KeyInputError: malformed, or no token's.
@@ -128,7 +131,7 @@ def token_uri(uri: str, *, default_object: str) -> Pkcs11Uri:
             hint="make it with the tool of the KMS, then: trust key import NAME URI",
         )
     parsed = parse_pkcs11_uri(uri)
-    return parsed if parsed.object is not None else replace(parsed, object=default_object)
+    return replace(parsed, object=parsed.object or default_object, id=parsed.id or random(_ID_BYTES))
 
 
 def public_key(key: str, *, listing: KeyListing) -> PublicKey:

@@ -1,7 +1,7 @@
 """Owns the judgement on where keys live: which key signs what, and what one theft would be enough for. Pure.
 
 Wrong is: enough root keys for its threshold in one place with an online key (or one key that is both), one key in
-two collections, a role that has expired. A key that is not at hand is ``elsewhere``: nothing is claimed of its place.
+two collections, a role that has expired. A key that is not at hand is ``elsewhere``: of its place nothing is said.
 """
 
 from __future__ import annotations

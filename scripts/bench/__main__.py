@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from scripts.bench import (
+    keys,
     run_cached,
     shim_blob,
     shim_manifest,
@@ -38,6 +39,7 @@ FIGURES: Figures = {
     shim_blob.FIGURE: shim_blob.measure,
     shim_pulls.FIGURE: shim_pulls.measure,
     shim_memory.FIGURE: shim_memory.measure,
+    keys.FIGURE: keys.measure,
 }
 
 

@@ -32,7 +32,7 @@ def generate(user: TokenUser, name: str, *more: str) -> str:
 
 def test_root_on_a_token_signs_the_root_and_nothing_else_needs_it(user: TokenUser) -> None:
     keyid = generate(user, "root", "--type", "ecdsa-p384")
-    assert user.uri("root") in user.expect(0, "key", "list")
+    assert "pkcs11:token=T;object=root;id=%" in user.expect(0, "key", "list")
     user.expect(0, *user.init("--root-key", "root"))
     root = json.loads((user.metadata / "1.root.json").read_text())
     assert [signature["keyid"] for signature in root["signatures"]] == [keyid]
@@ -93,9 +93,20 @@ def test_name_is_removed_and_the_key_stays(user: TokenUser) -> None:
 
 def test_naming_a_key_again_changes_nothing_and_asks_for_no_pin(user: TokenUser) -> None:
     generate(user, "root")
+    user.expect(0, "key", "import", "again", user.uri("root"))
     del user.more["TRUST_PIN"]
-    assert json.loads(user.expect(0, "key", "import", "root", user.uri("root"), "--json"))["changed"] is False
-    assert "exists already" in user.expect(2, "key", "import", "root", user.uri("other"))
+    assert json.loads(user.expect(0, "key", "import", "again", user.uri("root"), "--json"))["changed"] is False
+    assert "exists already" in user.expect(2, "key", "import", "again", user.uri("other"))
+
+
+def test_two_at_once_make_two_keys_and_one_name_and_the_name_is_of_one_of_them(user: TokenUser) -> None:
+    command = [sys.executable, "-m", "trust", "key", "generate", "root", "--on", user.uri("root")]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
+    both = [subprocess.Popen(command, cwd=CHECKOUT, env=user.environment, text=True, **pipes) for _ in range(2)]  # type: ignore[call-overload]
+    said = [process.communicate()[0] for process in both]
+    assert sorted(process.returncode for process in both) in ([0, 2], [0, 3]), said
+    assert all("Traceback" not in text for text in said)
+    user.expect(0, *user.init("--root-key", "root"))
 
 
 def test_taken_names_cost_no_key_on_the_token(user: TokenUser) -> None:

@@ -65,7 +65,7 @@ def attributes(name: str) -> dict[str, Any]:
 
 @pytest.mark.parametrize("key_type", KEY_TYPES)
 def test_key_is_made_on_the_token_signs_there_and_cannot_leave(hsm: Hsm, key_type: KeyType) -> None:
-    public = hsm.generate(uri(), key_type, random=os.urandom)
+    public = hsm.generate(uri(key_id=b"\x07"), key_type)
     assert public.key_type == key_type
     assert hsm.public_key(uri()) == public
     signer = hsm.signer(uri(), public)
@@ -73,7 +73,7 @@ def test_key_is_made_on_the_token_signs_there_and_cannot_leave(hsm: Hsm, key_typ
     for payload in (b"", b"payload", bytes(100_000)):
         signer.public_key.verify_signature(signer.sign(payload), payload)
     said = attributes("root")
-    assert len(said.pop("ID")) == 8
+    assert said.pop("ID") == b"\x07"
     assert said == {
         "SENSITIVE": True,
         "EXTRACTABLE": False,
@@ -92,9 +92,9 @@ def test_key_that_another_tool_put_there_is_used(hsm: Hsm, tokens: Tokens, key_t
 
 
 def test_label_that_is_taken_is_refused_and_the_key_stays(hsm: Hsm) -> None:
-    public = hsm.generate(uri(), "ecdsa-p256", random=os.urandom)
+    public = hsm.generate(uri(key_id=b"\x07"), "ecdsa-p256")
     with pytest.raises(KeyExistsError, match="it was not touched"):
-        hsm.generate(uri(), "ecdsa-p256", random=os.urandom)
+        hsm.generate(uri(key_id=b"\x07"), "ecdsa-p256")
     assert hsm.public_key(uri()) == public
 
 
@@ -106,7 +106,7 @@ def test_pin_is_asked_once_for_each_token(tokens: Tokens) -> None:
         return PIN
 
     hsm = Hsm(environ={}, pin=answer)
-    publics = [hsm.generate(uri(f"k{number}"), "ecdsa-p256", random=os.urandom) for number in range(3)]
+    publics = [hsm.generate(uri(f"k{number}", key_id=bytes([number])), "ecdsa-p256") for number in range(3)]
     with ThreadPoolExecutor(4) as pool:
         signers = list(pool.map(lambda n: hsm.signer(uri(f"k{n}"), publics[n]), range(3)))
         signatures = list(pool.map(lambda n: signers[n % 3].sign(b"payload"), range(60)))
@@ -137,8 +137,8 @@ def test_what_is_missing_is_named(hsm: Hsm, tmp_path: Path) -> None:
         hsm.public_key(uri(label="U"))
     with pytest.raises(KeyMissingError, match="token T has no private key root"):
         hsm.public_key(uri())
-    with pytest.raises(KeyInputError, match="the label of the new key"):
-        hsm.generate(uri(None), "ecdsa-p256", random=os.urandom)
+    with pytest.raises(KeyInputError, match="the label and id of the new key"):
+        hsm.generate(uri(None, key_id=b"\x07"), "ecdsa-p256")
     for name, content in (("text.so", b"no library"), ("empty.so", b"")):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(TokenUnavailableError, match=f"{name} does not load"):
@@ -168,7 +168,7 @@ def test_rsa_key_is_refused(hsm: Hsm, tokens: Tokens) -> None:
 
 
 def test_token_pulled_out_in_mid_session_signs_nothing(hsm: Hsm, tokens: Tokens) -> None:
-    public = hsm.generate(uri(), "ecdsa-p256", random=os.urandom)
+    public = hsm.generate(uri(key_id=b"\x07"), "ecdsa-p256")
     signer = hsm.signer(uri(), public)
     signer.sign(b"payload")
     tokens.unplug()
@@ -177,7 +177,7 @@ def test_token_pulled_out_in_mid_session_signs_nothing(hsm: Hsm, tokens: Tokens)
 
 
 def test_key_replaced_on_the_token_is_noticed(hsm: Hsm) -> None:
-    hsm.generate(uri(), "ecdsa-p256", random=os.urandom)
+    hsm.generate(uri(key_id=b"\x07"), "ecdsa-p256")
     other = public_half(generate_private_key("ecdsa-p256", random=os.urandom))
     with pytest.raises(KeyElsewhereError, match="signed with another key than"):
         hsm.signer(uri(), other).sign(b"payload")

@@ -5,6 +5,7 @@ One thing is added: moto says that it has no ``MessageType`` DIGEST yet, and has
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import boto3
@@ -38,6 +39,7 @@ class Aws:
         self._server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
 
     def __enter__(self) -> Self:
+        logging.getLogger("werkzeug").setLevel(logging.ERROR)  # a line for each request, on stderr
         self._server.start()
         return self
 

@@ -51,8 +51,8 @@ def generate(name: str, key_type: KeyType | None, uri: str | None) -> None:
         _show("key generate", name, public, f"file:{name}")
         return
     ring.store.check_free(name)
-    token = token_uri(uri, default_object=name)
-    public = ring.hsm().generate(token, key_type or "ecdsa-p256", random=os.urandom)
+    token = token_uri(uri, default_object=name, random=os.urandom)
+    public = ring.hsm().generate(token, key_type or "ecdsa-p256")
     try:
         ring.store.add_alias(name, KeyAlias(uri=str(token), public=public))
     except KeysError as err:
