@@ -84,8 +84,10 @@ def collection_keys(
 
 
 def audited(held: Iterable[HeldKey], collections: Sequence[CollectionKeys]) -> list[AuditedKey]:
-    """Return every key, those with a name here first."""
-    at_hand = {key.keyid: key for key in held}
+    """Return every key, those with a name here first; one that has two names is there twice."""
+    at_hand: dict[str, list[HeldKey]] = {}
+    for key in held:
+        at_hand.setdefault(key.keyid, []).append(key)
     duties: dict[str, list[Duty]] = {keyid: [] for keyid in at_hand}
     for collection in collections:
         for role, keyids in collection.keyids.items():
@@ -97,14 +99,18 @@ def audited(held: Iterable[HeldKey], collections: Sequence[CollectionKeys]) -> l
                     since_root=collection.since_root.get(keyid),
                 )
                 duties.setdefault(keyid, []).append(duty)
-    return [AuditedKey(keyid=keyid, held=at_hand.get(keyid), duties=tuple(each)) for keyid, each in duties.items()]
+    return [
+        AuditedKey(keyid=keyid, held=name, duties=tuple(each))
+        for keyid, each in duties.items()
+        for name in at_hand.get(keyid) or (None,)
+    ]
 
 
-def findings(keys: Iterable[AuditedKey], collections: Sequence[CollectionKeys], *, now: datetime) -> list[Finding]:
+def findings(keys: Sequence[AuditedKey], collections: Sequence[CollectionKeys], *, now: datetime) -> list[Finding]:
     """Return what is wrong, the worst first."""
-    places = {key.keyid: key.held.place for key in keys if key.held is not None}
+    places = places_of(key.held for key in keys if key.held is not None)
     found = [finding for collection in collections for finding in shared_places(collection, places)]
-    for key in keys:
+    for key in {key.keyid: key for key in keys}.values():
         names = sorted({duty.collection for duty in key.duties})
         if len(names) > 1:
             hint = "give each its own: metadata of collections that share a key can be swapped"
@@ -118,8 +124,16 @@ def findings(keys: Iterable[AuditedKey], collections: Sequence[CollectionKeys], 
     return [*found, *(warning(f"key {_shown(key)} signs nothing that is known here") for key in unused)]
 
 
-def shared_places(collection: CollectionKeys, places: Mapping[str, str]) -> list[Finding]:
-    """Return where one theft gives both the root and an online key; ``places`` by key id, of the keys at hand."""
+def places_of(held: Iterable[HeldKey]) -> dict[str, set[str]]:
+    """Return the places of each key at hand, by its key id."""
+    places: dict[str, set[str]] = {}
+    for key in held:
+        places.setdefault(key.keyid, set()).add(key.place)
+    return places
+
+
+def shared_places(collection: CollectionKeys, places: Mapping[str, set[str]]) -> list[Finding]:
+    """Return where one theft gives both the root and an online key; ``places`` as ``places_of`` gives them."""
     root = collection.keyids.get("root", ())
     online = {keyid for role in _ONLINE for keyid in collection.keyids.get(role, ())}
     both = sorted(online.intersection(root))
@@ -128,8 +142,8 @@ def shared_places(collection: CollectionKeys, places: Mapping[str, str]) -> list
             error(f"root and an online role of {collection.name} are signed by one key {both[0][:_SHOWN]}", _APART)
         ]
     found = []
-    for place in sorted({places[keyid] for keyid in online if keyid in places}):
-        here = [keyid for keyid in root if places.get(keyid) == place]
+    for place in sorted({place for keyid in online for place in places.get(keyid, ())}):
+        here = [keyid for keyid in root if place in places.get(keyid, ())]
         if len(here) >= collection.thresholds.get("root", 1):
             found.append(
                 error(f"root and online keys of {collection.name} live in the same place: {place}", _APART)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from keys.encrypted_file import generate_private_key
 from tests.simulators.command_line import NAME, CommandLine, write_layout
 from tests.simulators.token import Tokens, TokenUser
 
@@ -73,6 +76,18 @@ def test_one_key_for_root_and_timestamp_is_wrong_wherever_it_lives(careful: Toke
     assert [line.rpartition(" ")[0] for line in wrong(audit(careful, 1))] == [
         f"root and an online role of {NAME} are signed by one key"
     ]
+
+
+def test_root_that_is_on_a_token_and_in_a_file_too_is_wrong(careful: TokenUser) -> None:
+    key = generate_private_key("ecdsa-p256", random=os.urandom)
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    careful.tokens.put("T", "copied", pem)
+    (careful.folder / "root.pem").write_bytes(pem)
+    careful.expect(0, "key", "import", "copied", careful.uri("copied"))
+    careful.expect(0, "key", "import", "zcopy", str(careful.folder / "root.pem"))
+    assert "warning: root and online keys" in careful.expect(0, *careful.init("--root-key", "copied"))
+    found = [key["place"] for key in audit(careful, 1)["keys"] if key["name"] in {"copied", "zcopy"}]
+    assert found == ["token T", f"files in {careful.home}/keys"]
 
 
 def test_key_of_two_collections_is_wrong(careful: TokenUser) -> None:

@@ -229,9 +229,9 @@ def _warn_of_places(run: Session, ring: Keyring, stanza: Stanza, roles: dict[str
         expires={},
         since_root={},
     )
-    places = {}
+    places: dict[str, set[str]] = {}
     for name in ring.store.names():
         with suppress(KeysError):  # the collection is made; `trust key audit` says which key cannot be read
-            places[ring.store.public_key(name).keyid] = ring.store.place(name)
+            places.setdefault(ring.store.public_key(name).keyid, set()).add(ring.store.place(name))
     for finding in shared_places(keys, places):
         run.output.warn(f"{finding.what}; {finding.hint}")
