@@ -88,7 +88,10 @@ class Hsm:
         with self._lock, reporting(uri):
             session = self._session(uri)
             private = _one(session, uri, pkcs11.ObjectClass.PRIVATE_KEY)
-            public = _one(session, uri, pkcs11.ObjectClass.PUBLIC_KEY, private[pkcs11.Attribute.ID] or None)
+            # Halves share an id; their labels differ on PIV cards ("SIGN key", "SIGN pubkey").
+            key_id = private[pkcs11.Attribute.ID]
+            half = replace(uri, object=None, id=key_id) if key_id else uri
+            public = _one(session, half, pkcs11.ObjectClass.PUBLIC_KEY)
             found = _public_half(public, _type_of(public))
             require_signature(found, self._signed(private, found, _TRIAL, uri), _TRIAL, where=uri.where)
             return found
@@ -110,7 +113,7 @@ class Hsm:
 
     def _signed(self, private: Any, public: PublicKey, payload: bytes, uri: Pkcs11Uri) -> bytes:  # noqa: ANN401
         pkcs11 = library()
-        # PIV's slot 9c, for one, wants the PIN for each signature; only then is it kept.
+        # PIV's slot 9c, for one, wants the PIN for each signature: whoever gave it is asked again.
         again = {"pin": self._pin(uri)} if _is_true(private, pkcs11.Attribute.ALWAYS_AUTHENTICATE) else {}
         if public.key_type == "ed25519":
             return bytes(private.sign(payload, mechanism=pkcs11.Mechanism.EDDSA, **again))
@@ -187,9 +190,8 @@ def _token(uri: Pkcs11Uri, environ: Mapping[str, str]) -> Any:  # noqa: ANN401
     return tokens[0]
 
 
-def _one(session: pkcs11.Session, uri: Pkcs11Uri, kind: pkcs11.ObjectClass, key_id: bytes | None = None) -> Any:  # noqa: ANN401
-    wanted = _wanted(uri if key_id is None else replace(uri, id=key_id))
-    found = list(session.get_objects({library().Attribute.CLASS: kind, **wanted}))
+def _one(session: pkcs11.Session, uri: Pkcs11Uri, kind: pkcs11.ObjectClass) -> Any:  # noqa: ANN401
+    found = list(session.get_objects({library().Attribute.CLASS: kind, **_wanted(uri)}))
     if len(found) == 1:
         return found[0]
     name = uri.object or (uri.id.hex() if uri.id else "at all")

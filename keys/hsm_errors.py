@@ -10,10 +10,10 @@ from keys.errors import KeyInputError, KeysUnavailableError, TokenUnavailableErr
 from keys.late_import import late_import
 from keys.pkcs11_uri import Pkcs11Uri
 
-_WRONG_PIN = ("PinIncorrect", "PinInvalid", "PinLenRange", "UserNotLoggedIn")
+_WRONG_PIN = ("PinIncorrect", "PinInvalid", "PinLenRange")
 _GONE = (
     "DeviceError", "DeviceRemoved", "KeyHandleInvalid", "ObjectHandleInvalid", "SessionClosed",
-    "SessionHandleInvalid", "SlotIDInvalid", "TokenNotPresent", "TokenNotRecognised",
+    "SessionHandleInvalid", "SlotIDInvalid", "TokenNotPresent", "TokenNotRecognised", "UserNotLoggedIn",
 )  # fmt: skip
 _CANNOT = (
     "AttributeTypeInvalid", "AttributeValueInvalid", "DomainParamsInvalid", "FunctionNotSupported", "KeySizeRange",

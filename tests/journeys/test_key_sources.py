@@ -66,6 +66,14 @@ def test_encrypted_key_of_the_environment_has_a_passphrase(job: Job) -> None:
     assert "does not open it" in job.expect(2, "key", "import", "other", "envvar:K")
 
 
+def test_full_disk_leaves_no_half_of_a_name(job: Job) -> None:
+    job.secrets["K"] = pem(generate_private_key("ed25519", random=os.urandom))
+    done = job.run("key", "import", "images", "envvar:K", file_bytes=0)
+    assert (done.code, done.said[:20]) == (3, "error: cannot write "), done
+    assert list((job.home / "keys").glob("*.key")) == []
+    job.expect(0, "key", "import", "images", "envvar:K")
+
+
 def test_bad_variables_are_refused_in_one_line(job: Job) -> None:
     for name, value in (
         ("EMPTY", ""),

@@ -117,6 +117,34 @@ def test_pin_is_asked_once_for_each_token(tokens: Tokens) -> None:
     assert again.public_key(uri("k0")) == publics[0]
 
 
+def test_key_that_wants_the_pin_each_time_gets_it(tokens: Tokens) -> None:
+    asked: list[str] = []
+
+    def answer(wanted: Pkcs11Uri) -> str:
+        asked.append(wanted.where)
+        return PIN
+
+    params = {pkcs11.Attribute.EC_PARAMS: bytes.fromhex("06082a8648ce3d030107")}
+    token = pkcs11.lib(str(module())).get_token(token_label="T")
+    with token.open(rw=True, user_pin=PIN) as session:
+        domain = session.create_domain_parameters(pkcs11.KeyType.EC, params, local=True)
+        domain.generate_keypair(
+            store=True,
+            label="SIGN key",
+            id=b"\x02",
+            # As on a PIV card, the halves share their id and not their label.
+            public_template={pkcs11.Attribute.LABEL: "SIGN pubkey"},
+            private_template={pkcs11.Attribute.ALWAYS_AUTHENTICATE: True},
+        )
+    hsm = Hsm(environ={}, pin=answer)
+    public = hsm.public_key(uri("SIGN key"))
+    signer = hsm.signer(uri("SIGN key"), public)
+    before = len(asked)
+    for _ in range(3):
+        signer.public_key.verify_signature(signer.sign(b"payload"), b"payload")
+    assert len(asked) == before + 3
+
+
 def test_wrong_pin_is_tried_once_however_many_keys_are_on_the_token(tokens: Tokens) -> None:
     asked: list[str] = []
 
