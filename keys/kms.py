@@ -67,7 +67,7 @@ _SERVICES: Final = {
         hidden=("azure.core", "azure.identity", "azure.keyvault.keys"),
         module="_azure_signer",
         signer="AzureSigner",
-        form=re.compile(r"//[A-Za-z0-9.-]+/keys/[A-Za-z0-9-]+/[A-Za-z0-9]+"),
+        form=re.compile(r"//[A-Za-z0-9-]+\.vault\.azure\.net/keys/[A-Za-z0-9-]+/[A-Za-z0-9]+"),
         example="azurekms://VAULT.vault.azure.net/keys/KEY/VERSION",
     ),
     "hv": _Service(

@@ -1,9 +1,11 @@
 """Owns the URI of a key on a token: text ⇄ parsed attributes. Pure; never holds a PIN.
 
-    pkcs11:token=T;object=O[;id=%01][;serial=S][;manufacturer=M][;model=P][?module-path=FILE|module-name=N[&pin-source=FILE]]
+    pkcs11:token=T;object=O[;id=%01][;serial=S][;manufacturer=M][;model=P]
+    [?module-path=FILE | module-name=NAME][&pin-source=FILE]
 
-Source: RFC 7512. Attributes that name no key of a token (``library-…``, ``slot-…``) are refused, and so is
-``pin-value``: a URI is an argument, and stands in a file.
+Source: RFC 7512. ``type=private``, which other tools print, says nothing new and is dropped. Attributes that name
+no key of a token (``library-…``, ``slot-…``) are refused, and so is ``pin-value``: a URI is an argument, and stands
+in a file.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from keys.errors import KeyInputError
 SCHEME: Final = "pkcs11:"
 _MAX_CHARACTERS = 2048
 _PATH = ("token", "manufacturer", "serial", "model", "object", "id")
+_ANY_KEY = "type=private"
 _QUERY = ("module-path", "module-name", "pin-source")
 # RFC 7512 §2.3: what may stand unescaped in a value; quote_from_bytes leaves letters, digits and ``_.-~`` alone.
 _PATH_SAFE = ":[]@!$'()*+,=&"
@@ -69,7 +72,7 @@ def parse_pkcs11_uri(untrusted_text: str) -> Pkcs11Uri:
     path, _, query = untrusted_text.removeprefix(SCHEME).partition("?")
     found: dict[str, bytes] = {}
     for known, parts in ((_PATH, path.split(";")), (_QUERY, query.split("&"))):
-        for part in filter(None, parts):
+        for part in filter(lambda each: each not in ("", _ANY_KEY), parts):
             name, equals, value = part.partition("=")
             _check_attribute(name, equals, known, found)
             if _ESCAPES.search(value) or not value:

@@ -48,6 +48,15 @@ def test_examples_of_rfc_7512_are_read() -> None:
     assert (uri.pin_source, uri.module_name) == ("/etc/token_pin", "mypkcs11")
 
 
+def test_uri_as_p11tool_prints_it_is_read() -> None:
+    device = "model=SoftHSM%20v2;manufacturer=SoftHSM%20project;serial=9a1b;token=T"
+    printed = f"pkcs11:{device};id=%01;object=root;type=private"
+    uri = parse_pkcs11_uri(printed)
+    assert (uri.model, uri.serial, uri.token, uri.id, uri.object) == ("SoftHSM v2", "9a1b", "T", b"\x01", "root")
+    with pytest.raises(KeyInputError, match="got type"):
+        parse_pkcs11_uri("pkcs11:token=T;type=cert")
+
+
 @pytest.mark.parametrize("place", ["pkcs11:token=T?pin-value={}", "pkcs11:pin-value={};token=T"])
 def test_pin_in_the_uri_is_refused_and_not_repeated(place: str) -> None:
     with pytest.raises(KeyInputError, match="a secret is never an argument") as caught:
