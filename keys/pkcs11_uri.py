@@ -4,8 +4,8 @@
     [?module-path=FILE | module-name=NAME][&pin-source=FILE]
 
 Source: RFC 7512. ``type=private``, which other tools print, says nothing new and is dropped. Attributes that name
-no key of a token (``library-…``, ``slot-…``) are refused, and so is ``pin-value``: a URI is an argument, and stands
-in a file.
+no key of a token (``library-…``, ``slot-…``) are refused, and so is ``pin-value``: a URI is an argument,
+and is kept in a file.
 """
 
 from __future__ import annotations

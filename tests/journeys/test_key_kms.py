@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from tests.simulators.aws import Aws
-from tests.simulators.command_line import CommandLine, write_layout
+from tests.simulators.command_line import CHECKOUT, CommandLine, write_layout
 from tests.simulators.vault import Vault
 
 
@@ -99,6 +101,17 @@ def test_vault_that_refuses_or_has_another_key_signs_nothing(user: CloudUser, va
     assert "could not sign root: Vault: permission denied" in said
     assert "hint: check its address, your credentials and their rights" in said
     assert "wrong" not in said
+
+
+def test_clients_that_the_program_hid_are_found_again(user: CloudUser, aws: Aws, vault: Vault) -> None:
+    user.more = {**aws.environment, **vault.environment}
+    for name, uri in (("a", f"awskms:{aws.create_key()}"), ("v", "hv:root/1")):
+        # A process of its own, in which nobody has imported them before.
+        command = [sys.executable, "-m", "trust", "key", "import", name, uri]
+        done = subprocess.run(
+            command, cwd=CHECKOUT, env=user.environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done
 
 
 @pytest.mark.parametrize(
