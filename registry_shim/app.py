@@ -41,7 +41,10 @@ DISTRIBUTION = "content-trust"
 def main() -> None:
     """Run the command line of the shim; the process ends with its exit code."""
     logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="trust-shim: %(message)s")
-    sys.exit(run(program, sys.argv[1:]))
+    code = run(program, sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)  # all is closed: a thread that still waits for a store must not hold up the end
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})

@@ -152,6 +152,7 @@ class Pull:
             "Content-Type": BLOB_TYPE,
             "Docker-Content-Digest": str(ask.digest),
             "ETag": f'"{ask.digest}"',
+            "Server": "trust-shim",  # and no versions of what it is made of
         }
         if isinstance(ruling.verdict, Denied):
             if not ruling.is_audited or size_bytes is None:

@@ -57,9 +57,10 @@ class Upstream:
         if settings.ca is not None:
             own["SSL_CERT_FILE"] = str(settings.ca)
         self._http = Http(environ=own, user_agent=USER_AGENT, may_follow=self._may_follow)
+        self._token_http = Http(environ=own, user_agent=USER_AGENT)  # a token server may send us where it likes
         self._authenticator = Authenticator(
             settings.name,
-            http=Http(environ=own, user_agent=USER_AGENT),
+            http=self._token_http,
             credentials=Credentials(environ=environ, home=home_directory()),
             plain_http=self._url.scheme == "http",
         )
@@ -131,6 +132,7 @@ class Upstream:
     def close(self) -> None:
         """Close idle connections."""
         self._http.close()
+        self._token_http.close()
 
     def _stream(self, method: str, target: str, path: str, login: str | None, *, timed: bool = True) -> Stream:
         deadline = deadline_in(self._seconds, time.monotonic)

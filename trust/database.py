@@ -125,7 +125,7 @@ class Database:
         """Make the database beside its place and link it there, whole, create-only."""
         try:
             self.home.mkdir(parents=True, exist_ok=True, mode=0o700)
-            temporary = self.home / f".{DATABASE}.{os.getpid()}"
+            temporary = self.home / f".{DATABASE}.{os.getpid()}.{id(self)}"
             temporary.unlink(missing_ok=True)
             temporary.touch(mode=0o600)
         except OSError as err:
