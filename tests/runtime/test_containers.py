@@ -208,7 +208,7 @@ def test_removal_that_was_killed_is_finished_by_the_next(runner: Runner) -> None
     half = runner.workshop.home / "containers" / ("." + "0" * 32)
     (half / "rootfs/d").mkdir(parents=True)
     container = runner.start("true")
-    assert [listed.container for listed in runner.containers.all()] == [container]
+    assert [listed.container.identity for listed in runner.containers.all()] == [container.identity]
     runner.containers.remove(container, force=True)
     assert not half.exists()
 
