@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from keys.encrypted_file import PrivateKey, generate_private_key
 from tests.keys.test_foreign_key import NOTARY
-from tests.simulators.command_line import CommandLine, write_layout
+from tests.simulators.command_line import CHECKOUT, NAME, PASSPHRASE, CommandLine, write_layout
 
 
 class Job(CommandLine):
@@ -101,3 +102,31 @@ def test_keys_of_openssl_and_notary_are_imported(job: Job) -> None:
     assert [(key["name"], key["uri"]) for key in listed] == [("old", "file:old"), ("openssl", "file:openssl")]
     assert "no file" in job.expect(2, "key", "import", "k", str(job.folder / "none.pem"))
     assert "Is a directory" in job.expect(3, "key", "import", "k", str(job.folder))
+
+
+KEYRING = {"TRUST_KEYRING": "1", "PYTHON_KEYRING_BACKEND": "tests.simulators.keyring_backend.FileKeyring"}
+
+
+def test_passphrase_comes_from_the_desktops_keyring(user: CommandLine, tmp_path: Path) -> None:
+    shelf = tmp_path / "shelf.json"
+    environment = {**user.environment, **KEYRING, "KEYRING_SHELF": str(shelf), "PYTHONPATH": str(CHECKOUT)}
+    for name in [name for name in environment if name.startswith("TRUST_PASSPHRASE")]:
+        del environment[name]
+
+    def sign() -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "trust", "renew", NAME], env=environment, cwd=CHECKOUT, capture_output=True,
+            text=True, stdin=subprocess.DEVNULL, check=False, timeout=60,
+        )  # fmt: skip
+
+    shelf.write_text("{}")
+    done = sign()
+    assert (done.returncode, "no passphrase for key" in done.stderr) == (2, True)
+    shelf.write_text("locked")
+    done = sign()
+    assert done.returncode == 2
+    assert "error: the keyring gave no passphrase" in done.stderr
+    names = [path.stem for path in (Path(environment["TRUST_HOME"]) / "keys").glob("*.key")]
+    shelf.write_text(json.dumps({f"content-trust/{name}": PASSPHRASE for name in names}))
+    done = sign()
+    assert done.returncode == 0, done.stderr

@@ -34,8 +34,8 @@ _FILE_MAX_BYTES = 4096
 def passphrase_of(name: str, *, confirm: bool = False, own: bool = False) -> str:
     """Return the passphrase of key ``name``.
 
-    Looked for in ``TRUST_PASSPHRASE_<NAME>``, ``TRUST_PASSPHRASE_FILE``, ``TRUST_PASSPHRASE``; else asked for.
-    ``own``: not in the two that all keys share.
+    Looked for in ``TRUST_PASSPHRASE_<NAME>``, ``TRUST_PASSPHRASE_FILE``, ``TRUST_PASSPHRASE`` and, with
+    ``TRUST_KEYRING``, in the keyring of the desktop; else asked for. ``own``: not in what all keys share.
 
     Raises:
         InputError: none of them is there, or the file cannot be read.
@@ -46,6 +46,10 @@ def passphrase_of(name: str, *, confirm: bool = False, own: bool = False) -> str
     if given is None and not own:
         file = os.environ.get("TRUST_PASSPHRASE_FILE")
         given = _first_line(Path(file)) if file is not None else os.environ.get("TRUST_PASSPHRASE")
+    if given is None and not own and os.environ.get("TRUST_KEYRING"):
+        from trust.cli.os_keyring import passphrase_in_keyring  # noqa: PLC0415 - few have one
+
+        given = passphrase_in_keyring(name)
     if given is not None:
         return given
     if not sys.stdin.isatty():
