@@ -150,7 +150,7 @@ async def send_fill(
         TrustError, RefusedRequestError: it failed before its first byte.
     """
     try:
-        if fill.size_bytes and await fill.beyond(0) == 0:
+        if not await fill.begins():
             return None
         response = web.StreamResponse(status=_OK, headers=headers)
         response.content_length = fill.size_bytes

@@ -59,6 +59,20 @@ class Fill:
                 return self.available
             await self._news.wait()
 
+    async def begins(self) -> bool:
+        """Return whether there is something to send: its first bytes have come, or it is empty and was verified.
+
+        Raises:
+            TrustError, RefusedRequestError: the fill failed.
+        """
+        if self.size_bytes:
+            return await self.beyond(0) > 0
+        while not self._is_over:
+            await self._news.wait()
+        if self.error is not None:
+            raise self.error
+        return not self.is_missing
+
     def came(self, count: int, loop: asyncio.AbstractEventLoop) -> None:
         """Note ``count`` further bytes, and have followers woken: for a good deal at once, for less in a moment.
 

@@ -268,6 +268,19 @@ def test_private_blob_on_its_way_is_nobody_elses(plot: Plot) -> None:
     assert (replies[ALICE].status, replies[MALLORY].status) == (200, 401)
 
 
+def test_empty_blob_grants_nobody_what_is_private(plot: Plot) -> None:
+    """It has no byte to wait for: the upstream's word on the login is waited for all the same."""
+    image = picture(b"", b"secret")
+    plot.push("private", image)
+    plot.yard.sign(plot.path, "private", image.manifest)
+    plot.yard.registry.logins[plot.path] = {ALICE}
+    assert plot.through("private", Authorization=ALICE).status == 200
+    assert plot.through(image.layer, "blobs", Authorization=ALICE).body == b"secret"
+    assert plot.through(sha256(b""), "blobs").status == 401
+    for last, kind in (("private", "manifests"), (image.layer, "blobs"), ("list", "tags")):
+        assert plot.through(last, kind).status == 401, (last, kind)
+
+
 def test_login_that_is_taken_away_is_felt(tmp_path: Path) -> None:
     with yard(tmp_path, limits={"grant": "1s"}) as own:
         plot = own.plot()
