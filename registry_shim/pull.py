@@ -202,6 +202,7 @@ class Pull:
             answer = web.StreamResponse(status=_OK, headers=headers)
             answer.content_length = size_bytes
             return answer
+        login = self._upstreams.deciding(repository, login)
         source = self._upstreams.blob_source(repository, digest, size_bytes, login)
         fill = self._fills.follow((repository, digest, login), size_bytes, source)
         response = await translated(send_fill(request, self._fills, fill, headers))

@@ -90,6 +90,10 @@ class Upstreams:
             repository.host, repository.path, login
         )
 
+    def deciding(self, repository: Repository, login: str | None) -> str | None:
+        """Return the login that the registry decides by: the client's, or None where the shim sends its own."""
+        return login if self._upstreams[repository.host].forwards else None
+
     def grant(self, repository: Repository, login: str | None) -> None:
         """Note that the registry has just shown the repository to ``login``."""
         self._grants.add(repository.host, repository.path, login)

@@ -343,3 +343,25 @@ def test_blob_that_many_ask_for_and_leave_is_fetched_once(plot: Plot) -> None:
     go_on.set()
     assert sha256(plot.through(plot.picture.layer, "blobs").body) == plot.picture.layer
     assert plot.asked().count(f"GET {address}") == 1
+
+
+def test_blob_of_the_shims_own_login_is_fetched_once_whatever_clients_send(plot: Plot) -> None:
+    """Under ``auth = "own"`` a client's login decides nothing: it must not buy a fetch and a thread each."""
+    go_on = threading.Event()
+    own = "/v2/own"
+    assert plot.yard.shim.ask(f"{own}/{plot.path}/manifests/1").status == 200
+    address = plot.at(plot.picture.layer, "blobs")
+
+    def pause(exchange: object) -> None:
+        go_on.wait(PATIENCE)
+        exchange.answer(200, plot.picture.blobs[-1])  # type: ignore[attr-defined]
+
+    plot.yard.registry.rules[address] = pause
+    through = f"{own}/{plot.path}/blobs/{plot.picture.layer}"
+    for number in range(10):
+        with connect(plot.yard.shim) as connection:
+            connection.sendall(head(through, f"Authorization: {basic(str(number))}"))
+    until(lambda: any(address in asked for asked in plot.asked()), "the upstream was asked")
+    go_on.set()
+    assert sha256(plot.yard.shim.ask(through).body) == plot.picture.layer
+    assert plot.asked().count(f"GET {address}") == 1
