@@ -10,12 +10,15 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from tests.simulators.command_line import CHECKOUT, NAME, CommandLine, Zygote
 from tests.simulators.world import Consumer, World
+from trust.database import Database
+from trust.errors import StateError
 from trust.verdict import Denied, Reason
 
 LIMITS = (0, 100, 600, 2_000, 5_000, 20_000, 45_000)
@@ -77,6 +80,15 @@ def test_full_file_system_stops_a_signature_and_harms_nothing(user: CommandLine,
             *user.verify("2.0")]  # fmt: skip
     done = subprocess.run(argv, cwd=CHECKOUT, env=user.environment, capture_output=True, text=True, check=False)
     assert [line for line in done.stdout.splitlines() if line.startswith("code")] == ["code 3", "code 0"], done
+
+
+def test_full_disk_is_told_as_such(tmp_path: Path) -> None:
+    """SQLite has rolled back by itself then: that there is nothing to roll back is not what went wrong."""
+    with closing(Database(tmp_path)) as database:
+        (pages,) = database.rows("PRAGMA page_count")[0]
+        database.rows(f"PRAGMA max_page_count = {pages + 1}")
+        with pytest.raises(StateError, match="disk is full"), database.transaction() as connection:
+            connection.execute("INSERT INTO root VALUES ('pin', 1, zeroblob(1000000))")
 
 
 @pytest.fixture
