@@ -1,6 +1,6 @@
 """Owns the proof of a set-up before it serves: each finding is one line that says what was tried and what came.
 
-1. TLS files load, the home and the cache can be written
+1. TLS files load; the home, the cache and the log of decisions can be written
 2. every upstream answers on ``/v2/``
 3. every collection's metadata verifies, and how long it lasts
 """
@@ -45,6 +45,7 @@ def check_setup(config: Config, policy_files: list[Path]) -> list[Finding]:
         _tls(config),
         _directory("home", config.home),
         _directory("cache", config.cache_directory),
+        *([_decisions(config.decisions)] if config.decisions else []),
     ]
     findings += [
         _upstream(Upstream(one, seconds=config.limits.upstream_seconds)) for one in config.upstreams.values()
@@ -77,6 +78,19 @@ def _directory(what: str, path: Path) -> Finding:
     if path.stat().st_mode & 0o022:
         return error(f"{what}: {path} can be written by others too: whoever can, decides", f"chmod go-w {path}")
     return fine(f"{what}: {path}")
+
+
+def _decisions(path: Path) -> Finding:
+    """Return whether a shim could write the log; the log is left alone, since one may be at it."""
+    hint = "its directory must be there and belong to the shim's user; a link is not followed"
+    try:
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+    except OSError as err:
+        return error(f"decisions: {path.parent} cannot be written: {err.strerror}", hint)
+    if path.is_symlink() or (path.exists() and not path.is_file()):
+        return error(f"decisions: {path}: expected a regular file", hint)
+    return fine(f"decisions: {path}")
 
 
 def _upstream(upstream: Upstream) -> Finding:

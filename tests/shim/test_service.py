@@ -322,6 +322,27 @@ def test_check_proves_a_set_up_and_serves_nothing(tmp_path: Path) -> None:
         assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 1
 
 
+def test_check_finds_a_decision_log_that_cannot_be_written(tmp_path: Path) -> None:
+    log = tmp_path / "log/decisions.jsonl"
+    with yard(tmp_path, starts=False, decisions=str(log)) as own:
+        own.shim.write_config()
+        program = Path(sys.executable).with_name("trust-shim")
+
+        def check() -> tuple[int, str]:
+            command: list[Any] = [program, "check", "--config", own.shim.config_file]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            return done.returncode, done.stdout
+
+        code, said = check()
+        assert (code, f"error decisions: {log.parent} cannot be written" in said) == (1, True), said
+        log.parent.mkdir()
+        code, said = check()
+        assert (code, f"ok decisions: {log}" in said, log.exists()) == (0, True, False), said
+        log.symlink_to(tmp_path / "elsewhere")
+        code, said = check()
+        assert (code, f"error decisions: {log}: expected a regular file" in said) == (1, True), said
+
+
 def test_leftovers_of_a_killed_shim_are_cleared(own: Yard) -> None:
     with Paused(own.plot()):
         incoming = own.shim.home / "cache/incoming"
