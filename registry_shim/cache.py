@@ -109,7 +109,7 @@ class Cache:
         return self._came_bytes > self._max_bytes // SWEEP_SHARE
 
     def sweep(self) -> int:
-        """Have the cache within its bound, unless another process is at it; return how many files went.
+        """Have the cache within its bound, once no other process is at it; return how many files went.
 
         What a process that was killed left on its way goes too, after ``ABANDONED_SECONDS``.
         """
@@ -120,7 +120,7 @@ class Cache:
             return 0
         with lock:
             try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                fcntl.flock(lock, fcntl.LOCK_EX)  # waited for: it may have begun before the last content came
             except OSError:
                 return 0
             self._clear_abandoned()

@@ -50,6 +50,9 @@ class Closure:
             self._connection = sqlite3.connect(
                 self._path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False
             )
+        except (sqlite3.Error, OSError) as err:
+            raise self._error(err) from err
+        try:
             with _one_at_a_time(directory):  # two that switch at once lock each other out, whatever their patience
                 self._connection.execute("PRAGMA journal_mode = WAL")
             self._connection.execute(
@@ -57,6 +60,7 @@ class Closure:
             )  # after a power cut a manifest is asked for anew
             self._connection.executescript(_SCHEMA)
         except (sqlite3.Error, OSError) as err:
+            self._connection.close()
             raise self._error(err) from err
 
     def close(self) -> None:

@@ -143,10 +143,10 @@ class Fills:
         fill = self._running.pop(key)
         if not done.cancelled() and (error := done.exception()) is not None:
             fill.error = error
-        elif not done.cancelled():
-            self._stored(done.result())
         fill.end()
         self._release(fill)
+        if fill.error is None and not done.cancelled():
+            self._stored(done.result())
 
     def _release(self, fill: Fill) -> None:
         freed = fill.release()

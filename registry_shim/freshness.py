@@ -35,6 +35,7 @@ from trust.verify import ROLE, reason_of
 
 REFRESH_SECONDS = 30.0  # the whole of one refresh, however many files and servers
 ASKS_PER_AGE = 2
+ASKS_PER_ORIGIN = 4  # at once: a server that hangs holds up its own collections, and nobody else's
 RETRY_FIRST_SECONDS = 1.0
 _log = logging.getLogger("trust-shim")
 
@@ -74,6 +75,7 @@ class Freshness:
         self._executor = executor
         self._clock = clock
         self._changed = changed
+        self._turns = {_origin(stanza): asyncio.Semaphore(ASKS_PER_ORIGIN) for stanza in stanzas}
         self._collections = {
             str(stanza.root): _Collection(stanza, stanza.max_age or max_age) for stanza in stanzas
         }
@@ -111,7 +113,8 @@ class Freshness:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                found = await loop.run_in_executor(self._executor, self._refreshed, one.stanza)
+                async with self._turns[_origin(one.stanza)]:
+                    found = await loop.run_in_executor(self._executor, self._refreshed, one.stanza)
             except Exception as err:  # noqa: BLE001 - a refresher that has died revokes nothing any more
                 _log.exception("a refresh of %s failed", one.stanza.collection)
                 found = Found(chain=None, error=UnreachableError(f"the refresh failed: {type(err).__name__}"))
@@ -134,6 +137,12 @@ class Freshness:
             return _stored(state, stanza, err)
         finally:
             state.close()
+
+
+def _origin(stanza: Stanza) -> str:
+    """Return where the metadata of a collection comes from, as far as one server can hold it up."""
+    scheme, _, rest = stanza.metadata.partition(":")
+    return rest.removeprefix("//").partition("/")[0] or stanza.collection.host if scheme == "registry" else scheme
 
 
 class _Collection:

@@ -79,6 +79,11 @@ class Gate:
         self._standings[pin] = standing
         self.epoch += 1
 
+    def is_unread(self, repository: Repository) -> bool:
+        """Tell whether a collection decides on ``repository`` of which nothing was said yet."""
+        match = self._policy.match(Reference(repository=repository, tag="latest", digest=None))
+        return match is not None and match.stanza.root not in self._standings
+
     def rule(self, reference: Reference) -> Ruling:
         """Return the ruling on ``reference`` now, by the steps of this module."""
         now = self._clock()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
 from aiohttp import web
@@ -217,7 +218,8 @@ class Pull:
             self._count("stored")
         if self._cache.wants_sweep:
             loop = asyncio.get_running_loop()
-            loop.run_in_executor(self._upstreams.executor, self._cache.sweep).add_done_callback(self._swept)
+            with suppress(RuntimeError):  # a worker that ends takes no new work; the next one sweeps
+                loop.run_in_executor(self._upstreams.executor, self._cache.sweep).add_done_callback(self._swept)
 
     def _swept(self, done: asyncio.Future[int]) -> None:
         if not done.cancelled() and done.exception() is None:

@@ -41,12 +41,13 @@ from trust.digest import Digest, parse_digest
 from trust.errors import TrustError
 from trust.policy import Policy, Stanza
 from trust.policy_files import policy_of
+from trust.reference import Repository
 from trust.state import TrustedState
 from trust.verdict import Reason
 
 THREADS = 64  # how many upstream answers one worker reads at once
 TELL_EVERY_SECONDS = 0.1
-FIRST_WORD_SECONDS = 10.0  # how long a request waits for the keeper's first word on the collections
+FIRST_WORD_SECONDS = 10.0  # how long a request waits for the keeper's first word on its collection
 DRAIN_SECONDS = 25.0
 ACCEPTED_SECONDS = 0.05  # in which what was accepted becomes a connection: the library drops it once closed
 _OK = 200
@@ -64,7 +65,7 @@ class Worker:
         self._gate = Gate(policy, clock=time.time)
         self._generations: dict[Digest, int] = {}
         self._snapshots: dict[Digest, Snapshot | None] = {}
-        self._told = asyncio.Event()
+        self._word = asyncio.Event()
         self._tally = Tally(number, clock=time.time)
         self._routes = Routes(
             names=frozenset(config.upstreams),
@@ -126,10 +127,9 @@ class Worker:
         hot = self._pull.hot(request)
         if hot is not None:
             return hot
-        if not self._told.is_set():
-            with suppress(TimeoutError, asyncio.TimeoutError):  # then every collection is unread: the gate says so
-                await asyncio.wait_for(self._told.wait(), FIRST_WORD_SECONDS)
         ask = self._routes.parse(request.raw_path)
+        if not isinstance(ask, Ping):
+            await self._first_word(Repository(host=ask.upstream, path=ask.path))
         match ask:
             case Ping(upstream=upstream):
                 if upstream is not None:
@@ -143,6 +143,14 @@ class Worker:
                 return await self._listings.metadata(request, ask) or await self._pull.manifest(request, ask)
             case BlobAsk():
                 return await self._listings.metadata(request, ask) or await self._pull.blob(request, ask)
+
+    async def _first_word(self, repository: Repository) -> None:
+        """Return once something was said of the collection of ``repository``, or in vain: the gate says so."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + FIRST_WORD_SECONDS
+        while self._gate.is_unread(repository) and clock() < until:
+            with suppress(TimeoutError, asyncio.TimeoutError):
+                await asyncio.wait_for(self._word.wait(), until - clock())
 
     def _report(self, request: web.BaseRequest, kind: str, ruling: Ruling) -> None:
         self._tally.decided(request.remote or "", request.method, kind, ruling)
@@ -161,8 +169,8 @@ class Worker:
             stanza = by_pin.get(pin)
             if stanza is not None:
                 await self._stand(stanza, int(said["generation"]), said["refusal"])
-        if message.get("all"):
-            self._told.set()
+        word, self._word = self._word, asyncio.Event()
+        word.set()
 
     async def _stand(self, stanza: Stanza, generation: int, refused: dict[str, Any] | None) -> None:
         pin, refusal = stanza.root, None

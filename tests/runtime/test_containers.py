@@ -200,7 +200,8 @@ def test_forced_removal_of_a_container_in_the_foreground_ends_both(runner: Runne
     ended = runner.run(runner.image(), options)
     remover.join()
     assert isinstance(ended, Ended)
-    assert ended.exit_status == 128 + signal.SIGKILL
+    # It is asked to stop, and killed at once: a shell that is not the first process may have obeyed by then.
+    assert ended.exit_status in {128 + signal.SIGTERM, 128 + signal.SIGKILL}
     assert runner.containers.all() == ()
 
 

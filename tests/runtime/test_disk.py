@@ -33,7 +33,7 @@ def test_tree_deeper_than_any_path_is_removed(tmp_path: Path) -> None:
 
 def test_tree_with_links_and_shut_directories_is_removed_and_nothing_beside_it(tmp_path: Path) -> None:
     outside = tmp_path / "outside"
-    outside.mkdir()
+    outside.mkdir(mode=0o755)
     (outside / "kept").write_bytes(b"x")
     tree = tmp_path / "tree"
     for name in ("a/b", "a/.1", ".1/.2", ".3"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -15,9 +16,10 @@ from registry_shim.freshness import RETRY_FIRST_SECONDS, Freshness
 from registry_shim.grants import GRANTS_MAX, Grants
 from registry_shim.pull import WARNING_MAX_LENGTH, _warning
 from tests.simulators.world import World, soon
+from trust.digest import sha256
 from trust.errors import LimitError, UnreachableError
 from trust.policy import Stanza
-from trust.reference import parse_reference
+from trust.reference import parse_collection, parse_reference
 from trust.stores.interface import Store
 from trust.value import replace
 from trust.verdict import Denied, Reason
@@ -193,3 +195,44 @@ def test_trusted_state_is_made_by_one_thread(tmp_path: Path) -> None:
     for number in range(3):
         asyncio.run(main(number))
     assert failed == []
+
+
+def test_store_that_hangs_holds_up_its_own_collections_alone(world: World) -> None:
+    """Sixty of them took every thread, and a revocation elsewhere was felt minutes later."""
+    gone = threading.Event()
+    honest = replace(world.stanza, max_age=MAX_AGE)
+    hung = [
+        replace(
+            honest,
+            root=sha256(b"%d" % number),
+            metadata="registry:",
+            collection=parse_collection(f"hung.test/{number}/"),
+        )
+        for number in range(60)
+    ]
+    told: list[str] = []
+
+    def open_store(stanza: Stanza) -> Store:
+        if stanza.metadata == "registry:":
+            gone.wait(20)
+            raise UnreachableError("it hangs")
+        return world.store
+
+    async def main() -> None:
+        with ThreadPoolExecutor(8) as executor:
+            freshness = Freshness(
+                (*hung, honest), home=world.folder / "shim", open_store=open_store, max_age=MAX_AGE,
+                executor=executor, clock=world.now.timestamp, changed=told.append,
+            )  # fmt: skip
+            running = asyncio.create_task(freshness.run())
+            deadline = soon(10)
+            try:
+                while told.count(pin(world)) < 3:
+                    deadline.remaining_seconds()
+                    await asyncio.sleep(0.01)
+            finally:
+                gone.set()
+                running.cancel()
+
+    asyncio.run(main())
+    assert told[:3] == [pin(world)] * 3
