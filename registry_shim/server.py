@@ -59,6 +59,19 @@ class Server(web.Server):
         """Return the protocol of a new connection."""
         return _Limited(self, loop=asyncio.get_running_loop(), **self._kwargs)
 
+    def enter(self, client: str) -> int:
+        """Count a connection of ``client``; return how many it has now."""
+        count = self.clients[client] = self.clients.get(client, 0) + 1
+        return count
+
+    def leave(self, client: str) -> None:
+        """Count a connection of ``client`` out."""
+        left = self.clients.get(client, 0) - 1
+        if left > 0:
+            self.clients[client] = left
+        else:
+            self.clients.pop(client, None)
+
     async def shutdown(self, timeout: float | None = None) -> None:
         """Let the running answers end.
 
@@ -148,8 +161,10 @@ class _Limited(RequestHandler):
         super().connection_made(transport)
         peer = transport.get_extra_info("peername")
         self._client = peer[0] if isinstance(peer, tuple) else ""
-        count = self._server.clients[self._client] = self._server.clients.get(self._client, 0) + 1
-        if count > self._server.limits.connections * FLOOD_FACTOR and self.transport is not None:
+        if (
+            self._server.enter(self._client) > self._server.limits.connections * FLOOD_FACTOR
+            and self.transport is not None
+        ):
             self.transport.abort()
         self._first_head = asyncio.get_running_loop().call_later(
             self._server.limits.head_seconds, self._require_head
@@ -159,11 +174,7 @@ class _Limited(RequestHandler):
         for timer in (self._first_head, self._stalled):
             if timer is not None:
                 timer.cancel()
-        left = self._server.clients.get(self._client, 0) - 1
-        if left > 0:
-            self._server.clients[self._client] = left
-        else:
-            self._server.clients.pop(self._client, None)
+        self._server.leave(self._client)
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:

@@ -29,12 +29,14 @@ from registry_shim.config import Config
 from registry_shim.config_document import config_of
 from registry_shim.gate import Gate, Refusal, Ruling, Standing
 from registry_shim.grants import Grants
+from registry_shim.listening import BACKLOG
 from registry_shim.listings import Listings
 from registry_shim.pull import Pull
 from registry_shim.routes import BlobAsk, ManifestAsk, Ping, ReferrersAsk, Routes, TagsAsk
 from registry_shim.server import Server
 from registry_shim.snapshot import Snapshot, load_snapshot
 from registry_shim.tally import Tally
+from registry_shim.tls_door import Complaints, TlsDoor
 from registry_shim.upstream import Upstream
 from registry_shim.upstreams import Upstreams
 from trust.digest import Digest, parse_digest
@@ -95,12 +97,13 @@ class Worker:
     async def run(self, listening: list[socket.socket], channel: Channel) -> None:
         """Serve until the keeper says otherwise, or is gone."""
         loop = asyncio.get_running_loop()
-        tls = server_context(self._config)
-        patience = None if tls is None else self._config.limits.head_seconds
-        servers = [
-            await loop.create_server(self._server, sock=one, ssl=tls, backlog=1024, ssl_handshake_timeout=patience)
-            for one in listening
-        ]
+        loop.set_exception_handler(Complaints())
+        tls, patience = server_context(self._config), self._config.limits.head_seconds
+
+        def connection() -> asyncio.Protocol:
+            return self._server() if tls is None else TlsDoor(self._server, tls, patience)
+
+        servers = [await loop.create_server(connection, sock=one, backlog=BACKLOG) for one in listening]
         telling = asyncio.create_task(self._tell(channel))
         channel.send({"serving": os.getpid()})
         try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import select
 import signal
 import socket
 import ssl
@@ -13,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from registry_shim.server import FLOOD_FACTOR
 from tests.simulators.authority import Authority
 from tests.simulators.shim import Shim, is_alive, policy_text, until
 from tests.simulators.upstream import descriptor, picture
@@ -285,6 +288,25 @@ def test_tls_is_served_and_plain_http_is_not(tmp_path: Path) -> None:
         assert not own.shim.raw(b"GET /v2/ HTTP/1.1\r\nHost: shim\r\n\r\n").startswith(b"HTTP/")
         with socket.create_connection(("127.0.0.1", own.shim.port), timeout=10) as silent:
             assert silent.recv(1) == b"", "a handshake is not waited for longer than a head"
+
+
+def test_tls_connection_is_counted_before_its_handshake(tmp_path: Path) -> None:
+    """Three thousand that said nothing took a gigabyte."""
+    authority = Authority(tmp_path)
+    certificate, key = authority.issue("127.0.0.1")
+    limits = {"head": "30s", "connections": 4}
+    tls = {"certificate": str(certificate), "key": str(key)}
+    with yard(tmp_path / "yard", tls=tls, limits=limits) as own, ExitStack() as stack:
+        silent = [
+            stack.enter_context(socket.create_connection(("127.0.0.1", own.shim.port), timeout=10))
+            for _ in range(60)
+        ]
+
+        def open_ones() -> int:
+            closed, _, _ = select.select(silent, [], [], 0)
+            return len(silent) - len(closed)
+
+        until(lambda: open_ones() == 4 * FLOOD_FACTOR, "the others are closed")
 
 
 def test_second_shim_in_one_home_is_refused(own: Yard, tmp_path: Path) -> None:
