@@ -28,7 +28,7 @@ from trust.policy import Stanza
 from trust.policy_files import read_policy
 from trust.state import TrustedState
 from trust.value import replace
-from trust.verify import ROLE, reason_of
+from trust.verdict import reason_of
 
 CHECK_SECONDS = 30.0
 _UNAUTHORIZED = 401
@@ -123,6 +123,6 @@ def _collection(stanza: Stanza, doors: Doors) -> Finding:
             return unknown(f"{what}: {reason_of(err).value}: {err}", err.hint)
         finally:
             state.close()
-    ends = min(facts.expires for facts in current.chain.facts(ROLE))
+    ends = min(facts.expires for facts in current.chain.facts())
     said = f"{what}: verified, until {format_utc(ends)} ({format_span(ends - now)})"
     return warning(f"{said}; audit: what it denies is served") if stanza.mode == "audit" else fine(said)

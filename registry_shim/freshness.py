@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Executor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
 from time import monotonic
@@ -23,7 +23,7 @@ from time import monotonic
 from registry_shim.gate import Refusal
 from registry_shim.status import CollectionStatus, RoleStatus
 from registry_shim.status import Freshness as State
-from trust.chain import TrustedChain
+from trust.chain import RoleRefusal, TrustedChain
 from trust.client import refresh
 from trust.deadline import deadline_in
 from trust.errors import RefusedError, StateError, TrustError, UnreachableError
@@ -31,7 +31,7 @@ from trust.policy import Stanza
 from trust.state import TrustedState
 from trust.stores.interface import Store
 from trust.value import replace
-from trust.verify import ROLE, reason_of
+from trust.verdict import reason_of
 
 REFRESH_SECONDS = 30.0  # the whole of one refresh, however many files and servers
 ASKS_PER_AGE = 2
@@ -49,6 +49,7 @@ class Found:
 
     chain: TrustedChain | None
     targets: int = 0
+    refused: Mapping[str, RoleRefusal] = field(default_factory=dict)
     error: TrustError | None = None
     is_superseded: bool = False
 
@@ -131,8 +132,14 @@ class Freshness:
         try:
             store = self._open_store(stanza)
             deadline = deadline_in(REFRESH_SECONDS, monotonic)
-            current = refresh(replace(stanza, max_age=timedelta(0)), state, store, now=now, deadline=deadline)
-            return Found(chain=current.chain, targets=state.count_targets(stanza.root, ROLE))
+            current = refresh(
+                replace(stanza, max_age=timedelta(0)), state, store, paths=None, now=now, deadline=deadline
+            )
+            return Found(
+                chain=current.chain,
+                targets=state.count_targets(stanza.root),
+                refused=state.refusals(stanza.root),
+            )
         except TrustError as err:
             return _stored(state, stanza, err)
         finally:
@@ -156,6 +163,7 @@ class _Collection:
         self.refusal: Refusal | None = None
         self._chain: TrustedChain | None = None
         self._targets = 0
+        self._refused: Mapping[str, RoleRefusal] = {}
         self._error: TrustError | None = None
         self._failures = 0
 
@@ -164,9 +172,11 @@ class _Collection:
         self.asked = True
         self._error = found.error
         if found.chain is not None:
-            if self._chain is None or _versions(found.chain) != _versions(self._chain):
+            known = {} if self._chain is None else _versions(self._chain)
+            if _versions(found.chain) != known or (found.error is None and found.refused != self._refused):
                 self.generation += 1
             self._chain = found.chain
+            self._refused = found.refused if found.error is None else self._refused
             self._targets = found.targets or self._targets
         self.refusal = _refusal(found)
         due = self.max_age.total_seconds() / ASKS_PER_AGE
@@ -179,7 +189,7 @@ class _Collection:
     def status(self, now: float) -> CollectionStatus:
         """Return what is to be said of the collection at ``now``."""
         chain, error = self._chain, self._error
-        facts = chain.facts(ROLE) if chain is not None else ()
+        facts = chain.facts() if chain is not None else ()
         return CollectionStatus(
             name=str(self.stanza.collection),
             pin=str(self.stanza.root),

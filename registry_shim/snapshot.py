@@ -11,19 +11,21 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
 
-from trust.chain import TrustedChain
+from trust.chain import RoleRefusal, TrustedChain
+from trust.delegations import Delegations
 from trust.digest import Digest, sha256
-from trust.errors import StateError
+from trust.errors import RefusedError, StateError, TrustError, UnreachableError
 from trust.policy import Match, Policy, Stanza
 from trust.reference import Reference
 from trust.state import TrustedState
 from trust.stores.artifact import Artifact, File, artifact_bytes
 from trust.stores.interface import TIMESTAMP
-from trust.targets import Table, Target, Tombstone
-from trust.verdict import Verdict
-from trust.verify import ROLE, judge
+from trust.targets import Content, Table, Target, Tombstone
+from trust.verdict import Denied, Verdict, reason_of
+from trust.verify import judge
 
 KEPT_VERDICTS_MAX = 100_000
+_NO_CONTENT = frozenset({"root", "timestamp", "snapshot"})
 _LOADS_MAX = 100  # a publisher cannot write so often that no quiet moment is found
 
 
@@ -42,15 +44,18 @@ class Snapshot:
     def __init__(
         self,
         stanza: Stanza,
+        *,
         chain: TrustedChain,
-        table: Table,
+        contents: Mapping[str, Content],
+        refused: Mapping[str, RoleRefusal],
         bodies: Mapping[str, bytes],
         roots: Mapping[int, bytes],
     ) -> None:
         self.stanza = stanza
         self.chain = chain
-        self.expires_at = min(facts.expires for facts in chain.facts(ROLE)).timestamp()
-        self._table = table
+        self.expires_at = min(role.facts.expires for role in chain.roles.values()).timestamp()
+        self._contents = contents
+        self._refused = refused
         self._bodies = bodies
         self._roots = roots
         self._verdicts: dict[tuple[str, Reference], Verdict] = {}
@@ -58,15 +63,28 @@ class Snapshot:
     @property
     def size(self) -> int:
         """The number of targets."""
-        return len(self._table.targets)
+        return sum(len(content.table.targets) for content in self._contents.values())
 
-    def target(self, path: str) -> Target | None:
-        """Return the signed target under ``path``, or None."""
-        return self._table.targets.get(path)
+    def enter(self, role: str, delegator: str) -> Delegations:
+        """Return what ``role`` delegates; see ``trust.delegations.Roles``."""
+        refusal = self._refused.get(role)
+        if refusal is not None:
+            raise RefusedError(refusal.detail, reason=refusal.reason, hint=refusal.hint)
+        if not self.chain.is_current(role, delegator):
+            raise UnreachableError(f"role {role} of {self.stanza.collection} was not verified here")
+        return self._contents[role].delegations
 
-    def tombstone(self, path: str) -> Tombstone | None:
-        """Return the tombstone of a revoked ``path``, or None."""
-        return self._tombstones.get(path)
+    def holds(self, role: str, path: str) -> bool:
+        """Tell whether ``role`` signs something under ``path``."""
+        return path in self._contents[role].table.targets
+
+    def target(self, role: str, path: str) -> Target | None:
+        """Return the target that ``role`` signs under ``path``, or None."""
+        return self._contents[role].table.targets.get(path)
+
+    def tombstone(self, role: str, path: str) -> Tombstone | None:
+        """Return the tombstone of a ``path`` that ``role`` revoked, or None."""
+        return self._tombstones.get((role, path))
 
     def verdict(self, policy: Policy, match: Match, reference: Reference, now: float) -> Verdict:
         """Return the verdict on ``reference`` at ``now`` (UTC seconds)."""
@@ -110,18 +128,27 @@ class Snapshot:
 
     def _judged(self, policy: Policy, match: Match, reference: Reference, now: float) -> Verdict:
         moment = datetime.fromtimestamp(now, tz=self.chain.checked_at.tzinfo)
-        return judge(policy, match, reference, chain=self.chain, lookup=self, now=moment)
+        try:
+            return judge(policy, match, reference, chain=self.chain, lookup=self, now=moment)
+        except TrustError as err:  # a role on the way is not accepted: what it covers is refused, nothing else
+            return Denied(reference=reference, reason=reason_of(err), detail=str(err), hint=err.hint)
 
     @cached_property
-    def _tombstones(self) -> dict[str, Tombstone]:
-        return {path: stone for stone in self._table.revoked.values() for path in stone.paths}
+    def _tombstones(self) -> dict[tuple[str, str], Tombstone]:
+        return {
+            (role, path): stone
+            for role, content in self._contents.items()
+            for stone in content.table.revoked.values()
+            for path in stone.paths
+        }
 
     @cached_property
     def _tags(self) -> dict[str, tuple[str, ...]]:
         found: dict[str, list[str]] = {}
-        for path, tag in _tag_paths(self._table):
-            found.setdefault(path, []).append(tag)
-        return {path: tuple(sorted(tags)) for path, tags in found.items()}
+        for content in self._contents.values():
+            for path, tag in _tag_paths(content.table):
+                found.setdefault(path, []).append(tag)
+        return {path: tuple(sorted(set(tags))) for path, tags in found.items()}
 
 
 def _tag_paths(table: Table) -> Iterator[tuple[str, str]]:
@@ -141,11 +168,19 @@ def load_snapshot(stanza: Stanza, state: TrustedState) -> Snapshot | None:
         chain = state.chain(stanza.root)
         if chain is None or not chain.is_coherent():
             return None
+        current = {name for name in chain.roles if chain.is_current(name)}
         snapshot = Snapshot(
             stanza,
-            chain,
-            table=state.table(stanza.root, ROLE),
-            bodies=state.bodies(stanza.root),
+            chain=chain,
+            contents={
+                name: Content(
+                    table=state.table(stanza.root, name), delegations=state.delegations(stanza.root, name)
+                )
+                for name in current
+                if name not in _NO_CONTENT
+            },
+            refused=state.refusals(stanza.root),
+            bodies={name: body for name, body in state.bodies(stanza.root).items() if name in current},
             roots=state.roots(stanza.root),
         )
         after = state.chain(stanza.root)

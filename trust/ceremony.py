@@ -14,7 +14,8 @@ from datetime import datetime
 from trust.client import refresh
 from trust.deadline import Deadline
 from trust.digest import Digest, sha256
-from trust.edition import Keyring, Role, first_edition, first_root
+from trust.draft import Keyring
+from trust.edition import Role, first_edition, first_root
 from trust.errors import ConflictError, InputError, UnreachableError
 from trust.metadata import ROOT_MAX_BYTES, parse_metadata
 from trust.policy import Stanza
@@ -76,7 +77,7 @@ def init(
         store.publish(edition.publication, deadline=deadline)
         state.set_published(pin, edition.versions)
     current = refresh(replace(stanza, root=pin, fresh="allow"), state, store, now=now, deadline=deadline)
-    facts = current.chain.facts("targets")
+    facts = current.chain.facts()
     return Born(root=pin, changed=changed, valid_until=min(each.expires for each in facts))
 
 

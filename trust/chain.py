@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 
 from trust.value import dataclass
+
+TOP_LEVEL_ROLES = ("root", "timestamp", "snapshot", "targets")
+STALE = 0  # the root version of a role that is not what the newest snapshot or its delegator asks for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -22,13 +25,25 @@ class RoleFacts:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustedRole:
-    """A role and what it was verified under; for root, the delegator is root itself."""
+    """A role and what it was verified under; for root, the delegator is root itself.
+
+    ``body`` is None where it is as it is stored. A stale role is kept as a floor, and answers nothing.
+    """
 
     facts: RoleFacts
     root_version: int
     delegator: str
     delegator_version: int
-    body: bytes = b""
+    body: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoleRefusal:
+    """Why a delegated role is not accepted now: a name of ``Reason``, the words, and the next step."""
+
+    reason: str
+    detail: str
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,20 +58,21 @@ class TrustedChain:
     roles: Mapping[str, TrustedRole]
 
     def is_coherent(self) -> bool:
-        """Tell whether every role was verified under exactly this root and these versions of its delegators.
+        """Tell whether the top-level roles were verified under exactly this root.
 
         Otherwise a revoked online key would live on under a consumer that already stored the new root.
         """
-        return {"root", "timestamp", "snapshot", "targets"} <= set(self.roles) and all(
-            role.root_version == self.root_version
-            and role.delegator in self.roles
-            and role.delegator_version == self.roles[role.delegator].facts.version
-            for role in self.roles.values()
-        )
+        return all(self.is_current(name) for name in TOP_LEVEL_ROLES)
 
-    def facts(self, role: str) -> tuple[RoleFacts, ...]:
-        """Return the facts of root, timestamp, snapshot and of the roles that lead to ``role``, in that order."""
-        path = [role]
-        while self.roles[path[0]].delegator != "root":
-            path.insert(0, self.roles[path[0]].delegator)
-        return tuple(self.roles[name].facts for name in ("root", "timestamp", "snapshot", *path))
+    def is_current(self, role: str, delegator: str | None = None) -> bool:
+        """Tell whether ``role`` was verified under this root and this version of its delegator."""
+        found = self.roles.get(role)
+        if found is None or found.root_version != self.root_version:
+            return False
+        above = self.roles.get(found.delegator)
+        is_asked = delegator is None or delegator == found.delegator
+        return is_asked and above is not None and found.delegator_version == above.facts.version
+
+    def facts(self, visited: Iterable[str] = ("targets",)) -> tuple[RoleFacts, ...]:
+        """Return the facts of root, timestamp and snapshot, then of the roles that were searched."""
+        return tuple(self.roles[name].facts for name in ("root", "timestamp", "snapshot", *visited))

@@ -70,7 +70,7 @@ def collection_finding(
         return error(f"{name}: {err.reason}: {err}", err.hint)
     except TrustError as err:
         return unknown(f"{name}: {err}", err.hint)
-    first = min(chain.facts("targets"), key=lambda facts: facts.expires)
+    first = min(chain.facts(), key=lambda facts: facts.expires)
     left, until = first.expires - now, format_utc(first.expires)
     if left.total_seconds() <= 0:
         return error(

@@ -7,13 +7,13 @@ only where the stored chain was verified under exactly this root and pin; everyt
 
   1. the clock has not gone back since the state was written
   2. within ``max_age``, or offline, the trusted chain is the answer
-  3. the store has nothing new: the trusted chain is the answer, and the moment is noted
-  4. otherwise new roots are verified and kept at once, then the roles below them, then committed
+  3. the store has nothing new, and the roles that answer were verified before: the moment is noted
+  4. otherwise new roots are verified and kept at once, then the roles below them that are asked for
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -22,15 +22,21 @@ from typing import TYPE_CHECKING
 
 from trust.chain import TrustedChain
 from trust.deadline import Deadline
+from trust.delegations import Delegations, walk
+from trust.digest import Digest
 from trust.errors import RefusedError, StateError, UnreachableError
 from trust.instant import format_span, format_utc
 from trust.policy import Stanza
 from trust.state import TrustedState
+from trust.targets import Target, Tombstone
 from trust.value import dataclass, replace
 from trust.verdict import Reason
 
 if TYPE_CHECKING:
     from trust.stores.interface import Store, View
+
+Wanted = Sequence[str] | None
+"""The target paths whose roles are to be verified; None: every role of the collection."""
 
 CLOCK_TOLERANCE = timedelta(minutes=5)
 LOCK_STEP_SECONDS = 0.02
@@ -44,6 +50,48 @@ class Current:
 
     chain: TrustedChain
     is_first_use: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRoles:
+    """The roles of a trusted chain as they are stored; a ``trust.verify.Lookup``."""
+
+    state: TrustedState
+    pin: Digest
+    chain: TrustedChain
+
+    def enter(self, role: str, delegator: str) -> Delegations:
+        """Return what ``role`` delegates; see ``Roles.enter``."""
+        if not self.chain.is_current(role, delegator):
+            raise UnverifiedRoleError(
+                f"no trusted state of role {role} of {self.chain.name} here", hint="verify once without --offline"
+            )
+        return self.state.delegations(self.pin, role)
+
+    def holds(self, role: str, path: str) -> bool:
+        """Tell whether ``role`` signs something under ``path``."""
+        return self.state.holds(self.pin, role, path)
+
+    def target(self, role: str, path: str) -> Target | None:
+        """Return the target that ``role`` signs under ``path``, or None."""
+        return self.state.target(self.pin, role, path)
+
+    def tombstone(self, role: str, path: str) -> Tombstone | None:
+        """Return the tombstone of a ``path`` that ``role`` revoked, or None."""
+        return self.state.tombstone(self.pin, role, path)
+
+    def has(self, paths: Wanted) -> bool:
+        """Tell whether every role that answers for ``paths`` was verified."""
+        try:
+            for path in paths or ():
+                walk(path, self)
+        except UnverifiedRoleError:
+            return False
+        return paths is not None
+
+
+class UnverifiedRoleError(UnreachableError):
+    """A delegated role was not asked for before, or not since it changed."""
 
 
 def trusted_offline(stanza: Stanza, state: TrustedState, *, now: datetime) -> Current:
@@ -62,8 +110,19 @@ def trusted_offline(stanza: Stanza, state: TrustedState, *, now: datetime) -> Cu
     return Current(chain=chain, is_first_use=False)
 
 
-def refresh(stanza: Stanza, state: TrustedState, store: Store, *, now: datetime, deadline: Deadline) -> Current:
+def refresh(
+    stanza: Stanza,
+    state: TrustedState,
+    store: Store,
+    *,
+    paths: Wanted = (),
+    now: datetime,
+    deadline: Deadline,
+) -> Current:
     """Return the chain after asking ``store`` for anything newer, by the steps of this module.
+
+    Of delegated roles those that answer for ``paths`` are in it. Where every role is asked for, one that is not
+    trusted is recorded as refused, and the others go on.
 
     Raises:
         RefusedError: what the store shows is not trusted; the trusted state is unchanged but for new valid roots.
@@ -79,12 +138,20 @@ def refresh(stanza: Stanza, state: TrustedState, store: Store, *, now: datetime,
             hint="bring the state of another consumer, or allow a first use once",
         )
     if chain is not None and chain.is_coherent():
-        if timedelta(0) <= now - chain.checked_at < stanza.max_age:
+        is_complete = _is_complete(stanza, state, chain, paths)
+        if is_complete and timedelta(0) <= now - chain.checked_at < stanza.max_age:
             return Current(chain=chain, is_first_use=False)
-        view = store.view(known=chain.token, deadline=deadline)
-        if view is None or _is_unchanged(view, chain, state, stanza):
+        view = store.view(known=chain.token, deadline=deadline) if is_complete else None
+        if is_complete and (view is None or _is_unchanged(view, chain, state, stanza)):
             return Current(chain=_noted(stanza, state, chain, view, now), is_first_use=False)
-    return _refreshed(stanza, state, store, now=now, deadline=deadline)
+    return _refreshed(stanza, state, store, paths=paths, now=now, deadline=deadline)
+
+
+def _is_complete(stanza: Stanza, state: TrustedState, chain: TrustedChain, paths: Wanted) -> bool:
+    """Tell whether everything that is asked for was verified before, so that only news could change the answer."""
+    if paths is not None:
+        return StoredRoles(state=state, pin=stanza.root, chain=chain).has(paths)
+    return state.is_whole(stanza.root) and all(chain.is_current(role) for role in chain.roles)
 
 
 def _require_clock(chain: TrustedChain, now: datetime) -> None:
@@ -115,9 +182,12 @@ def _noted(
     return replace(chain, token=token, checked_at=now)
 
 
-def _refreshed(stanza: Stanza, state: TrustedState, store: Store, *, now: datetime, deadline: Deadline) -> Current:
+def _refreshed(
+    stanza: Stanza, state: TrustedState, store: Store, *, paths: Wanted, now: datetime, deadline: Deadline
+) -> Current:
     # python-tuf is imported here and not above: it costs more than a whole warm verification.
-    from trust.refresh import Known, verify_roles, walk_roots  # noqa: PLC0415
+    from trust.floors import Known  # noqa: PLC0415
+    from trust.refresh import verify_roles, walk_roots  # noqa: PLC0415
 
     with _alone(state.home / f"refresh-{stanza.root.hex[:16]}.lock", deadline):
         # Looked at only now: another process may have gone further while this one waited for the lock.
@@ -125,13 +195,25 @@ def _refreshed(stanza: Stanza, state: TrustedState, store: Store, *, now: dateti
         if view is None:
             raise UnreachableError(f"the store answered 'not modified' to nobody's question: {store.url}")
         chain = state.chain(stanza.root)
-        known = Known(chain=chain, roots=state.roots(stanza.root), bodies=state.bodies(stanza.root))
+        known = Known(
+            chain=chain,
+            roots=state.roots(stanza.root),
+            body=lambda role: state.body(stanza.root, role),
+            stored=None if chain is None else StoredRoles(state=state, pin=stanza.root, chain=chain),
+        )
         roots = walk_roots(stanza, known, view)
         if known.roots and max(roots.bodies) > max(known.roots):
             # Kept even if what follows is refused: a revoked key must not return once its revocation was seen.
             state.add_roots(stanza.root, roots.bodies)
-        refreshed = verify_roles(stanza, known, roots, view, now=now)
-        state.commit(stanza.root, refreshed.chain, roots=roots.bodies, tables=refreshed.tables)
+        refreshed = verify_roles(stanza, known, roots, view, paths=paths, now=now)
+        state.commit(
+            stanza.root,
+            refreshed.chain,
+            roots=roots.bodies,
+            said=refreshed.said,
+            refused=refreshed.refused,
+            is_whole=paths is None and not refreshed.refused,
+        )
     return Current(chain=refreshed.chain, is_first_use=chain is None)
 
 

@@ -17,15 +17,16 @@ from trust.errors import InputError, StateError
 
 DATABASE = "state.db"
 _APPLICATION_ID = 0x54525354  # "TRST"
-_SCHEMA_VERSION = 1
+_SCHEMA_VERSION = 2
 _BUSY_SECONDS = 10.0
 
 _SCHEMA = """
 CREATE TABLE collection (pin TEXT PRIMARY KEY, name TEXT, identity TEXT, root_version INTEGER,
-  token TEXT, checked_at INTEGER);
+  token TEXT, checked_at INTEGER, whole INTEGER);
 CREATE TABLE root (pin TEXT, version INTEGER, body BLOB, PRIMARY KEY (pin, version));
 CREATE TABLE role (pin TEXT, name TEXT, version INTEGER, expires INTEGER, signers TEXT, threshold INTEGER,
   period INTEGER, root_version INTEGER, delegator TEXT, delegator_version INTEGER, body BLOB,
+  delegations TEXT, refusal TEXT,
   PRIMARY KEY (pin, name));
 CREATE TABLE target (pin TEXT, role TEXT, path TEXT, sha256 TEXT, size INTEGER, custom TEXT,
   PRIMARY KEY (pin, role, path)) WITHOUT ROWID;

@@ -1,33 +1,42 @@
-"""Owns the next edition of a collection: roles edited, numbered, dated and signed, ready for a store.
+"""Owns the next edition of a collection: a complete draft under a new snapshot and timestamp, ready for a store.
 
-  1. the roles that change get the next free number, a new expiry, and signatures up to the threshold
-  2. the snapshot names every role that consumers look for, the timestamp names the snapshot
+  1. the snapshot names every role that consumers look for, the timestamp names the snapshot
+  2. where a root changes the keys of roles below it, these are signed by the old keys too and published first,
+     so that no crash in between leaves consumers with a root under which nothing is signed
 
-A published (role, version) never has two contents: a number whose file exists is burnt and skipped.
+A bin is named by its version alone: with hashes the snapshot of 4,096 bins would be four times as large.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from securesystemslib.signer import Key, Signer
-from tuf.api.exceptions import UnsignedMetadataError
-from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, TargetFile, Targets, Timestamp
+from securesystemslib.signer import Key
+from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Timestamp
 
 from trust.digest import sha256
-from trust.errors import InputError, LimitError, UnavailableError
-from trust.metadata import identity_of, parse_metadata, period_of
+from trust.draft import (
+    Draft,
+    DraftRole,
+    Signers,
+    binding,
+    expiry,
+    free,
+    missing,
+    require_signed,
+    sign_for,
+    targets_role,
+)
+from trust.metadata import identity_of, parse_metadata, period_of, role_keys
 from trust.repository import Loaded
-from trust.roles import BASE_FIELD, COLLECTION_FIELD, EXPIRY_FIELD, REVOKED_FIELD, ROLE_FIELD, VERSION_JUMP_MAX
+from trust.roles import EXPIRY_FIELD
 from trust.stores.interface import Publication, View
-from trust.targets import Table, target_custom, tombstone_json
-from trust.value import dataclass
+from trust.targets import Content, Table
+from trust.value import dataclass, field
 
-Signers = Mapping[str, Signer]
-Keyring = Callable[[Collection[str]], Signers]
-"""Takes the key ids that may sign, returns the signers of those that are at hand."""
+ONLINE_ROLES = ("snapshot", "timestamp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,10 +50,25 @@ class Role:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edition:
-    """What a publish writes, and the versions that consumers will see."""
+    """What a publish writes, and the versions that consumers will see.
+
+    ``roots_after`` are root files that go out once consumers see the rest.
+    """
 
     publication: Publication
     versions: Mapping[str, int]
+    roots_after: Mapping[str, bytes] = field(default_factory=dict)
+
+    def second(self, view: View) -> Publication:
+        """Return the publication of ``roots_after``, over the first one as ``view`` shows it."""
+        return Publication(
+            base=view,
+            base_timestamp=self.publication.timestamp,
+            files=self.roots_after,
+            kept=(*self.publication.kept, *self.publication.files),
+            timestamp=self.publication.timestamp,
+            settles=False,
+        )
 
 
 def first_root(*, identity: str, roles: Mapping[str, Role], signers: Signers, now: datetime) -> bytes:
@@ -56,15 +80,18 @@ def first_root(*, identity: str, roles: Mapping[str, Role], signers: Signers, no
     periods = {name: int(role.period.total_seconds()) for name, role in roles.items()}
     root = Root(
         version=1,
-        expires=_expiry(now, roles["root"].period),
+        expires=expiry(now, roles["root"].period),
         consistent_snapshot=True,
-        unrecognized_fields={**_binding(identity, "root"), EXPIRY_FIELD: periods},
+        unrecognized_fields={**binding(identity, "root"), EXPIRY_FIELD: periods},
     )
     for name, role in roles.items():
         for key in role.keys:
             root.add_key(key, name)
         root.roles[name].threshold = role.threshold
-    return _signed(root, root, "root", signers)
+    metadata: Metadata[Any] = Metadata(root)
+    sign_for((root,), metadata, "root", signers)
+    require_signed((root,), metadata, "root")
+    return metadata.to_bytes()
 
 
 def first_edition(root_bytes: bytes, *, signers: Signers, view: View, now: datetime) -> Edition:
@@ -76,169 +103,151 @@ def first_edition(root_bytes: bytes, *, signers: Signers, view: View, now: datet
         UnavailableError: a role's threshold cannot be met by ``signers``.
     """
     root = parse_metadata(root_bytes, "root").signed
-    identity = identity_of(root)
+    targets = targets_role(
+        Content(table=Table(targets={}, revoked={})),
+        name="targets",
+        identity=identity_of(root),
+        version=free(view, "targets", 0),
+        base_version=0,
+        expires=expiry(now, period_of(root, "targets")),
+    )
+    role = DraftRole(name="targets", metadata=Metadata(targets), delegators=(root,), base_version=0)
+    role.sign(signers)
+    require_signed(role.delegators, role.metadata, role.name)
+    seal = _Seal(identity=identity_of(root), delegators=(root,), signers=signers, now=now)
+    body = role.metadata.to_bytes()
+    snapshot, timestamp = seal.over(
+        {"targets.json": _link(targets.version, body, is_bin=False)},
+        version=free(view, "snapshot", 0),
+        timestamp=1,
+    )
+    files = {"1.root.json": root_bytes, role.file_name: body, f"{snapshot.version}.snapshot.json": snapshot.body}
+    publication = Publication(base=view, base_timestamp=None, files=files, kept=(), timestamp=timestamp.body)
     versions = {
         "root": 1,
-        "targets": _free(view, "targets", 0),
-        "snapshot": _free(view, "snapshot", 0),
-        "timestamp": 1,
+        "targets": targets.version,
+        "snapshot": snapshot.version,
+        "timestamp": timestamp.version,
     }
-    targets = Targets(
-        version=versions["targets"],
-        expires=_expiry(now, period_of(root, "targets")),
-        targets={},
-        unrecognized_fields=_binding(identity, "targets"),
-    )
-    targets_bytes = _signed(targets, root, "targets", signers)
-    files = {"1.root.json": root_bytes, f"{versions['targets']}.targets.json": targets_bytes}
-    base = _Base(view=view, timestamp=None, kept=())
-    return _sealed(root, identity, files, targets_bytes, versions=versions, base=base, signers=signers, now=now)
-
-
-def next_edition(
-    loaded: Loaded,
-    *,
-    table: Table | None = None,
-    renew_root: bool = False,
-    renew_targets: bool = False,
-    signers: Signers,
-    now: datetime,
-) -> Edition:
-    """Return the edition after ``loaded``: targets as in ``table`` where given, snapshot and timestamp anew.
-
-    Raises:
-        UnavailableError: a threshold cannot be met by ``signers``.
-        LimitError: no free version number within ``VERSION_JUMP_MAX``.
-    """
-    root, files = loaded.root.signed, {}
-    versions = dict(loaded.versions())
-    if renew_root:
-        root = _next_root(loaded, now)
-        versions["root"] = root.version
-        files[f"{root.version}.root.json"] = _signed(root, loaded.root.signed, "root", signers)
-    targets_bytes = None
-    if table is not None or renew_targets or loaded.is_merged:
-        versions["targets"] = _free(loaded.view, "targets", loaded.targets.signed.version)
-        targets = _targets(loaded, table or loaded.table, versions["targets"], now)
-        targets_bytes = _signed(targets, root, "targets", signers)
-        files[f"{versions['targets']}.targets.json"] = targets_bytes
-    versions["snapshot"] = _free(loaded.view, "snapshot", loaded.snapshot.signed.version)
-    # In step with the snapshot, whose number is nobody else's: the timestamp's name has none that could be taken.
-    versions["timestamp"] = max(loaded.timestamp.signed.version + 1, versions["snapshot"])
-    replaced = {"snapshot", *(["targets"] if targets_bytes else [])}
-    kept = tuple(name for name in loaded.files() if name.split(".")[1] not in replaced)
-    base = _Base(view=loaded.view, timestamp=loaded.timestamp_bytes, kept=kept, settles=targets_bytes is not None)
-    link = None if targets_bytes else loaded.snapshot.signed.meta["targets.json"]
-    return _sealed(
-        root, loaded.identity, files, targets_bytes, versions=versions, base=base, signers=signers, now=now,
-        targets_link=link,
-    )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Base:
-    view: View
-    timestamp: bytes | None
-    kept: tuple[str, ...]
-    settles: bool = True
-
-
-def _sealed(
-    root: Root,
-    identity: str,
-    files: Mapping[str, bytes],
-    targets_bytes: bytes | None,
-    *,
-    versions: Mapping[str, int],
-    base: _Base,
-    signers: Signers,
-    now: datetime,
-    targets_link: MetaFile | None = None,
-) -> Edition:
-    """Return the edition with a snapshot over the targets and a timestamp over the snapshot (step 3)."""
-    if targets_bytes is not None:
-        targets_link = _link(versions["targets"], targets_bytes)
-    if targets_link is None:
-        raise InputError("an edition needs its targets role")
-    snapshot = Snapshot(
-        version=versions["snapshot"],
-        expires=_expiry(now, period_of(root, "snapshot")),
-        meta={"targets.json": targets_link},
-        unrecognized_fields=_binding(identity, "snapshot"),
-    )
-    snapshot_bytes = _signed(snapshot, root, "snapshot", signers)
-    timestamp = Timestamp(
-        version=versions["timestamp"],
-        expires=_expiry(now, period_of(root, "timestamp")),
-        snapshot_meta=_link(versions["snapshot"], snapshot_bytes),
-        unrecognized_fields=_binding(identity, "timestamp"),
-    )
-    publication = Publication(
-        base=base.view,
-        base_timestamp=base.timestamp,
-        files={**files, f"{versions['snapshot']}.snapshot.json": snapshot_bytes},
-        kept=base.kept,
-        timestamp=_signed(timestamp, root, "timestamp", signers),
-        settles=base.settles,
-    )
     return Edition(publication=publication, versions=versions)
 
 
-def _next_root(loaded: Loaded, now: datetime) -> Root:
-    root = Root.from_dict(loaded.root.signed.to_dict())
-    root.version += 1
-    root.expires = _expiry(now, period_of(root, "root"))
-    return root
+def sealed(loaded: Loaded, draft: Draft, *, signers: Signers, now: datetime, settles: bool = True) -> Edition:
+    """Return the edition of a complete ``draft``; an empty one renews snapshot and timestamp alone.
+
+    ``settles``: changes that were passed over are in it.
+
+    Raises:
+        UnavailableError: an online key is missing, or the draft is not complete.
+        LimitError: no free version number within ``VERSION_JUMP_MAX``.
+    """
+    draft.require_complete()
+    before, root = loaded.root, draft.root or loaded.root
+    moved = {name for name in (*ONLINE_ROLES, "targets") if _keys(before, name) != _keys(root, name)}
+    seal = _Seal(
+        identity=loaded.identity,
+        delegators=(root, before) if moved & set(ONLINE_ROLES) else (root,),
+        signers=signers,
+        now=now,
+    )
+    bodies = {role.file_name: role.metadata.to_bytes() for role in draft.roles}
+    below = [role for role in draft.roles if role.name != "root"]
+    meta = dict(loaded.top.snapshot.signed.meta)
+    for role in below:
+        meta[f"{role.name}.json"] = _link(role.version, bodies[role.file_name], is_bin=role.is_bin)
+    current = loaded.top.snapshot.signed.version
+    number = free(loaded.view, "snapshot", current)
+    # In step with the snapshot, whose number is nobody else's: the timestamp's name has none that could be taken.
+    snapshot, timestamp = seal.over(
+        meta, version=number, timestamp=max(loaded.top.timestamp.signed.version + 1, number)
+    )
+    roots = {role.file_name: bodies[role.file_name] for role in draft.roles if role.name == "root"}
+    # A stolen key signs nothing more: then the root goes out with the rest, and nothing is safe in between.
+    is_safe = bool(moved) and all(_suffices(before, name, draft, snapshot, timestamp) for name in moved)
+    files = {role.file_name: bodies[role.file_name] for role in below}
+    files |= {f"{number}.snapshot.json": snapshot.body} | ({} if is_safe else roots)
+    replaced = {"snapshot", *(role.name for role in below)}
+    publication = Publication(
+        base=loaded.view,
+        base_timestamp=loaded.top.timestamp_bytes,
+        files=files,
+        kept=tuple(name for name in loaded.files() if role_of(name) not in replaced),
+        timestamp=timestamp.body,
+        settles=settles,
+    )
+    versions = loaded.versions() | {role.name: role.version for role in draft.roles}
+    versions |= {"snapshot": number, "timestamp": timestamp.version}
+    return Edition(publication=publication, versions=versions, roots_after=roots if is_safe else {})
 
 
-def _targets(loaded: Loaded, table: Table, version: int, now: datetime) -> Targets:
-    fields: dict[str, Any] = {**_binding(loaded.identity, "targets"), BASE_FIELD: loaded.targets.signed.version}
-    if table.revoked:
-        fields[REVOKED_FIELD] = {digest: tombstone_json(tombstone) for digest, tombstone in table.revoked.items()}
-    files = {
-        path: TargetFile(target.size_bytes, {"sha256": target.digest.hex}, path, {"custom": target_custom(target)})
-        for path, target in table.targets.items()
-    }
-    expires = _expiry(now, period_of(loaded.root.signed, "targets"))
-    return Targets(version=version, expires=expires, targets=files, unrecognized_fields=fields)
+def role_of(file_name: str) -> str:
+    """Return the role of ``3.acme.web.json``."""
+    return file_name.split(".", 1)[1].removesuffix(".json")
 
 
-def _signed(signed: Root | Snapshot | Targets | Timestamp, delegator: Root, name: str, signers: Signers) -> bytes:
-    """Return ``signed`` with the signatures of every key of its role that is at hand."""
-    metadata: Metadata[Any] = Metadata(signed)
-    role = delegator.roles[name]
-    for keyid in role.keyids:
-        if keyid in signers:
-            try:
-                metadata.sign(signers[keyid], append=True)
-            except UnsignedMetadataError as err:
-                cause = err.__cause__ or err  # what a token or KMS said, without "Failed to sign"
-                raise UnavailableError(
-                    f"key {keyid[:12]} could not sign {name}: {cause}", hint=getattr(cause, "hint", None)
-                ) from err
-    if len(metadata.signatures) < role.threshold:
-        raise UnavailableError(
-            f"role {name} needs {role.threshold} signatures, {len(metadata.signatures)} of its keys are at hand",
-            hint=f"bring a key of: {', '.join(keyid[:12] for keyid in role.keyids)}",
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Signed:
+    metadata: Metadata[Any]
+
+    @property
+    def version(self) -> int:
+        version: int = self.metadata.signed.version
+        return version
+
+    @property
+    def body(self) -> bytes:
+        return self.metadata.to_bytes()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Seal:
+    """Signs snapshot and timestamp: for the first of ``delegators`` enough, for others what it can."""
+
+    identity: str
+    delegators: tuple[Root, ...]
+    signers: Signers
+    now: datetime
+
+    def over(self, meta: Mapping[str, MetaFile], *, version: int, timestamp: int) -> tuple[_Signed, _Signed]:
+        """Return a snapshot over the roles ``meta`` and a timestamp over the snapshot (step 1)."""
+        root = self.delegators[0]
+        snapshot = self._signed(
+            Snapshot(
+                version=version,
+                expires=expiry(self.now, period_of(root, "snapshot")),
+                meta=dict(meta),
+                unrecognized_fields=binding(self.identity, "snapshot"),
+            )
         )
-    return metadata.to_bytes()
+        above = Timestamp(
+            version=timestamp,
+            expires=expiry(self.now, period_of(root, "timestamp")),
+            snapshot_meta=_link(version, snapshot.body, is_bin=False),
+            unrecognized_fields=binding(self.identity, "timestamp"),
+        )
+        return snapshot, self._signed(above)
+
+    def _signed(self, signed: Snapshot | Timestamp) -> _Signed:
+        metadata: Metadata[Any] = Metadata(signed)
+        sign_for(self.delegators, metadata, signed.type, self.signers)
+        require_signed(self.delegators[:1], metadata, signed.type)
+        return _Signed(metadata=metadata)
 
 
-def _free(view: View, name: str, current: int) -> int:
-    """Return the next version whose file nobody has used: a number is burnt by a crash or a loser."""
-    for version in range(current + 1, current + VERSION_JUMP_MAX):
-        if not view.taken(f"{version}.{name}.json"):
-            return version
-    raise LimitError(f"role {name} has no free version within {VERSION_JUMP_MAX} above {current}")
+def _suffices(before: Root, name: str, draft: Draft, snapshot: _Signed, timestamp: _Signed) -> bool:
+    """Tell whether ``name``, as this edition has it, is trusted under the root ``before`` too."""
+    metadata = {"snapshot": snapshot.metadata, "timestamp": timestamp.metadata}.get(name)
+    if metadata is None:
+        metadata = next((role.metadata for role in draft.roles if role.name == name), None)
+    return metadata is not None and missing(before, metadata, name) == 0
 
 
-def _link(version: int, data: bytes) -> MetaFile:
-    return MetaFile(version=version, length=len(data), hashes={"sha256": sha256(data).hex})
+def _keys(root: Root, name: str) -> tuple[frozenset[str], int]:
+    role = role_keys(root, name)
+    return frozenset(role.keyids), role.threshold
 
 
-def _binding(identity: str, name: str) -> dict[str, str]:
-    return {COLLECTION_FIELD: identity, ROLE_FIELD: name}
-
-
-def _expiry(now: datetime, period: timedelta) -> datetime:
-    return (now + period).replace(microsecond=0)
+def _link(version: int, body: bytes, *, is_bin: bool) -> MetaFile:
+    if is_bin:
+        return MetaFile(version=version)
+    return MetaFile(version=version, length=len(body), hashes={"sha256": sha256(body).hex})

@@ -11,12 +11,23 @@ from typing import Any
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from securesystemslib.signer import Key
-from tuf.api.metadata import Metadata, Root, Signed, Targets
+from tuf.api.metadata import DelegatedRole, Metadata, Role, Root, Signed, SuccinctRoles, Targets
 from tuf.api.serialization import DeserializationError
 
 from trust.chain import RoleFacts, TrustedRole
-from trust.errors import InputError, LimitError, RefusedError
+from trust.delegations import (
+    BINS_MAX,
+    NO_DELEGATIONS,
+    TARGETS,
+    Bins,
+    Delegation,
+    Delegations,
+    checked_pattern,
+    checked_role,
+)
+from trust.errors import InputError, RefusedError
 from trust.roles import COLLECTION_FIELD, DEFAULT_EXPIRY, EXPIRY_FIELD, REVOKED_FIELD, ROLE_FIELD
+from trust.stores.interface import checked_name
 from trust.strict_json import strict_json
 from trust.targets import Table, parse_target, parse_tombstones
 from trust.verdict import Reason
@@ -92,14 +103,11 @@ def signers_of(delegator: Delegator, metadata: Metadata[Any], name: str) -> tupl
 
 
 def table_of(targets: Targets) -> Table:
-    """Return what a verified targets role says.
+    """Return what a verified targets role says of images.
 
     Raises:
         RefusedError: a signed field is malformed.
-        LimitError: it delegates, which this version does not follow.
     """
-    if targets.delegations is not None:
-        raise LimitError("the collection delegates: this version reads the targets role only")
     try:
         found = {
             path: parse_target(
@@ -113,25 +121,92 @@ def table_of(targets: Targets) -> Table:
         raise RefusedError(str(err), reason=Reason.TAMPERED.value) from err
 
 
-def trusted_role(root: Root, name: str, metadata: Metadata[Any], body: bytes) -> TrustedRole:
-    """Return the facts of a verified top-level role."""
+def delegations_of(targets: Targets) -> Delegations:
+    """Return what a verified targets role delegates.
+
+    Raises:
+        RefusedError: in a way that two readers could take for two things, or that is not understood here.
+    """
+    delegations = targets.delegations
+    if delegations is None:
+        return NO_DELEGATIONS
+    keys = {keyid: {"keyid": keyid, **key.to_dict()} for keyid, key in delegations.keys.items()}
+    try:
+        if delegations.succinct_roles is not None:
+            return Delegations(bins=_bins(delegations.succinct_roles), keys=keys)
+        roles = tuple(_delegation(role) for role in (delegations.roles or {}).values())
+        return Delegations(roles=roles, keys=keys)
+    except InputError as err:
+        raise RefusedError(str(err), reason=Reason.TAMPERED.value) from err
+
+
+def _bins(role: SuccinctRoles) -> Bins:
+    if role.number_of_bins > BINS_MAX:
+        raise InputError(f"too many bins: expected at most {BINS_MAX}, got {role.number_of_bins}")
+    return Bins(
+        prefix=checked_name(f"{role.name_prefix}.json").removesuffix(".json"),
+        count=role.number_of_bins,
+        keyids=tuple(role.keyids),
+        threshold=role.threshold,
+        period=_seconds(role.unrecognized_fields.get(EXPIRY_FIELD)),
+    )
+
+
+def _delegation(role: DelegatedRole) -> Delegation:
+    if role.paths is None:
+        raise InputError(f"role {role.name} is delegated by hash prefixes, which are not understood here")
+    return Delegation(
+        name=checked_role(role.name),
+        patterns=tuple(map(checked_pattern, role.paths)),
+        keyids=tuple(role.keyids),
+        threshold=role.threshold,
+        terminating=role.terminating,
+        period=_seconds(role.unrecognized_fields.get(EXPIRY_FIELD)),
+    )
+
+
+def role_keys(delegator: Delegator, name: str) -> Role:
+    """Return the key ids and the threshold that ``delegator`` wants for ``name``.
+
+    Raises:
+        RefusedError: it does not delegate to it.
+    """
+    try:
+        return delegator.get_delegated_role(name)
+    except ValueError as err:
+        raise RefusedError(f"role {name} is not delegated", reason=Reason.TAMPERED.value) from err
+
+
+def trusted_role(  # noqa: PLR0917 - a role, and what it was verified under
+    delegator: Delegator, delegator_name: str, root: Root, name: str, metadata: Metadata[Any], body: bytes | None
+) -> TrustedRole:
+    """Return the facts of a verified role."""
     facts = RoleFacts(
         name=name,
         version=metadata.signed.version,
         expires=metadata.signed.expires,
-        signers=signers_of(root, metadata, name),
-        threshold=root.roles[name].threshold,
-        period=period_of(root, name),
+        signers=signers_of(delegator, metadata, name),
+        threshold=role_keys(delegator, name).threshold,
+        period=period_of(delegator, name),
     )
     return TrustedRole(
-        facts=facts, root_version=root.version, delegator="root", delegator_version=root.version, body=body
+        facts=facts,
+        root_version=root.version,
+        delegator=delegator_name,
+        delegator_version=delegator.version,
+        body=body,
     )
 
 
-def period_of(root: Root, name: str) -> timedelta:
-    """Return what ``name`` is renewed for, as the collection's root says, else the default."""
-    periods = root.unrecognized_fields.get(EXPIRY_FIELD, {})
-    seconds = periods.get(name) if isinstance(periods, dict) else None
-    if isinstance(seconds, int) and 0 < seconds <= PERIOD_MAX_SECONDS:
-        return timedelta(seconds=seconds)
-    return DEFAULT_EXPIRY[name]
+def period_of(delegator: Delegator, name: str) -> timedelta:
+    """Return what ``name`` is renewed for, as the role that delegates to it says, else the default."""
+    if isinstance(delegator, Root):
+        periods = delegator.unrecognized_fields.get(EXPIRY_FIELD, {})
+        seconds = periods.get(name) if isinstance(periods, dict) else None
+    else:
+        seconds = role_keys(delegator, name).unrecognized_fields.get(EXPIRY_FIELD)
+    return _seconds(seconds) or DEFAULT_EXPIRY.get(name, DEFAULT_EXPIRY[TARGETS])
+
+
+def _seconds(value: object) -> timedelta | None:
+    return timedelta(seconds=value) if isinstance(value, int) and 0 < value <= PERIOD_MAX_SECONDS else None

@@ -19,6 +19,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 from trust.chain import RoleFacts
+from trust.delegations import TARGETS
 from trust.digest import Digest
 from trust.instant import format_span, format_utc
 from trust.reference import Collection, Reference
@@ -114,11 +115,17 @@ class Policy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evidence:
-    """What the verified metadata says of a reference; ``chain`` runs from root to the role that answers."""
+    """What the verified metadata says of a reference; ``chain`` runs from root to the role that answers.
+
+    ``tombstone`` is of the path that was asked for; ``overruled`` of the signed digest, by a role above the one
+    that signed it.
+    """
 
     chain: tuple[RoleFacts, ...]
+    role: str = TARGETS  # the one that answers, as people know it: of a bin, the role it belongs to
     target: Target | None
     tombstone: Tombstone | None
+    overruled: Tombstone | None = None
     tag_target: Target | None = None  # of TAG@DIGEST: what the tag names now
 
 
@@ -145,13 +152,12 @@ def decide(policy: Policy, match: Match, reference: Reference, evidence: Evidenc
         return denial
     if evidence.target is None:  # _absent has refused this already; the type checker cannot know
         return case.denied(Reason.UNSIGNED, f"{reference} is not signed")
-    role = evidence.chain[-1]
     return Allowed(
         reference=reference,
         digest=evidence.target.digest,
         size_bytes=evidence.target.size_bytes,
-        role=role.name,
-        signers=role.signers,
+        role=evidence.role,
+        signers=evidence.chain[-1].signers,
         versions={facts.name: facts.version for facts in evidence.chain},
         valid_until=min(facts.expires for facts in evidence.chain),
         notices=tuple(_notices(case)),
@@ -203,10 +209,12 @@ def _expired(case: _Case) -> Denied | None:
 
 
 def _absent(case: _Case) -> Denied | None:
-    if case.evidence.target is not None:
+    stone = case.evidence.overruled
+    if case.evidence.target is not None and stone is None:
         return None
-    if case.evidence.tombstone is not None:
-        when = format_utc(case.evidence.tombstone.revoked_at)
+    stone = stone or case.evidence.tombstone
+    if stone is not None:
+        when = format_utc(stone.revoked_at)
         return case.denied(
             Reason.REVOKED, f"the publisher revoked {case.reference} on {when}", "use another tag that is signed"
         )
@@ -227,7 +235,7 @@ def _misnamed(case: _Case) -> Denied | None:
 
 
 def _by_another_role(case: _Case) -> Denied | None:
-    role = case.evidence.chain[-1].name
+    role = case.evidence.role
     if not case.stanza.roles or role in case.stanza.roles:
         return None
     asked = ", ".join(case.stanza.roles)

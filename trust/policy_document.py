@@ -30,12 +30,12 @@ import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
+from trust.chain import TOP_LEVEL_ROLES
 from trust.digest import Digest, parse_digest
 from trust.errors import InputError
 from trust.instant import parse_duration, parse_utc
 from trust.policy import Pinned, Policy, Rewrite, Stanza
 from trust.reference import parse_collection, parse_reference
-from trust.roles import TOP_LEVEL_ROLES
 from trust.toml_table import TableReader, load_toml, one_of, table, tables
 
 SCHEMA = 1

@@ -1,33 +1,35 @@
 """Owns the one way in which a collection changes: load, edit, publish, and again if another was first.
 
 1. the store's current metadata is loaded and verified, against what was published from here before
-2. a change makes an edition of it, or says that there is nothing to do
+2. a change says what is to be another, or that there is nothing to do; changes passed over come along
 3. the store publishes it; where another publisher was first, the change is made anew on what he published
 4. what consumers now see is remembered here, so that a store set back is noticed by its own publisher
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
 
+from tuf.api.metadata import Root
+
 from trust.deadline import Deadline
-from trust.edition import Edition, Keyring, Signers, next_edition
-from trust.errors import ConflictError, InputError, RefusedError, StateError, TrustError, UnreachableError
-from trust.merge import merge
-from trust.metadata import table_of
+from trust.draft import Changes, Draft, Keyring, Signers, draft
+from trust.edition import ONLINE_ROLES, Edition, sealed
+from trust.errors import ConflictError, InputError, RefusedError, StateError, UnreachableError
 from trust.policy import Stanza
-from trust.repository import Loaded, load, load_under
+from trust.repository import Loaded, load
 from trust.state import TrustedState
 from trust.stores.interface import Store
+from trust.strays import take_strays
+from trust.targets import Content
 from trust.value import dataclass, replace
 from trust.verdict import Reason
 
 ATTEMPTS = 8
-ONLINE_ROLES = ("snapshot", "timestamp")
 PAUSE_SECONDS = 0.2  # doubled at each conflict, with a random share, so that two publishers fall out of step
 
-Change = Callable[[Loaded], Edition | None]
+Change = Callable[[Loaded], Changes | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +79,7 @@ class Publisher:
         chain = self.state.chain(self.stanza.root)
         if chain is None:
             return
-        same_root = chain.root_version == loaded.root.signed.version
+        same_root = chain.root_version == loaded.root.version
         for name, version in loaded.versions().items():
             stored = chain.roles.get(name)
             if stored is None or (name in ONLINE_ROLES and not same_root):
@@ -90,16 +92,6 @@ class Publisher:
                     hint="somebody set the store back; find out who before signing anything",
                 )
 
-    def signers(self, loaded: Loaded, *roles: str) -> Signers:
-        """Return the signers at hand for ``roles``, and for snapshot and timestamp, which every edition needs."""
-        keyids = {name: set(loaded.root.signed.roles[name].keyids) for name in (*roles, *ONLINE_ROLES)}
-        if self.chosen and "targets" in keyids:
-            foreign = self.chosen - keyids["targets"]
-            if foreign:
-                raise InputError(f"key {min(foreign)[:12]} does not sign targets of {self.stanza.collection}")
-            keyids["targets"] &= self.chosen
-        return self.keyring(set().union(*keyids.values()))
-
     def publish(self, change: Change) -> Published:
         """Return what was published after ``change``, by the steps of this module.
 
@@ -107,26 +99,65 @@ class Publisher:
             ConflictError: others were first ``ATTEMPTS`` times; nothing of this change was published.
         """
         for attempt in range(ATTEMPTS):
-            loaded = self._with_strays(self.load())
-            edition = change(loaded)
-            if edition is None and loaded.is_merged:
-                edition = next_edition(loaded, signers=self.signers(loaded, "targets"), now=self.now)
-            if edition is None:
+            loaded = self.load()
+            strays = take_strays(loaded)
+            changes = change(loaded)
+            if changes is None and not strays:
                 return Published(changed=False, versions=loaded.versions())
+            edition = self._edition(loaded, changes or Changes(), strays)
             if self.dry_run:
                 return Published(changed=True, versions=edition.versions)
             try:
-                self.store.publish(edition.publication, deadline=self.deadline)
+                self._write(edition)
             except ConflictError:
                 if attempt + 1 == ATTEMPTS:
                     raise
                 self.pause(PAUSE_SECONDS * 2**attempt)
                 continue
-            self._remember(edition)
             return Published(changed=True, versions=edition.versions, rebased=attempt)
         raise ConflictError(f"another publisher was first {ATTEMPTS} times: {self.store.url}")
 
-    def _remember(self, edition: Edition) -> None:
+    def renew(self, roles: frozenset[str]) -> Published:
+        """Return what was published to extend the expiry of ``roles``; snapshot and timestamp always are."""
+        return self.publish(lambda loaded: Changes(renewed=frozenset(_with_bins(loaded, roles - {*ONLINE_ROLES}))))
+
+    def signers(self, loaded: Loaded, keyids: Iterable[str]) -> Signers:
+        """Return the signers at hand among ``keyids``; those alone that were chosen, where some were.
+
+        Online keys are opened with them, side by side: every edition needs one in the end.
+        """
+        wanted = set(keyids) & self.chosen if self.chosen else set(keyids)
+        opened = self.keyring(wanted | _online_keyids(loaded.root))
+        return {keyid: signer for keyid, signer in opened.items() if keyid in wanted}
+
+    def _edition(self, loaded: Loaded, changes: Changes, strays: Mapping[str, Content]) -> Edition:
+        """Return the signed edition of ``changes``, and of those ``strays`` whose keys are at hand."""
+        made = self._signed(loaded, replace(changes, contents={**strays, **changes.contents}))
+        left = {role.name for role in made.roles if role.lacks()} & (strays.keys() - changes.contents.keys())
+        if left:  # somebody else's role: it stays passed over until a publisher comes who has its keys
+            kept = {name: content for name, content in strays.items() if name not in left}
+            made = self._signed(loaded, replace(changes, contents={**kept, **changes.contents}))
+        online = self.keyring(_online_keyids(loaded.root, made.root))
+        return sealed(loaded, made, signers=online, now=self.now, settles=not left)
+
+    def _signed(self, loaded: Loaded, changes: Changes) -> Draft:
+        made = draft(loaded, changes, now=self.now)
+        keyids = {role.name: set(role.keyids()) for role in made.roles}
+        foreign = self.chosen.difference(*keyids.values()) if made.roles else frozenset()
+        if foreign:
+            raise InputError(
+                f"key {min(foreign)[:12]} does not sign {', '.join(keyids)} of {self.stanza.collection}"
+            )
+        made.sign(self.signers(loaded, set().union(*keyids.values())))
+        return made
+
+    def _write(self, edition: Edition) -> None:
+        self.store.publish(edition.publication, deadline=self.deadline)
+        if edition.roots_after:
+            view = self.store.view(known=None, deadline=self.deadline)
+            if view is None:
+                raise UnreachableError(f"the store answered 'not modified' to nobody's question: {self.store.url}")
+            self.store.publish(edition.second(view), deadline=self.deadline)
         try:
             self.state.set_published(self.stanza.root, edition.versions)
         except StateError as err:
@@ -134,36 +165,17 @@ class Publisher:
                 f"published, but not recorded here: {err}", hint="consumers see the change; make room on this disk"
             ) from err
 
-    def _with_strays(self, loaded: Loaded) -> Loaded:
-        """Return ``loaded`` with the changes of publishers that a registry passed over.
 
-        A change is theirs alone only between the two versions that they signed. Both must be signed by the keys of
-        now, and the newer be newer than what is current: an old edition, replayed as a claim, changes nothing.
-        """
-        for stray, base in loaded.view.strays():
-            try:
-                theirs, was = load_under(loaded.roots, stray), load_under(loaded.roots, base)
-            except TrustError:
-                continue  # whoever can write to the registry can push rubbish; it is nobody's change
-            is_newer = theirs.targets.signed.version > loaded.targets.signed.version
-            is_ours = theirs.identity == loaded.identity == was.identity
-            if is_newer and is_ours and theirs.base_version == was.targets.signed.version:
-                table = merge(loaded.table, base=was.table, theirs=theirs.table)
-                loaded = replace(loaded, table=table, is_merged=loaded.is_merged or table != loaded.table)
-        return loaded
+def _online_keyids(*roots: Root | None) -> set[str]:
+    return {
+        keyid for root in roots if root is not None for name in ONLINE_ROLES for keyid in root.roles[name].keyids
+    }
 
-    def renew(self, roles: frozenset[str]) -> Published:
-        """Return what was published to extend the expiry of ``roles``; snapshot and timestamp always are."""
 
-        def change(loaded: Loaded) -> Edition:
-            if "targets" not in roles:  # the online key alone renews; what was passed over waits for a signer
-                loaded = replace(loaded, table=table_of(loaded.targets.signed), is_merged=False)
-            return next_edition(
-                loaded,
-                renew_root="root" in roles,
-                renew_targets="targets" in roles,
-                signers=self.signers(loaded, *roles),
-                now=self.now,
-            )
-
-        return self.publish(change)
+def _with_bins(loaded: Loaded, names: Iterable[str]) -> Iterator[str]:
+    """Yield ``names``, and with a role that has bins every bin."""
+    for name in names:
+        yield name
+        if name != "root":
+            bins = loaded.find(name).content.delegations.bins
+            yield from bins.names() if bins is not None else ()

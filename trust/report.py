@@ -6,43 +6,49 @@ else: who mends a collection must see it. Nothing here decides anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
-from trust.chain import RoleFacts, TrustedChain
+from trust.chain import RoleFacts, RoleRefusal, TrustedChain
+from trust.delegations import TARGETS, Delegation
 from trust.digest import Digest
-from trust.metadata import parse_metadata, trusted_role
+from trust.metadata import parse_metadata, role_keys, trusted_role
 from trust.policy import Stanza
 from trust.repository import load
 from trust.state import TrustedState
 from trust.stores.interface import View
 from trust.targets import Table, Target
-from trust.value import dataclass
+from trust.value import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignedTag:
-    """A tag and the manifest that the publisher wants it to be."""
+    """A tag, the manifest that the publisher wants it to be, and the role that says so."""
 
     path: str
     tag: str
+    role: str
     target: Target
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoleReport:
-    """A role with the keys that may sign it."""
+    """A role with the keys that may sign it; of one in bins, ``facts`` of a bin are the earliest to expire."""
 
     facts: RoleFacts
     keyids: tuple[str, ...]
+    delegator: str = "root"
+    patterns: tuple[str, ...] = ()
+    bins: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shown:
-    """What a collection says of itself, verified but for expiry: its roles, root first, and its targets."""
+    """What a collection says of itself, verified but for expiry: its roles, root first, and what each signs."""
 
     roles: tuple[RoleReport, ...]
-    table: Table
+    tables: Mapping[str, Table]
+    refused: Mapping[str, RoleRefusal]
 
     @property
     def facts(self) -> tuple[RoleFacts, ...]:
@@ -50,7 +56,7 @@ class Shown:
         return tuple(role.facts for role in self.roles)
 
     def expired(self, now: datetime) -> tuple[RoleFacts, ...]:
-        """Return the roles that have expired: until they are renewed, no image is allowed."""
+        """Return the roles that have expired: until they are renewed, no image of theirs is allowed."""
         return tuple(facts for facts in self.facts if now >= facts.expires)
 
 
@@ -65,25 +71,39 @@ class Event:
     by: tuple[str, ...]
 
 
-def signed_tags(table: Table, *, path: str | None) -> list[SignedTag]:
+def signed_tags(tables: Mapping[str, Table], *, path: str | None) -> list[SignedTag]:
     """Return the signed tags, of one repository path or of all, in order."""
     found = []
-    for name, target in table.targets.items():
-        if "@" in name:
-            continue
-        repository, _, tag = name.rpartition(":")
-        if path is None or repository == path:
-            found.append(SignedTag(path=repository, tag=tag, target=target))
+    for role, table in tables.items():
+        for name, target in table.targets.items():
+            repository, _, tag = name.rpartition(":")
+            if "@" not in name and path in (None, repository):
+                found.append(SignedTag(path=repository, tag=tag, role=role, target=target))
     return sorted(found, key=lambda entry: (entry.path, entry.tag))
 
 
 def shown_as_trusted(chain: TrustedChain, state: TrustedState, pin: Digest) -> Shown:
-    """Return what the trusted state says."""
+    """Return what the trusted state says of the roles that were verified."""
     root = parse_metadata(state.roots(pin)[chain.root_version], "root").signed
-    reports = tuple(
-        RoleReport(facts=facts, keyids=tuple(root.roles[facts.name].keyids)) for facts in chain.facts("targets")
-    )
-    return Shown(roles=reports, table=state.table(pin, "targets"))
+    top = [RoleReport(facts=facts, keyids=tuple(root.roles[facts.name].keyids)) for facts in chain.facts()]
+    reports, tables = {report.facts.name: report for report in top}, {TARGETS: state.table(pin, TARGETS)}
+    pending = [(TARGETS, TARGETS)]
+    while pending:
+        role, owner = pending.pop(0)
+        delegations = state.delegations(pin, role)
+        for each in delegations.roles:
+            if chain.is_current(each.name, role) and each.name not in reports:
+                reports[each.name] = _report(chain.roles[each.name].facts, each, role)
+                tables[each.name] = state.table(pin, each.name)
+                pending.append((each.name, each.name))
+        if delegations.bins is not None:
+            found = [name for name in delegations.bins.names() if chain.is_current(name, role)]
+            tables[owner] = _gathered(tables[owner], (state.table(pin, name) for name in found))
+            reports[owner] = replace(reports[owner], bins=delegations.bins.count)
+            first = min((chain.roles[name].facts for name in found), key=_expires, default=None)
+            if first is not None:
+                reports[first.name] = RoleReport(facts=first, keyids=delegations.bins.keyids, delegator=role)
+    return Shown(roles=tuple(reports.values()), tables=tables, refused=state.refusals(pin))
 
 
 def shown_as_published(stanza: Stanza, view: View, chain: TrustedChain | None) -> Shown:
@@ -95,13 +115,39 @@ def shown_as_published(stanza: Stanza, view: View, chain: TrustedChain | None) -
     known = {} if chain is None else {name: chain.roles[name].facts.version for name in ("root", "targets")}
     floors = {name: max(stanza.floors.get(name, 0), known.get(name, 0)) for name in {*stanza.floors, *known}}
     loaded = load(stanza, view, floors=floors)
-    root = loaded.root.signed
-    roles = (loaded.root, loaded.timestamp, loaded.snapshot, loaded.targets)
-    facts = (trusted_role(root, role.signed.type, role, b"").facts for role in roles)
-    return Shown(
-        roles=tuple(RoleReport(facts=each, keyids=tuple(root.roles[each.name].keyids)) for each in facts),
-        table=loaded.table,
-    )
+    root = loaded.root
+    tops = (loaded.top.root, loaded.top.timestamp, loaded.top.snapshot)
+    facts = [trusted_role(root, "root", root, role.signed.type, role, None).facts for role in tops]
+    reports = [RoleReport(facts=each, keyids=tuple(root.roles[each.name].keyids)) for each in facts]
+    tables = {}
+    for role in loaded.named():
+        above = loaded.delegator(role)
+        each = trusted_role(above, role.delegator, root, role.name, role.metadata, None).facts
+        bins = role.content.delegations.bins
+        patterns = tuple(getattr(role_keys(above, role.name), "paths", None) or ())
+        reports.append(
+            RoleReport(
+                facts=each, keyids=loaded.keyids(role), delegator=role.delegator, patterns=patterns,
+                bins=bins.count if bins is not None else 0,
+            )
+        )  # fmt: skip
+        tables[role.name] = loaded.table(role, None)
+    return Shown(roles=tuple(reports), tables=tables, refused={})
+
+
+def _report(facts: RoleFacts, delegation: Delegation, delegator: str) -> RoleReport:
+    return RoleReport(facts=facts, keyids=delegation.keyids, delegator=delegator, patterns=delegation.patterns)
+
+
+def _gathered(table: Table, bins: Iterable[Table]) -> Table:
+    targets = dict(table.targets)
+    for each in bins:
+        targets.update(each.targets)
+    return replace(table, targets=targets)
+
+
+def _expires(facts: RoleFacts) -> datetime:
+    return facts.expires
 
 
 def expiring(roles: Iterable[RoleFacts], *, now: datetime, within: timedelta) -> list[RoleFacts]:
@@ -109,9 +155,11 @@ def expiring(roles: Iterable[RoleFacts], *, now: datetime, within: timedelta) ->
     return [facts for facts in roles if facts.expires - now < within]
 
 
-def events(table: Table) -> list[Event]:
+def events(tables: Iterable[Table]) -> list[Event]:
     """Return what the current metadata says of its past, oldest first."""
-    return sorted(_events(table), key=lambda event: (event.at, event.subject))
+    return sorted(
+        (event for table in tables for event in _events(table)), key=lambda event: (event.at, event.subject)
+    )
 
 
 def _events(table: Table) -> Iterator[Event]:

@@ -3,73 +3,260 @@
 It verifies as a consumer would, but for expiry: the publisher is the one who mends that.
 
   1. roots are walked from the pinned one
-  2. timestamp, snapshot, targets: signatures, lengths and hashes
+  2. timestamp, snapshot, targets: signatures, lengths and hashes; delegated roles alike, when they are asked for
   3. each is bound to this collection and to its role
   4. nothing is older than what was published from here before
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timestamp
 
-from trust.errors import RefusedError, UnreachableError
+from trust.delegations import TARGETS, VISITED_MAX, Delegations, is_of_tags
+from trust.errors import InputError, LimitError, RefusedError, UnreachableError
+from trust.floors import NOTHING, Roots
 from trust.metadata import (
     SNAPSHOT_MAX_BYTES,
     TARGETS_MAX_BYTES,
     TIMESTAMP_MAX_BYTES,
+    Delegator,
+    delegations_of,
     identity_of,
     parse_metadata,
     require_binding,
     require_distinct_keys,
+    role_keys,
     table_of,
 )
 from trust.policy import Stanza
-from trust.refresh import Known, Roots, walk_roots
+from trust.refresh import walk_roots
 from trust.roles import BASE_FIELD
 from trust.stores.interface import TIMESTAMP, View
-from trust.targets import Table
-from trust.value import dataclass
+from trust.targets import Content, Table, Target, Tombstone
+from trust.value import dataclass, replace
 from trust.verdict import Reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Loaded:
-    """The verified current metadata of a collection, expired or not."""
+class LoadedRole:
+    """A verified targets role, and the role that delegates to it."""
 
-    view: View
+    name: str
+    delegator: str
+    metadata: Metadata[Targets]
+    body: bytes
+    content: Content
+
+    @property
+    def version(self) -> int:
+        """Its current version."""
+        return self.metadata.signed.version
+
+    @property
+    def base_version(self) -> object:
+        """The version that this one was made from, as it says itself."""
+        return self.metadata.signed.unrecognized_fields.get(BASE_FIELD)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopLevel:
+    """The verified top of a collection, expired or not."""
+
     identity: str
     roots: Roots
     root: Metadata[Root]
     timestamp: Metadata[Timestamp]
     timestamp_bytes: bytes
     snapshot: Metadata[Snapshot]
-    targets: Metadata[Targets]
-    table: Table
-    is_merged: bool = False  # the table has more than the targets role: a passed-over change
 
-    def versions(self) -> dict[str, int]:
-        """Return the current version of each top-level role."""
-        return {
-            role.signed.type: role.signed.version
-            for role in (self.root, self.timestamp, self.snapshot, self.targets)
-        }
+
+class Loaded:
+    """The verified current metadata of a collection; a ``trust.delegations.Roles``.
+
+    Delegated roles are read when they are asked for: of thousands of bins an edit needs a few.
+    """
+
+    def __init__(self, view: View, top: TopLevel) -> None:
+        self.view = view
+        self.top = top
+        self._roles: dict[str, LoadedRole] = {}
 
     @property
-    def base_version(self) -> object:
-        """The version of the targets role that this one was made from, as it says itself."""
-        return self.targets.signed.unrecognized_fields.get(BASE_FIELD)
+    def root(self) -> Root:
+        """The newest root."""
+        return self.top.root.signed
+
+    @property
+    def identity(self) -> str:
+        """The id of the collection."""
+        return self.top.identity
+
+    @property
+    def targets(self) -> LoadedRole:
+        """The role that every walk begins with."""
+        return self.role(TARGETS, "root")
+
+    def versions(self) -> dict[str, int]:
+        """Return the current version of each role that was read."""
+        top = (self.top.root, self.top.timestamp, self.top.snapshot)
+        return {each.signed.type: each.signed.version for each in top} | {
+            name: role.version for name, role in self._roles.items()
+        }
 
     def files(self) -> tuple[str, ...]:
         """Return the names of the versioned files that are current; every root is."""
+        snapshot = self.top.snapshot.signed
         return (
-            *(f"{version}.root.json" for version in self.roots.bodies),
-            f"{self.snapshot.signed.version}.snapshot.json",
-            f"{self.targets.signed.version}.targets.json",
+            *(f"{version}.root.json" for version in self.top.roots.bodies),
+            f"{snapshot.version}.snapshot.json",
+            *(f"{link.version}.{name}" for name, link in snapshot.meta.items()),
         )
+
+    def role(self, name: str, delegator: str) -> LoadedRole:
+        """Return ``name`` as a delegate of ``delegator``, verified (steps 2 and 3).
+
+        Raises:
+            RefusedError: it is not trusted. UnreachableError: it is not there.
+        """
+        known = self._roles.get(name)
+        if known is not None and known.delegator == delegator:
+            return known
+        link = self.top.snapshot.signed.meta.get(f"{name}.json")
+        if link is None:
+            raise RefusedError(f"snapshot names no role {name}", reason=Reason.TAMPERED.value)
+        above = self.root if delegator == "root" else self._roles[delegator].metadata.signed
+        metadata, body = _linked(above, name, link, self.view, TARGETS_MAX_BYTES, kind=TARGETS)
+        require_binding(metadata.signed, name, self.identity)
+        content = Content(table=table_of(metadata.signed), delegations=delegations_of(metadata.signed))
+        role = LoadedRole(name=name, delegator=delegator, metadata=metadata, body=body, content=content)
+        self._roles[name] = role
+        return role
+
+    def put(self, name: str, content: Content) -> None:
+        """Have ``name``, which was read, say ``content`` from now on: an edit builds on it."""
+        self._roles[name] = replace(self._roles[name], content=content)
+
+    def enter(self, role: str, delegator: str) -> Delegations:
+        """Return what ``role`` delegates; see ``Roles.enter``."""
+        return self.role(role, delegator).content.delegations
+
+    def holds(self, role: str, path: str) -> bool:
+        """Tell whether an entered ``role`` has a target under ``path``."""
+        return path in self._roles[role].content.table.targets
+
+    def owner(self, path: str) -> LoadedRole:
+        """Return the role that signs ``path``: the last one to which it is delegated. Of bins, whose they are.
+
+        A role of some tags shares the digests of its repository with its delegator, and owns none.
+        """
+        role = self.targets
+        for _ in range(VISITED_MAX):
+            below = next(
+                (each for each in role.content.delegations.roles if each.covers(path)
+                 and not ("@" in path and is_of_tags(each.patterns))), None,
+            )  # fmt: skip
+            if below is None:
+                return role
+            role = self.role(below.name, role.name)
+        raise LimitError(f"delegations for {path} go on after {VISITED_MAX} roles")
+
+    def delegator_of(self, name: str) -> str:
+        """Return the role that delegates to ``name``, a bin too.
+
+        Raises:
+            InputError: none does.
+        """
+        known = self._roles.get(name)
+        if known is not None:
+            return known.delegator
+        prefix = name.rpartition("-")[0]
+        for role in self.named():
+            bins = role.content.delegations.bins
+            if role.content.delegations.named(name) or (bins is not None and bins.prefix == prefix):
+                return role.name
+        raise InputError(f"the collection has no role {name}", hint="trust delegate list shows them")
+
+    def keyids(self, role: LoadedRole) -> tuple[str, ...]:
+        """Return the keys that sign ``role``, and its bins where it has some."""
+        return tuple(role_keys(self.delegator(role), role.name).keyids)
+
+    def delegator(self, role: LoadedRole) -> Delegator:
+        """Return the metadata that delegates to ``role``."""
+        return self.root if role.delegator == "root" else self._roles[role.delegator].metadata.signed
+
+    def revoked_above(self, role: LoadedRole) -> dict[str, Tombstone]:
+        """Return what the roles above ``role`` have revoked: it may not be signed below them either."""
+        revoked: dict[str, Tombstone] = {}
+        while role.delegator != "root":
+            role = self._roles[role.delegator]
+            revoked |= role.content.table.revoked
+        return revoked
+
+    def find(self, name: str) -> LoadedRole:
+        """Return the role ``name``, wherever in the collection it is delegated; bins are not looked into.
+
+        Raises:
+            InputError: there is none.
+        """
+        for role in self.named():
+            if role.name == name:
+                return role
+        raise InputError(f"the collection has no role {name}", hint="trust delegate list shows them")
+
+    def named(self) -> Iterator[LoadedRole]:
+        """Yield every role but bins, delegators first."""
+        pending, seen = [(TARGETS, "root")], set[str]()
+        while pending:
+            name, delegator = pending.pop(0)
+            if name in seen:
+                continue
+            seen.add(name)
+            role = self.role(name, delegator)
+            yield role
+            pending.extend((each.name, name) for each in role.content.delegations.roles)
+
+    def table(self, role: LoadedRole, paths: Iterable[str] | None) -> Table:
+        """Return what ``role`` says of ``paths`` (None: of everything), gathered from its bins where it has some.
+
+        Revocations are the role's own, in bins or not.
+        """
+        bins = role.content.delegations.bins
+        if bins is None:
+            return role.content.table
+        names = bins.names() if paths is None else sorted({bins.name_of(path) for path in paths})
+        found: dict[str, Target] = {}
+        for name in names:
+            found.update(self.role(name, role.name).content.table.targets)
+        return Table(targets=found, revoked=role.content.table.revoked)
+
+    def contents(self, role: LoadedRole, before: Table, after: Table) -> dict[str, Content]:
+        """Return the content of each role that changes as ``before`` becomes ``after``: ``role``, or its bins."""
+        bins, delegations = role.content.delegations.bins, role.content.delegations
+        if bins is None:
+            return {} if after == before else {role.name: Content(table=after, delegations=delegations)}
+        tables: dict[str, dict[str, Target]] = {}
+        for path in before.targets.keys() | after.targets.keys():
+            target = after.targets.get(path)
+            if target == before.targets.get(path):
+                continue
+            name = bins.name_of(path)
+            if name not in tables:
+                tables[name] = dict(self.role(name, role.name).content.table.targets)
+            if target is None:
+                tables[name].pop(path, None)
+            else:
+                tables[name][path] = target
+        changed = {
+            name: Content(table=Table(targets=targets, revoked={})) for name, targets in sorted(tables.items())
+        }
+        if after.revoked != before.revoked:
+            own = Table(targets=role.content.table.targets, revoked=after.revoked)
+            changed[role.name] = Content(table=own, delegations=delegations)
+        return changed
 
 
 def load(stanza: Stanza, view: View, *, floors: Mapping[str, int]) -> Loaded:
@@ -81,7 +268,7 @@ def load(stanza: Stanza, view: View, *, floors: Mapping[str, int]) -> Loaded:
         RefusedError: it is not trusted, or older than ``floors``, what was built upon here before.
         UnreachableError: it is not there or incomplete.
     """
-    roots = walk_roots(stanza, Known(chain=None, roots={}, bodies={}), view)
+    roots = walk_roots(stanza, NOTHING, view)
     loaded = load_under(roots, view)
     for name, version in loaded.versions().items():
         if version < floors.get(name, 0):
@@ -103,29 +290,24 @@ def load_under(roots: Roots, view: View) -> Loaded:
     Raises:
         RefusedError: it is not trusted. UnreachableError: it is not there or incomplete.
     """
-    root = roots.newest
+    root = roots.newest.signed
     timestamp_bytes = _read(view, TIMESTAMP, TIMESTAMP_MAX_BYTES)
-    timestamp = _verified(root.signed, "timestamp", timestamp_bytes)
+    timestamp = _verified(root, "timestamp", timestamp_bytes, kind="timestamp")
     link = timestamp.signed.snapshot_meta
-    snapshot = _linked(root.signed, "snapshot", link, view, SNAPSHOT_MAX_BYTES)
-    targets_link = snapshot.signed.meta.get("targets.json")
-    if targets_link is None:
-        raise RefusedError("snapshot names no targets role", reason=Reason.TAMPERED.value)
-    targets = _linked(root.signed, "targets", targets_link, view, TARGETS_MAX_BYTES)
+    snapshot, _ = _linked(root, "snapshot", link, view, SNAPSHOT_MAX_BYTES, kind="snapshot")
     identity = identity_of(parse_metadata(roots.bodies[1], "root").signed)
-    loaded = Loaded(
-        view=view,
+    for name, metadata in (("root", roots.newest), ("timestamp", timestamp), ("snapshot", snapshot)):
+        require_binding(metadata.signed, name, identity)
+    top = TopLevel(
         identity=identity,
         roots=roots,
-        root=root,
+        root=roots.newest,
         timestamp=timestamp,
         timestamp_bytes=timestamp_bytes,
         snapshot=snapshot,
-        targets=targets,
-        table=table_of(targets.signed),
     )
-    for name, metadata in (("root", root), ("timestamp", timestamp), ("snapshot", snapshot), ("targets", targets)):
-        require_binding(metadata.signed, name, identity)
+    loaded = Loaded(view, top)
+    loaded.role(TARGETS, "root")
     return loaded
 
 
@@ -136,24 +318,26 @@ def _read(view: View, name: str, max_bytes: int) -> bytes:
     return data
 
 
-def _linked(root: Root, name: str, link: MetaFile, view: View, max_bytes: int) -> Metadata[Any]:
+def _linked(
+    delegator: Delegator, name: str, link: MetaFile, view: View, max_bytes: int, *, kind: str
+) -> tuple[Metadata[Any], bytes]:
     data = _read(view, f"{link.version}.{name}.json", min(max_bytes, link.length or max_bytes))
     try:
         link.verify_length_and_hashes(data)
     except RepositoryError as err:
         raise RefusedError(f"role {name} version {link.version}: {err}", reason=Reason.TAMPERED.value) from err
-    metadata = _verified(root, name, data)
+    metadata = _verified(delegator, name, data, kind=kind)
     if metadata.signed.version != link.version:  # a stolen online key could name old targets by a new number
         raise RefusedError(
             f"role {name} is of another version: expected {link.version}, got {metadata.signed.version}",
             reason=Reason.ROLLED_BACK.value,
         )
-    return metadata
+    return metadata, data
 
 
-def _verified(root: Root, name: str, data: bytes) -> Metadata[Any]:
+def _verified(delegator: Delegator, name: str, data: bytes, *, kind: str) -> Metadata[Any]:
     metadata = parse_metadata(data, name)
-    if metadata.signed.type != name:
+    if metadata.signed.type != kind:
         raise RefusedError(f"role {name} holds a {metadata.signed.type}", reason=Reason.TAMPERED.value)
-    require_distinct_keys(root, metadata, name)
+    require_distinct_keys(delegator, metadata, name)
     return metadata

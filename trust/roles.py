@@ -25,7 +25,6 @@ DEFAULT_EXPIRY: Mapping[str, timedelta] = {
     "snapshot": timedelta(days=7),
     "timestamp": timedelta(days=7),
 }
-TOP_LEVEL_ROLES = tuple(DEFAULT_EXPIRY)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,8 +146,13 @@ def _family(image: Image) -> Iterable[tuple[Image, Image]]:
         yield from _family(child)
 
 
+def digests_of(image: Image) -> tuple[Digest, ...]:
+    """Return the digest of ``image`` and of everything in it."""
+    return (image.digest, *(child.digest for _, child in _family(image)))
+
+
 def _refuse_revoked(table: Table, image: Image) -> None:
-    for digest in (image.digest, *(child.digest for _, child in _family(image))):
+    for digest in digests_of(image):
         tombstone = table.revoked.get(str(digest))
         if tombstone is not None:
             raise InputError(

@@ -1,4 +1,4 @@
-"""Owns the signing and revoking of images. It does not believe the registry: the digest is the user's.
+"""Owns the signing of images. It does not believe the registry: the digest is the user's.
 
 An attacker who races push and sign would otherwise get his image signed. The manifest is fetched by the digest
 that was given, hashed, and read strictly; an index is signed with all its children.
@@ -6,16 +6,17 @@ that was given, hashed, and read strictly; an index is signed with all its child
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 
 from trust.digest import Digest
-from trust.edition import Edition, next_edition
+from trust.editing import Edit, editing
 from trust.errors import InputError, LimitError
 from trust.manifest import INDEX_TYPES, Descriptor, Index, parse_manifest
 from trust.publish import Published, Publisher
-from trust.repository import Loaded
-from trust.roles import Image, Signature, revoke_digest, revoke_tag, sign_image
-from trust.targets import Table
+from trust.repository import Loaded, LoadedRole
+from trust.roles import Image, Signature, digests_of, sign_image
+from trust.targets import Table, digest_path, tag_path
 from trust.value import dataclass
 
 INDEX_DEPTH_MAX = 4  # an index of indexes is legal; an endless one is not
@@ -32,15 +33,6 @@ class Order:
     tag: str | None
     image: Image
     annotations: Mapping[str, str]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Revocation:
-    """What to revoke: a tag of a repository, or a digest wherever it is named."""
-
-    path: str
-    tag: str | None
-    digest: Digest | None
 
 
 def read_image(digest: Digest, fetch: FetchManifest) -> Image:
@@ -62,52 +54,40 @@ def read_image(digest: Digest, fetch: FetchManifest) -> Image:
 def sign(publisher: Publisher, orders: Sequence[Order]) -> Published:
     """Return what was published so that every order is signed; nothing if all of them were already.
 
+    Each image is signed by the role to which its tag is delegated, and by no role above it.
+
     Raises:
         InputError: a digest was revoked before, or a tag is reserved.
     """
 
-    def edit(table: Table, signature: Signature) -> Table:
+    def edits(loaded: Loaded) -> Iterator[Edit]:
         for order in orders:
-            table = sign_image(
-                table,
-                path=order.path,
-                tag=order.tag,
-                image=order.image,
-                signature=signature,
-                annotations=order.annotations,
-            )
-        return table
+            name = digest_path(order.path, order.image.digest)
+            role = loaded.owner(name if order.tag is None else tag_path(order.path, order.tag))
+            yield Edit(role=role, paths=_paths(loaded, role, order), apply=partial(_sign_one, order=order))
 
-    return publisher.publish(_editing(publisher, edit))
+    return publisher.publish(editing(publisher, edits))
 
 
-def revoke(publisher: Publisher, revocations: Sequence[Revocation]) -> Published:
-    """Return what was published so that nothing of ``revocations`` is signed any more."""
-
-    def edit(table: Table, signature: Signature) -> Table:
-        for revocation in revocations:
-            if revocation.digest is not None:
-                table = revoke_digest(table, digest=revocation.digest, signature=signature)
-            elif revocation.tag is not None:
-                table = revoke_tag(table, path=revocation.path, tag=revocation.tag)
-        return table
-
-    return publisher.publish(_editing(publisher, edit))
+def _sign_one(table: Table, signature: Signature, *, order: Order) -> Table:
+    return sign_image(
+        table,
+        path=order.path,
+        tag=order.tag,
+        image=order.image,
+        signature=signature,
+        annotations=order.annotations,
+    )
 
 
-def _editing(
-    publisher: Publisher, edit: Callable[[Table, Signature], Table]
-) -> Callable[[Loaded], Edition | None]:
-    def change(loaded: Loaded) -> Edition | None:
-        keyids = loaded.root.signed.roles["targets"].keyids
-        at, nobody = publisher.now.replace(microsecond=0), Signature(at=publisher.now, by=())
-        if edit(loaded.table, nobody) == loaded.table:
-            return None  # nothing to do: no key is unlocked, no passphrase asked
-        signers = publisher.signers(loaded, "targets")
-        signature = Signature(at=at, by=tuple(keyid for keyid in keyids if keyid in signers))
-        return next_edition(loaded, table=edit(loaded.table, signature), signers=signers, now=publisher.now)
-
-    return change
+def _paths(loaded: Loaded, role: LoadedRole, order: Order) -> frozenset[str]:
+    """Return the target paths that the signing of ``order`` reads or writes."""
+    paths = {digest_path(order.path, digest) for digest in digests_of(order.image)}
+    if order.tag is not None:
+        path = tag_path(order.path, order.tag)
+        before = loaded.table(role, [path]).targets.get(path)
+        paths |= {path} | ({digest_path(order.path, before.digest)} if before is not None else set())
+    return frozenset(paths)
 
 
 def _children(index: Index, fetch: FetchManifest, *, depth: int) -> tuple[Image, ...]:

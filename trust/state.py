@@ -12,13 +12,26 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Iterable, Mapping
-from datetime import datetime, timedelta, timezone
+from datetime import datetime
 from pathlib import Path
 
-from trust.chain import RoleFacts, TrustedChain, TrustedRole
+from trust.chain import RoleRefusal, TrustedChain, TrustedRole
 from trust.database import Database
+from trust.delegations import Delegations
 from trust.digest import Digest
-from trust.targets import Table, Target, Tombstone, parse_target, parse_tombstones, target_custom, tombstone_json
+from trust.rows import (
+    ROLE_COLUMNS,
+    blob,
+    delegations_text,
+    moment,
+    parse_delegations,
+    parse_role,
+    parse_target_row,
+    parse_tombstone_rows,
+    role_row,
+    seconds,
+)
+from trust.targets import Content, Table, Target, Tombstone, target_custom, tombstone_json
 
 
 class TrustedState:
@@ -49,8 +62,7 @@ class TrustedState:
         if not found:
             return None
         rows = self._database.rows(
-            "SELECT name, version, expires, signers, threshold, period, root_version, delegator,"
-            " delegator_version FROM role WHERE pin = ?",
+            f"SELECT {ROLE_COLUMNS} FROM role WHERE pin = ? AND body IS NOT NULL",  # noqa: S608 - our own columns
             str(pin),
         )
         name, identity, root_version, token, checked_at = found[0]
@@ -60,27 +72,27 @@ class TrustedState:
                 identity=identity,
                 root_version=root_version,
                 token=token,
-                checked_at=_moment(checked_at),
-                roles={row[0]: _trusted_role(row) for row in rows},
+                checked_at=moment(checked_at),
+                roles={row[0]: parse_role(row) for row in rows},
             )
 
     def body(self, pin: Digest, role: str) -> bytes | None:
         """Return the raw bytes of a trusted role, or None."""
         rows = self._database.rows("SELECT body FROM role WHERE pin = ? AND name = ?", str(pin), role)
         with self._database.reading():
-            return _blob(rows[0][0]) if rows else None
+            return blob(rows[0][0]) if rows else None
 
     def bodies(self, pin: Digest) -> dict[str, bytes]:
         """Return the raw bytes of every trusted role by its name."""
         rows = self._database.rows("SELECT name, body FROM role WHERE pin = ?", str(pin))
         with self._database.reading():
-            return {name: _blob(body) for name, body in rows}
+            return {name: blob(body) for name, body in rows}
 
     def roots(self, pin: Digest) -> dict[int, bytes]:
         """Return the trusted root chain by version."""
         rows = self._database.rows("SELECT version, body FROM root WHERE pin = ? ORDER BY version", str(pin))
         with self._database.reading():
-            return {int(version): _blob(body) for version, body in rows}
+            return {int(version): blob(body) for version, body in rows}
 
     def newest_roots(self) -> dict[str, tuple[str, bytes]]:
         """Return name and newest root of each collection with trusted state, by its pin."""
@@ -89,7 +101,7 @@ class TrustedState:
             " ON r.pin = c.pin AND r.version = c.root_version",
         )
         with self._database.reading():
-            return {pin: (name, _blob(body)) for pin, name, body in rows}
+            return {pin: (name, blob(body)) for pin, name, body in rows}
 
     def target(self, pin: Digest, role: str, path: str) -> Target | None:
         """Return the target that ``role`` signs under ``path``, or None."""
@@ -100,7 +112,7 @@ class TrustedState:
             path,
         )
         with self._database.reading():
-            return _target(found[0])[1] if found else None
+            return parse_target_row(found[0])[1] if found else None
 
     def table(self, pin: Digest, role: str) -> Table:
         """Return everything that ``role`` says."""
@@ -113,13 +125,34 @@ class TrustedState:
             "SELECT DISTINCT digest, value FROM tombstone WHERE pin = ? AND role = ?", str(pin), role
         )
         with self._database.reading():
-            return Table(targets=dict(map(_target, targets)), revoked=_tombstones(tombstones))
+            return Table(targets=dict(map(parse_target_row, targets)), revoked=parse_tombstone_rows(tombstones))
 
-    def count_targets(self, pin: Digest, role: str) -> int:
-        """Return how many targets ``role`` signs."""
-        return int(
-            self._database.rows("SELECT count(*) FROM target WHERE pin = ? AND role = ?", str(pin), role)[0][0]
+    def holds(self, pin: Digest, role: str, path: str) -> bool:
+        """Tell whether ``role`` signs something under ``path``."""
+        query = "SELECT 1 FROM target WHERE pin = ? AND role = ? AND path = ?"
+        return bool(self._database.rows(query, str(pin), role, path))
+
+    def delegations(self, pin: Digest, role: str) -> Delegations:
+        """Return what ``role`` delegates, without the keys."""
+        found = self._database.rows("SELECT delegations FROM role WHERE pin = ? AND name = ?", str(pin), role)
+        with self._database.reading():
+            return parse_delegations(found[0][0] if found else None)
+
+    def refusals(self, pin: Digest) -> dict[str, RoleRefusal]:
+        """Return why a delegated role was refused when all were last asked for, by its name."""
+        rows = self._database.rows(
+            "SELECT name, refusal FROM role WHERE pin = ? AND refusal IS NOT NULL", str(pin)
         )
+        with self._database.reading():
+            return {name: RoleRefusal(**json.loads(text)) for name, text in rows}
+
+    def is_whole(self, pin: Digest) -> bool:
+        """Tell whether every role of the collection was verified when it last changed."""
+        return bool(self._database.rows("SELECT 1 FROM collection WHERE pin = ? AND whole", str(pin)))
+
+    def count_targets(self, pin: Digest) -> int:
+        """Return how many targets the collection signs, as far as they were asked for."""
+        return int(self._database.rows("SELECT count(*) FROM target WHERE pin = ?", str(pin))[0][0])
 
     def tombstone(self, pin: Digest, role: str, path: str) -> Tombstone | None:
         """Return the tombstone of a revoked ``path``, or None."""
@@ -127,7 +160,7 @@ class TrustedState:
             "SELECT digest, value FROM tombstone WHERE pin = ? AND role = ? AND path = ?", str(pin), role, path
         )
         with self._database.reading():
-            return next(iter(_tombstones(found).values()), None)
+            return next(iter(parse_tombstone_rows(found).values()), None)
 
     def published(self, pin: Digest) -> dict[str, int]:
         """Return the highest version of each role that this home has published or built upon."""
@@ -139,11 +172,15 @@ class TrustedState:
         chain: TrustedChain,
         *,
         roots: Mapping[int, bytes],
-        tables: Mapping[str, Table],
+        said: Mapping[str, Content],
+        refused: Mapping[str, RoleRefusal],
+        is_whole: bool,
     ) -> None:
         """Make ``chain`` the trusted state under ``pin``, in one transaction.
 
-        ``roots`` are added to the chain of roots; ``tables`` replaces the targets and tombstones of its roles.
+        ``roots`` are added to the chain of roots; ``said`` replaces what its roles say; ``refused`` are the roles
+        that are not accepted, whatever was said by them before; ``is_whole``: every role was asked for, and is in
+        the chain.
 
         Raises:
             StateError: it could not be written; the state is as before.
@@ -151,17 +188,28 @@ class TrustedState:
         with self._database.transaction() as connection:
             key = str(pin)
             connection.execute(
-                "INSERT OR REPLACE INTO collection VALUES (?, ?, ?, ?, ?, ?)",
-                (key, chain.name, chain.identity, chain.root_version, chain.token, _seconds(chain.checked_at)),
+                "INSERT OR REPLACE INTO collection VALUES (?, ?, ?, ?, ?, ?, ?)",
+                (
+                    key,
+                    chain.name,
+                    chain.identity,
+                    chain.root_version,
+                    chain.token,
+                    seconds(chain.checked_at),
+                    is_whole,
+                ),
             )
             _insert_roots(connection, key, roots)
-            connection.execute("DELETE FROM role WHERE pin = ?", (key,))
-            connection.executemany(
-                "INSERT INTO role VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                [_role_row(key, role) for role in chain.roles.values()],
-            )
-            for name, table in tables.items():
-                _replace_table(connection, key, name, table)
+            _replace_roles(connection, key, chain.roles.values())
+            for name, what in said.items():
+                _replace_table(connection, key, name, what)
+            for name, refusal in refused.items():
+                text = json.dumps({"reason": refusal.reason, "detail": refusal.detail, "hint": refusal.hint})
+                connection.execute(
+                    "INSERT INTO role (pin, name, refusal) VALUES (?, ?, ?)"
+                    " ON CONFLICT (pin, name) DO UPDATE SET refusal = excluded.refusal",
+                    (key, name, text),
+                )
 
     def add_roots(self, pin: Digest, roots: Mapping[int, bytes]) -> None:
         """Record newer verified roots; the roles verified under an older one no longer count as coherent."""
@@ -173,7 +221,7 @@ class TrustedState:
         """Record that the store was asked at ``at`` and had nothing new."""
         with self._database.transaction() as connection:
             connection.execute(
-                "UPDATE collection SET token = ?, checked_at = ? WHERE pin = ?", (token, _seconds(at), str(pin))
+                "UPDATE collection SET token = ?, checked_at = ? WHERE pin = ?", (token, seconds(at), str(pin))
             )
 
     def set_published(self, pin: Digest, versions: Mapping[str, int]) -> None:
@@ -192,79 +240,43 @@ def _insert_roots(connection: sqlite3.Connection, pin: str, roots: Mapping[int, 
     )
 
 
-def _replace_table(
-    connection: sqlite3.Connection,
-    pin: str,
-    role: str,
-    table: Table,
-) -> None:
+def _replace_roles(connection: sqlite3.Connection, pin: str, roles: Iterable[TrustedRole]) -> None:
+    """Write ``roles``, and drop every other; a role without a body keeps the one that is there."""
+    kept = []
+    for role in roles:
+        kept.append(role.facts.name)
+        columns = ", ".join(f"{name} = excluded.{name}" for name in ROLE_COLUMNS.split(", ")[1:])
+        body = ", body = excluded.body" if role.body is not None else ""
+        connection.execute(
+            f"INSERT INTO role (pin, {ROLE_COLUMNS}, body) VALUES (?{', ?' * 10})"  # noqa: S608 - our own columns
+            f" ON CONFLICT (pin, name) DO UPDATE SET {columns}, refusal = NULL{body}",
+            (pin, *role_row(role), role.body),
+        )
+    there = {name for (name,) in connection.execute("SELECT name FROM role WHERE pin = ?", (pin,))}
+    for name in there.difference(kept):
+        for table, column in (("role", "name"), ("target", "role"), ("tombstone", "role")):
+            connection.execute(f"DELETE FROM {table} WHERE pin = ? AND {column} = ?", (pin, name))  # noqa: S608
+
+
+def _replace_table(connection: sqlite3.Connection, pin: str, role: str, what: Content) -> None:
+    connection.execute(
+        "UPDATE role SET delegations = ? WHERE pin = ? AND name = ?",
+        (delegations_text(what.delegations), pin, role),
+    )
     connection.execute("DELETE FROM target WHERE pin = ? AND role = ?", (pin, role))
     connection.execute("DELETE FROM tombstone WHERE pin = ? AND role = ?", (pin, role))
     connection.executemany(
         "INSERT INTO target VALUES (?, ?, ?, ?, ?, ?)",
         [
             (pin, role, path, target.digest.hex, target.size_bytes, json.dumps(target_custom(target)))
-            for path, target in table.targets.items()
+            for path, target in what.table.targets.items()
         ],
     )
     connection.executemany(
         "INSERT OR REPLACE INTO tombstone VALUES (?, ?, ?, ?, ?)",
         [
             (pin, role, path, digest, json.dumps(tombstone_json(tombstone)))
-            for digest, tombstone in table.revoked.items()
+            for digest, tombstone in what.table.revoked.items()
             for path in tombstone.paths
         ],
     )
-
-
-def _trusted_role(row: tuple[str, int, int, str, int, int | None, int, str, int]) -> TrustedRole:
-    name, version, expires, signers, threshold, period, root_version, delegator, delegator_version = row
-    facts = RoleFacts(
-        name=name,
-        version=int(version),
-        expires=_moment(expires),
-        signers=tuple(json.loads(signers)),
-        threshold=int(threshold),
-        period=timedelta(seconds=period) if period else None,
-    )
-    return TrustedRole(
-        facts=facts,
-        root_version=int(root_version),
-        delegator=str(delegator),
-        delegator_version=int(delegator_version),
-    )
-
-
-def _role_row(pin: str, role: TrustedRole) -> tuple[object, ...]:
-    facts = role.facts
-    return (
-        pin, facts.name, facts.version, _seconds(facts.expires), json.dumps(facts.signers), facts.threshold,
-        int(facts.period.total_seconds()) if facts.period else None,
-        role.root_version, role.delegator, role.delegator_version, role.body,
-    )  # fmt: skip
-
-
-def _target(row: tuple[object, ...]) -> tuple[str, Target]:
-    path, sha256, size, custom = row
-    target = parse_target(
-        hashes={"sha256": str(sha256)}, size_bytes=int(str(size)), custom=json.loads(str(custom))
-    )
-    return str(path), target
-
-
-def _tombstones(rows: Iterable[tuple[object, ...]]) -> dict[str, Tombstone]:
-    return parse_tombstones({str(digest): json.loads(str(value)) for digest, value in rows})
-
-
-def _blob(value: object) -> bytes:
-    if not isinstance(value, bytes):
-        raise TypeError("a body is no blob")
-    return value
-
-
-def _seconds(moment: datetime) -> int:
-    return int(moment.timestamp())
-
-
-def _moment(seconds: int) -> datetime:
-    return datetime.fromtimestamp(seconds, tz=timezone.utc)

@@ -18,6 +18,7 @@ from sys import intern
 from types import MappingProxyType
 from typing import Any
 
+from trust.delegations import NO_DELEGATIONS, Delegations
 from trust.digest import Digest, parse_digest
 from trust.errors import InputError
 from trust.instant import format_utc, parse_utc
@@ -56,6 +57,14 @@ class Table:
 
     targets: Mapping[str, Target]
     revoked: Mapping[str, Tombstone]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Content:
+    """All that one targets role says: of images, and of the roles that say more."""
+
+    table: Table
+    delegations: Delegations = NO_DELEGATIONS
 
 
 def tag_path(path: str, tag: str) -> str:

@@ -12,6 +12,7 @@ from enum import Enum
 from typing import Any, NoReturn
 
 from trust.digest import Digest
+from trust.errors import LimitError, RefusedError, StateError, TrustError
 from trust.reference import Reference
 from trust.value import dataclass
 
@@ -118,3 +119,16 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
                 "expected": str(verdict.expected) if verdict.expected else None,
                 "got": str(verdict.got) if verdict.got else None,
             }
+
+
+def reason_of(err: TrustError) -> Reason:
+    """Return the reason of a verdict that ended with ``err``."""
+    match err:
+        case RefusedError():
+            return Reason(err.reason)
+        case LimitError():
+            return Reason.LIMIT_REACHED
+        case StateError():
+            return Reason.STATE_DAMAGED
+        case _:
+            return Reason.UNREACHABLE

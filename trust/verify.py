@@ -11,36 +11,35 @@ Distrust comes back as ``Denied``; so does "could not decide", with a reason of 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
 from trust.chain import TrustedChain
-from trust.client import Current, refresh, trusted_offline
+from trust.client import Current, StoredRoles, refresh, trusted_offline
 from trust.deadline import Deadline
+from trust.delegations import Roles, walk
 from trust.digest import Digest
-from trust.errors import InputError, LimitError, RefusedError, StateError, TrustError
+from trust.errors import InputError, TrustError
 from trust.policy import Evidence, Match, Policy, Stanza, decide, decide_pinned
 from trust.reference import RESERVED_TAG_PREFIX, Reference
 from trust.state import TrustedState
-from trust.targets import Target, Tombstone, lookup_path, tag_path
+from trust.targets import Target, Tombstone, digest_path, lookup_path, tag_path
 from trust.value import dataclass, replace
-from trust.verdict import Allowed, Denied, Reason, Verdict
+from trust.verdict import Allowed, Denied, Reason, Verdict, reason_of
 
 if TYPE_CHECKING:
     from trust.stores.interface import Store
 
-ROLE = "targets"
 
+class Lookup(Roles, Protocol):
+    """What a collection signs, by role and target path: on disk here, in memory in the shim."""
 
-class Lookup(Protocol):
-    """What a collection signs, by target path: on disk here, in memory in the shim."""
+    def target(self, role: str, path: str) -> Target | None:
+        """Return the target that ``role`` signs under ``path``, or None."""
 
-    def target(self, path: str) -> Target | None:
-        """Return the signed target under ``path``, or None."""
-
-    def tombstone(self, path: str) -> Tombstone | None:
-        """Return the tombstone of a revoked ``path``, or None."""
+    def tombstone(self, role: str, path: str) -> Tombstone | None:
+        """Return the tombstone of a ``path`` that ``role`` revoked, or None."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,8 +60,8 @@ class Verifier:
             return match
         store = None if self.offline else self.open_store(match.stanza)
         try:
-            current = self._current(match.stanza, store)
-            lookup = _Stored(state=self.state, pin=match.stanza.root)
+            current = self._current(match, reference, store)
+            lookup = StoredRoles(state=self.state, pin=match.stanza.root, chain=current.chain)
             verdict = judge(self.policy, match, reference, chain=current.chain, lookup=lookup, now=self.now)
         except InputError:
             raise  # this machine's own configuration: credentials, certificates, the policy
@@ -73,40 +72,47 @@ class Verifier:
             return replace(verdict, notices=(notice, *verdict.notices))
         return verdict
 
-    def _current(self, stanza: Stanza, store: Store | None) -> Current:
+    def _current(self, match: Match, reference: Reference, store: Store | None) -> Current:
         if store is None:
-            return trusted_offline(stanza, self.state, now=self.now)
-        return refresh(stanza, self.state, store, now=self.now, deadline=self.deadline)
+            return trusted_offline(match.stanza, self.state, now=self.now)
+        paths = _paths(match, reference)
+        return refresh(match.stanza, self.state, store, paths=paths, now=self.now, deadline=self.deadline)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Stored:
-    """The look-up in the trusted state on disk."""
-
-    state: TrustedState
-    pin: Digest
-
-    def target(self, path: str) -> Target | None:
-        return self.state.target(self.pin, ROLE, path)
-
-    def tombstone(self, path: str) -> Tombstone | None:
-        return self.state.tombstone(self.pin, ROLE, path)
+def _paths(match: Match, reference: Reference) -> tuple[str, ...]:
+    """Return the target paths that a verdict on ``reference`` looks at."""
+    path = lookup_path(match.path, reference)
+    if reference.tag is None or reference.digest is None:
+        return (path,)
+    return (path, tag_path(match.path, reference.tag))
 
 
 def judge(
     policy: Policy, match: Match, reference: Reference, *, chain: TrustedChain, lookup: Lookup, now: datetime
 ) -> Verdict:
-    """Return the verdict on ``reference`` by verified metadata (steps 3 and 4)."""
-    path = lookup_path(match.path, reference)
-    target = lookup.target(path)
-    both = reference.tag is not None and reference.digest is not None
+    """Return the verdict on ``reference`` by verified metadata (steps 3 and 4).
+
+    Raises:
+        TrustError: a role that is to answer is not verified.
+    """
+    path, *of_tag = _paths(match, reference)
+    route = walk(path, lookup)
+    target = lookup.target(route.last, path)
     evidence = Evidence(
-        chain=chain.facts(ROLE),
+        chain=chain.facts(route.visited),
+        role=route.owner,
         target=target,
-        tombstone=lookup.tombstone(path) if target is None else None,
-        tag_target=lookup.target(tag_path(match.path, reference.tag or "")) if both else None,
+        tombstone=_stone(lookup, route.visited, path) if target is None else None,
+        overruled=_stone(lookup, route.visited[:-1], digest_path(match.path, target.digest)) if target else None,
+        tag_target=lookup.target(walk(of_tag[0], lookup).last, of_tag[0]) if of_tag else None,
     )
     return decide(policy, match, reference, evidence, now)
+
+
+def _stone(lookup: Lookup, roles: Iterable[str], path: str) -> Tombstone | None:
+    """Return the first tombstone of ``path`` that one of ``roles`` has."""
+    stones = (lookup.tombstone(role, path) for role in roles)
+    return next((stone for stone in stones if stone is not None), None)
 
 
 def match_or_verdict(policy: Policy, reference: Reference, now: datetime) -> Match | Verdict:
@@ -147,16 +153,3 @@ def compare_tag(verdict: Allowed, registry_digest: Digest | None) -> Verdict:
 
 def _denied(reference: Reference, reason: Reason, detail: str, hint: str | None = None) -> Denied:
     return Denied(reference=reference, reason=reason, detail=detail, hint=hint)
-
-
-def reason_of(err: TrustError) -> Reason:
-    """Return the reason of a verdict that ended with ``err``."""
-    match err:
-        case RefusedError():
-            return Reason(err.reason)
-        case LimitError():
-            return Reason.LIMIT_REACHED
-        case StateError():
-            return Reason.STATE_DAMAGED
-        case _:
-            return Reason.UNREACHABLE

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from itertools import count
 
 import pytest
-from tuf.api.metadata import Delegations, MetaFile
+from tuf.api.metadata import DelegatedRole, Delegations, MetaFile
 
 from tests.simulators.world import Consumer, Wire, World, signed
 from trust.deadline import deadline_in
@@ -145,9 +145,17 @@ def test_version_that_no_file_has_is_unreachable(world: World, consumer: Consume
     assert consumer.refusal().reason is Reason.UNREACHABLE
 
 
-def test_delegations_are_not_followed_by_this_version(world: World, consumer: Consumer) -> None:
-    world.attacker.forge("targets", lambda targets: setattr(targets, "delegations", Delegations({}, {})))
-    assert consumer.refusal().reason is Reason.LIMIT_REACHED
+@pytest.mark.parametrize(
+    "delegated", [{"paths": ["acme/?eb:*"]}, {"paths": ["acme/[a-z]:*"]}, {"path_hash_prefixes": ["ab"]}]
+)
+def test_delegation_that_two_readers_would_read_in_two_ways_is_refused(
+    world: World, consumer: Consumer, delegated: dict[str, list[str]]
+) -> None:
+    role = DelegatedRole("team", [], 1, True, **delegated)  # type: ignore[arg-type]  # noqa: FBT003 - TUF's order
+    world.attacker.forge(
+        "targets", lambda targets: setattr(targets, "delegations", Delegations({}, {"team": role}))
+    )
+    assert consumer.refusal().reason is Reason.TAMPERED
 
 
 @pytest.mark.parametrize("name", ["timestamp.json", "2.root.json", "3.snapshot.json", "3.targets.json"])

@@ -12,11 +12,12 @@ import pytest
 from securesystemslib.signer import Signer
 
 from tests.simulators.world import ONLINE, START, World, index_bytes, manifest_bytes, strangers
+from trust.chain import TOP_LEVEL_ROLES
 from trust.deadline import Deadline
 from trust.digest import sha256
 from trust.errors import ConflictError, InputError, LimitError, RefusedError, UnavailableError, UnreachableError
 from trust.publish import ATTEMPTS
-from trust.roles import DEFAULT_EXPIRY, TOP_LEVEL_ROLES
+from trust.roles import DEFAULT_EXPIRY
 from trust.sign import Order, read_image, sign
 from trust.stores.interface import Publication, Store, View
 from trust.value import replace
@@ -89,10 +90,12 @@ def test_repeated_signature_unlocks_no_key(world: World) -> None:
         asked.append(keyids)
         return world.keyring(keyids)
 
-    for tag, count in (("1.4", 0), ("1.5", 1)):
+    for tag, is_opened in (("1.4", False), ("1.5", True)):
         order = Order(path="acme/web", tag=tag, image=image, annotations={})
         world.publish(lambda publisher, order=order: sign(replace(publisher, keyring=keyring), [order]))  # type: ignore[misc]
-        assert len(asked) == count
+        assert bool(asked) is is_opened
+    every = {key.public_key.keyid for role in ("targets", "timestamp") for key in world.keys[role]}
+    assert set(asked[0]) == every  # at once, side by side
 
 
 @pytest.mark.parametrize("what", [{"tag": "9"}, {"digest": sha256(b"nothing")}])

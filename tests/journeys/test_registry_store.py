@@ -21,7 +21,8 @@ from trust.ceremony import init
 from trust.client import refresh
 from trust.deadline import Deadline, deadline_in
 from trust.digest import Digest, sha256
-from trust.edition import Edition, Role, next_edition
+from trust.draft import Changes, Signers, draft
+from trust.edition import Edition, Role, sealed
 from trust.errors import RefusedError, UnreachableError
 from trust.manifest import OCI_MANIFEST
 from trust.oci.credentials import Credentials
@@ -30,12 +31,14 @@ from trust.oci.registry import FetchedManifest, Registry
 from trust.policy import Stanza
 from trust.publish import Publisher
 from trust.reference import parse_collection
-from trust.repository import load
+from trust.repository import Loaded, load
+from trust.revoke import Revocation, revoke
 from trust.roles import DEFAULT_EXPIRY, Image, Signature, sign_image
-from trust.sign import Order, Revocation, revoke, sign
+from trust.sign import Order, sign
 from trust.state import TrustedState
 from trust.stores.artifact import Artifact, File, artifact_bytes
 from trust.stores.registry import Place, RegistryStore, RegistryView, claim_tag
+from trust.targets import Content, Table
 from trust.verdict import Reason
 
 NOW = datetime.now(timezone.utc)
@@ -240,9 +243,9 @@ def test_claim_signed_by_keys_that_were_rotated_out_is_not_merged(world: World) 
     honest, world.signers = world.signers, thief
     rules = world.rules()
     loaded = load(rules, early, floors={})
-    table = sign_image(loaded.table, path="acme/web", tag="evil", image=order("x", b"evil").image,
+    table = sign_image(loaded.targets.content.table, path="acme/web", tag="evil", image=order("x", b"evil").image,
                        signature=Signature(at=NOW, by=("thief",)), annotations={})  # fmt: skip
-    claim(world, early, next_edition(loaded, table=table, signers=thief, now=NOW), generation=90)
+    claim(world, early, edition_of(loaded, table, thief), generation=90)
     world.signers = honest
     sign(world.publisher("one"), [order("2")])
     assert world.tags_seen("consumer") == {"acme/web:1", "acme/web:2"}
@@ -256,9 +259,9 @@ def test_change_is_merged_between_its_own_two_versions_only(world: World) -> Non
     publisher = world.publisher("one")
     sign(publisher, [order("kept")])
     loaded = publisher.load()
-    table = sign_image(loaded.table, path="acme/web", tag="late", image=order("x").image,
+    table = sign_image(loaded.targets.content.table, path="acme/web", tag="late", image=order("x").image,
                        signature=Signature(at=NOW, by=()), annotations={})  # fmt: skip
-    edition = next_edition(loaded, table=table, signers=world.signers, now=NOW)
+    edition = edition_of(loaded, table, world.signers)
     revoke(world.publisher("one"), [Revocation(path="acme/web", tag="gone", digest=None)])
     renewed = world.publisher("one").renew(frozenset())
     assert renewed.changed
@@ -299,12 +302,12 @@ def test_online_key_alone_renews_beside_an_open_claim(world: World) -> None:
     sign(world.publisher("one"), [order("1")])
     publisher = world.publisher("dying")
     loaded = publisher.load()
-    table = sign_image(loaded.table, path="acme/web", tag="left", image=order("x").image,
+    table = sign_image(loaded.targets.content.table, path="acme/web", tag="left", image=order("x").image,
                        signature=Signature(at=NOW, by=()), annotations={})  # fmt: skip
     assert isinstance(loaded.view, RegistryView)
-    claim(world, loaded.view, next_edition(loaded, table=table, signers=world.signers, now=NOW), generation=50)
+    claim(world, loaded.view, edition_of(loaded, table, world.signers), generation=50)
     everybody = world.signers
-    online = set(loaded.root.signed.roles["timestamp"].keyids)
+    online = set(loaded.root.roles["timestamp"].keyids)
     world.signers = {keyid: signer for keyid, signer in everybody.items() if keyid in online}
     assert world.publisher("cron").renew(frozenset()).changed
     assert world.tags_seen("consumer") == {"acme/web:1"}
@@ -380,12 +383,19 @@ def claim(world: World, base: RegistryView, edition: Edition, *, generation: int
     door.put_manifest(METADATA, tag, data, OCI_MANIFEST, deadline=deadline())
 
 
+def edition_of(loaded: Loaded, table: Table, signers: Signers) -> Edition:
+    """Return the next edition of ``loaded``, whose targets are ``table``."""
+    made = draft(loaded, Changes(contents={"targets": Content(table=table)}), now=NOW)
+    made.sign(signers)
+    return sealed(loaded, made, signers=signers, now=NOW)
+
+
 def rotate(world: World) -> None:
     """Publish root 2, under which new keys sign targets, snapshot and timestamp."""
     publisher = world.publisher("one")
     loaded = publisher.load()
     new = {name: CryptoSigner.generate_ed25519() for name in ("targets", "online")}
-    root = Root.from_dict(loaded.root.signed.to_dict())
+    root = Root.from_dict(loaded.root.to_dict())
     root.version += 1
     for role in ("targets", "snapshot", "timestamp"):
         for keyid in list(root.roles[role].keyids):
@@ -396,7 +406,9 @@ def rotate(world: World) -> None:
         metadata.sign(world.signers[keyid], append=True)
     kept = {keyid: signer for keyid, signer in world.signers.items() if keyid in root.roles["root"].keyids}
     world.signers = kept | {signer.public_key.keyid: signer for signer in new.values()}
-    edition = next_edition(replace(loaded, root=metadata), renew_targets=True, signers=world.signers, now=NOW)
+    under_new = Loaded(loaded.view, replace(loaded.top, root=metadata))
+    under_new._roles["targets"] = loaded.targets
+    edition = edition_of(under_new, loaded.targets.content.table, world.signers)
     files = {**edition.publication.files, "2.root.json": metadata.to_bytes()}
     kept_names = tuple(name for name in loaded.files() if name.endswith(".root.json") and name != "2.root.json")
     publication = replace(edition.publication, files=files, kept=kept_names)

@@ -20,6 +20,7 @@ from securesystemslib.signer import CryptoSigner, Signer
 from tuf.api.metadata import Metadata, MetaFile, Root
 
 from trust.ceremony import Born, init
+from trust.chain import TOP_LEVEL_ROLES
 from trust.database import DATABASE
 from trust.deadline import Deadline, deadline_in
 from trust.digest import Digest, sha256
@@ -28,8 +29,9 @@ from trust.manifest import DOCKER_INDEX, OCI_INDEX, OCI_MANIFEST
 from trust.policy import Policy, Stanza
 from trust.publish import Published, Publisher
 from trust.reference import parse_collection, parse_reference
-from trust.roles import DEFAULT_EXPIRY, TOP_LEVEL_ROLES
-from trust.sign import Order, Revocation, read_image, revoke, sign
+from trust.revoke import Revocation, revoke
+from trust.roles import DEFAULT_EXPIRY
+from trust.sign import Order, read_image, sign
 from trust.state import TrustedState
 from trust.stores.file import FileStore
 from trust.stores.interface import Publication, Store, View

@@ -16,6 +16,7 @@ from keys.public_key import PublicKey
 from keys.signers import is_elsewhere, is_file, key_name, tuf_key
 from trust.ceremony import Born, Planned, plan
 from trust.ceremony import init as create
+from trust.chain import TOP_LEVEL_ROLES
 from trust.cli.options import Command
 from trust.cli.publishing import assignment
 from trust.cli.secrets import Keyring, passphrase_of
@@ -29,7 +30,7 @@ from trust.instant import format_span, format_utc, parse_duration
 from trust.key_audit import CollectionKeys, shared_places
 from trust.policy import Stanza
 from trust.reference import Collection, parse_collection
-from trust.roles import DEFAULT_EXPIRY, TOP_LEVEL_ROLES
+from trust.roles import DEFAULT_EXPIRY
 
 EXIT_OK = 0
 _ONLINE = ("snapshot", "timestamp")

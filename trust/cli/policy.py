@@ -124,7 +124,7 @@ def pin(collection: str) -> None:
     if stanza is None:
         raise InputError(f"collection {name} is not in the policy", hint="trust policy add knows it")
     current = refresh(stanza, run.state, run.store(stanza), now=run.now, deadline=run.deadline())
-    floors = {facts.name: facts.version for facts in current.chain.facts("targets")}
+    floors = {facts.name: facts.version for facts in current.chain.facts()}
     changed = dict(stanza.floors) != floors
     if changed:
         path = next(path for path in run.policy_files() if _speaks_of(path, name))

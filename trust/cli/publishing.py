@@ -8,6 +8,7 @@ from collections.abc import Iterable
 
 import click
 
+from trust.chain import TOP_LEVEL_ROLES
 from trust.cli.images import TypedImage, parse_image
 from trust.cli.options import Command
 from trust.cli.secrets import Keyring
@@ -18,9 +19,9 @@ from trust.errors import InputError
 from trust.policy import Stanza
 from trust.publish import Published, Publisher
 from trust.reference import Reference, parse_collection, parse_reference
-from trust.roles import TOP_LEVEL_ROLES
-from trust.sign import Order, Revocation, read_image
-from trust.sign import revoke as revoke_images
+from trust.revoke import Revocation
+from trust.revoke import revoke as revoke_images
+from trust.sign import Order, read_image
 from trust.sign import sign as sign_images
 
 EXIT_OK = 0

@@ -31,11 +31,12 @@ def list_(collection: str, *, offline: bool) -> None:
     run = session()
     stanza, path = _found(run, parse_collection(collection))
     shown = _current(run, stanza, offline=offline)
-    tags = signed_tags(shown.table, path=path)
+    tags = signed_tags(shown.tables, path=path)
     documents = [
         {
             "repository": entry.path,
             "tag": entry.tag,
+            "role": entry.role,
             "digest": str(entry.target.digest),
             "size_bytes": entry.target.size_bytes,
             "signed_at": format_utc(entry.target.signed_at),
@@ -50,11 +51,12 @@ def list_(collection: str, *, offline: bool) -> None:
             f"{entry.path}:{entry.tag}",
             str(entry.target.digest),
             format_utc(entry.target.signed_at),
+            entry.role,
             _who(names, entry.target.signed_by),
         )
         for entry in tags
     ]
-    lines = table(rows, ("TAG", "DIGEST", "SIGNED", "BY")) if rows else ["nothing is signed"]
+    lines = table(rows, ("TAG", "DIGEST", "SIGNED", "ROLE", "BY")) if rows else ["nothing is signed"]
     document = {"collection": str(stanza.collection), "tags": documents, "expired": _expired(run, shown)}
     run.output.result("list", document, lines)
 
@@ -75,6 +77,9 @@ def inspect(subject: str, *, offline: bool) -> None:
             "keys": list(report.keyids),
             "signers": list(report.facts.signers),
             "expires": format_utc(report.facts.expires),
+            "delegator": report.delegator,
+            "paths": list(report.patterns),
+            "bins": report.bins,
         }
         for report in shown.roles
     ]
@@ -98,6 +103,7 @@ def inspect(subject: str, *, offline: bool) -> None:
             "metadata": stanza.metadata,
             "roles": documents,
             "expired": _expired(run, shown),
+            "refused": {name: refusal.reason for name, refusal in shown.refused.items()},
         },
         [*head, *table(rows, ("ROLE", "VERSION", "KEYS", "EXPIRES", "SIGNED BY"))],
     )
@@ -140,7 +146,7 @@ def log(collection: str, since: str | None, signer: str | None, *, offline: bool
     start, keyid = _start(since, run.now), _keyid(run, signer)
     found = [
         event
-        for event in events(shown.table)
+        for event in events(shown.tables.values())
         if event.at >= start and (keyid is None or any(by.startswith(keyid) for by in event.by))
     ]
     documents = [
@@ -165,6 +171,8 @@ def log(collection: str, since: str | None, signer: str | None, *, offline: bool
 def _current(run: Session, stanza: Stanza, *, offline: bool) -> Shown:
     """Return what there is to show, with a warning where it has expired."""
     shown = _trusted(run, stanza, offline=offline)
+    for name, refusal in shown.refused.items():
+        run.output.warn(f"role {name} is not accepted: {refusal.reason}: {refusal.detail}")
     for facts in shown.expired(run.now):
         run.output.warn(
             f"role {facts.name} expired on {format_utc(facts.expires)}, {_left(facts.expires, run.now)}: "
@@ -178,7 +186,7 @@ def _trusted(run: Session, stanza: Stanza, *, offline: bool) -> Shown:
         return shown_as_trusted(trusted_offline(stanza, run.state, now=run.now).chain, run.state, stanza.root)
     store = run.store(stanza)
     try:
-        chain = refresh(stanza, run.state, store, now=run.now, deadline=run.deadline()).chain
+        chain = refresh(stanza, run.state, store, paths=None, now=run.now, deadline=run.deadline()).chain
     except RefusedError as err:
         view = store.view(known=None, deadline=run.deadline()) if err.reason == Reason.EXPIRED.value else None
         if view is None:

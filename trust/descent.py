@@ -1,0 +1,171 @@
+"""Owns the verification of delegated roles in a refresh: those on the walk to a path, or every one.
+
+  1. a role that is known, and is what this snapshot, delegator and root ask for, is taken as it is
+  2. any other is verified by ngclient under its delegator, from what is stored or else from the store
+  3. the checks that ngclient lacks are made (``trust.floors``)
+  4. what was known and was not asked for stays current, or becomes stale: a floor that answers nothing
+
+Where paths are asked for, the first failure ends the refresh. Where every role is asked for, a role that fails is
+recorded as refused and the others go on: one team's mistake is not everybody's outage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tuf.api.metadata import MetaFile, Root, Snapshot, Targets
+from tuf.ngclient import Updater
+
+from trust.chain import STALE, RoleRefusal, TrustedRole
+from trust.delegations import TARGETS, Delegations, walk
+from trust.digest import sha256
+from trust.errors import LimitError, RefusedError, TrustError
+from trust.floors import Floors
+from trust.metadata import delegations_of, parse_metadata, table_of, trusted_role
+from trust.targets import Content
+from trust.value import replace
+from trust.verdict import Reason, reason_of
+from trust.view_fetcher import ViewFetcher, refusing
+
+ROLES_MAX = 20_000  # of one collection: 16,384 bins and a few thousand teams
+
+
+class Descent:
+    """The way down from the top-level roles ``top``; a ``trust.delegations.Roles``."""
+
+    def __init__(
+        self,
+        updater: Updater,
+        directory: Path,
+        fetcher: ViewFetcher,
+        floors: Floors,
+        top: Mapping[str, TrustedRole],
+    ) -> None:
+        self._updater = updater
+        self._directory = directory
+        self._fetcher = fetcher
+        self._floors = floors
+        self._verified = dict(top)
+        self._snapshot: Snapshot = updater._trusted_set.snapshot  # noqa: SLF001 - what ngclient has just verified
+        targets = updater._trusted_set.targets  # noqa: SLF001 - likewise
+        self._loaded: dict[str, Targets] = {TARGETS: targets}
+        self.said = {TARGETS: Content(table=table_of(targets), delegations=delegations_of(targets))}
+        self.refused: dict[str, RoleRefusal] = {}
+
+    def go(self, paths: Sequence[str] | None) -> None:
+        """Verify the roles that answer for ``paths``, or every role."""
+        if paths is None:
+            self._go_everywhere()
+        for path in paths or ():
+            walk(path, self)
+
+    def enter(self, role: str, delegator: str) -> Delegations:
+        """Return what ``role`` delegates, verified by the steps of this module; see ``Roles.enter``."""
+        found = self._verified.get(role)
+        if found is not None and found.delegator in {delegator, "root"}:
+            return self._delegations(role)
+        kept = self._kept(role, delegator)
+        if kept is not None:
+            self._verified[role] = kept
+        else:
+            self._load(role, delegator)
+        return self._delegations(role)
+
+    def holds(self, role: str, path: str) -> bool:
+        """Tell whether an entered ``role`` has a target under ``path``."""
+        if role in self.said:
+            return path in self.said[role].table.targets
+        stored = self._floors.known.stored
+        return stored is not None and stored.holds(role, path)
+
+    def roles(self, *, is_whole: bool) -> dict[str, TrustedRole]:
+        """Return every role that is trusted from now on, with those that were not asked for (step 4)."""
+        result = dict(self._verified)
+        chain = self._floors.known.chain
+        if chain is None or is_whole:
+            return result
+        for name in chain.roles:
+            self._settle(name, result)
+        return result
+
+    def _settle(self, name: str, result: dict[str, TrustedRole]) -> None:
+        if name in result or self._floors.known.chain is None:
+            return
+        before = self._floors.known.chain.roles[name]
+        if before.delegator in self._floors.known.chain.roles:
+            self._settle(before.delegator, result)
+        kept = self._kept(name, before.delegator, among=result)
+        result[name] = kept or replace(before, root_version=STALE)
+
+    def _go_everywhere(self) -> None:
+        pending = [(name, TARGETS) for name in self._delegations(TARGETS).names()]
+        while pending:
+            role, delegator = pending.pop()
+            if role in self._verified or role in self.refused:
+                continue  # a cycle, or a diamond that was searched already
+            if len(self._verified) > ROLES_MAX:
+                raise LimitError(f"the collection has more than {ROLES_MAX} roles")
+            try:
+                with refusing(self._fetcher, self._floors.stanza, self._floors.roots.bodies):
+                    delegations = self.enter(role, delegator)
+            except TrustError as err:
+                self.refused[role] = RoleRefusal(reason=reason_of(err).value, detail=str(err), hint=err.hint)
+            else:
+                pending.extend((name, role) for name in delegations.names())
+
+    def _delegations(self, role: str) -> Delegations:
+        if role in self.said:
+            return self.said[role].delegations
+        stored = self._floors.known.stored
+        if stored is None:
+            raise RefusedError(f"role {role} is not verified", reason=Reason.TAMPERED.value)
+        return stored.enter(role, self._verified[role].delegator)
+
+    def _kept(
+        self, role: str, delegator: str, *, among: Mapping[str, TrustedRole] | None = None
+    ) -> TrustedRole | None:
+        """Return what is known of ``role`` if nothing has changed that it was verified by (step 1)."""
+        before, above = self._floors.known.role(role), (among or self._verified).get(delegator)
+        link = self._snapshot.meta.get(f"{role}.json")
+        if before is None or above is None or link is None or before.delegator != delegator:
+            return None
+        is_same = (before.facts.version, before.root_version, before.delegator_version) == (
+            link.version,
+            above.root_version,
+            above.facts.version,
+        )
+        return before if is_same and self._is_named(role, link) else None
+
+    def _is_named(self, role: str, link: MetaFile) -> bool:
+        """Tell whether what is stored of ``role`` is what the snapshot names; of bins it names versions alone."""
+        if not link.hashes:
+            return True
+        body = self._floors.known.body(role)
+        return body is not None and link.hashes.get("sha256") == sha256(body).hex
+
+    def _load(self, role: str, delegator: str) -> None:
+        """Verify ``role`` anew (steps 2 and 3)."""
+        above = self._targets(delegator)
+        known, link = self._floors.known, self._snapshot.meta.get(f"{role}.json")
+        before = known.role(role)
+        is_stored = before is not None and link is not None and before.facts.version == link.version
+        body = known.body(role) if is_stored else None
+        path = self._directory / f"{role}.json"
+        if body is not None:
+            path.write_bytes(body)
+        self._fetcher.delegators[role] = above
+        targets = self._updater._load_targets(role, delegator)  # noqa: SLF001 - the walk is ours, for its limits
+        body = path.read_bytes()
+        metadata = parse_metadata(body, role)
+        root: Root = self._floors.roots.newest.signed
+        self._floors.require(above, role, metadata, body, has_floor=before is not None)
+        self.said[role] = Content(table=table_of(targets), delegations=delegations_of(targets))
+        self._verified[role] = trusted_role(above, delegator, root, role, metadata, body)
+        self._loaded[role] = targets
+
+    def _targets(self, role: str) -> Targets:
+        """Return the metadata of an entered role, which may have been kept without being read."""
+        if role not in self._loaded:
+            self._load(role, self._verified[role].delegator)
+        return self._loaded[role]

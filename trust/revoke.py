@@ -1,0 +1,70 @@
+"""Owns the revoking of images: a tag goes, a digest goes with everything that names it and leaves a tombstone.
+
+A role whose keys are not at hand is revoked from above: the tombstone stands in the role that delegates to it, and
+every search for its images passes there. So the owner of a collection ends what a team, or its thief, has signed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import partial
+
+from trust.digest import Digest
+from trust.editing import Edit, editing
+from trust.publish import Published, Publisher
+from trust.repository import Loaded
+from trust.roles import Signature, revoke_digest, revoke_tag
+from trust.targets import Table, tag_path
+from trust.value import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revocation:
+    """What to revoke: a tag of a repository, or a digest wherever it is named."""
+
+    path: str
+    tag: str | None
+    digest: Digest | None
+
+
+def revoke(publisher: Publisher, revocations: Sequence[Revocation]) -> Published:
+    """Return what was published so that nothing of ``revocations`` is signed any more."""
+
+    def edits(loaded: Loaded) -> Iterator[Edit]:
+        for each in revocations:
+            if each.digest is not None:
+                yield from _of_digest(publisher, loaded, each.digest)
+            elif each.tag is not None:
+                role = loaded.owner(tag_path(each.path, each.tag))
+                yield Edit(role=role, paths=None, apply=partial(_revoke_tag, path=each.path, tag=each.tag))
+
+    return publisher.publish(editing(publisher, edits))
+
+
+def _of_digest(publisher: Publisher, loaded: Loaded, digest: Digest) -> Iterator[Edit]:
+    for role in list(loaded.named()):
+        table = loaded.table(role, None)
+        if not any(target.digest == digest for target in table.targets.values()):
+            continue
+        if role.delegator == "root" or publisher.signers(loaded, loaded.keyids(role)):
+            yield Edit(role=role, paths=None, apply=partial(_revoke_digest, digest=digest))
+        else:
+            above = loaded.find(role.delegator)
+            yield Edit(role=above, paths=frozenset(), apply=partial(_revoke_below, below=table, digest=digest))
+
+
+def _revoke_digest(table: Table, signature: Signature, *, digest: Digest) -> Table:
+    return revoke_digest(table, digest=digest, signature=signature)
+
+
+def _revoke_below(table: Table, signature: Signature, *, below: Table, digest: Digest) -> Table:
+    """Return ``table`` with the tombstones that revoking ``digest`` in a role below it would leave there."""
+    stones = revoke_digest(below, digest=digest, signature=signature).revoked
+    new = {
+        text: stone for text, stone in stones.items() if text not in below.revoked and text not in table.revoked
+    }
+    return replace(table, revoked={**table.revoked, **new}) if new else table
+
+
+def _revoke_tag(table: Table, _signature: Signature, *, path: str, tag: str) -> Table:
+    return revoke_tag(table, path=path, tag=tag)
