@@ -26,9 +26,10 @@ from tuf.api.metadata import (
 )
 from tuf.api.metadata import Delegations as TufDelegations
 
+from trust.canonical import CANONICAL
 from trust.delegations import Delegations
 from trust.errors import LimitError, UnavailableError
-from trust.metadata import Delegator, period_of, role_keys
+from trust.metadata import Delegator, period_of, role_keys, signed_bytes_of
 from trust.repository import Loaded
 from trust.roles import BASE_FIELD, COLLECTION_FIELD, EXPIRY_FIELD, REVOKED_FIELD, ROLE_FIELD, VERSION_JUMP_MAX
 from trust.stores.interface import View
@@ -259,7 +260,7 @@ def sign_for(delegators: Iterable[Delegator], metadata: Metadata[Any], name: str
         if keyid not in signers or keyid in metadata.signatures:
             continue
         try:
-            metadata.sign(signers[keyid], append=True)
+            metadata.sign(signers[keyid], append=True, signed_serializer=CANONICAL)
         except UnsignedMetadataError as err:
             cause = err.__cause__ or err  # what a token or KMS said, without "Failed to sign"
             raise UnavailableError(
@@ -287,7 +288,7 @@ def require_signed(delegators: tuple[Delegator, ...], metadata: Metadata[Any], n
 def missing(delegator: Delegator, metadata: Metadata[Any], name: str) -> int:
     """Return how many signatures ``metadata`` lacks as ``name`` under ``delegator``."""
     role = role_keys(delegator, name)
-    result = delegator.get_verification_result(name, metadata.signed_bytes, metadata.signatures)
+    result = delegator.get_verification_result(name, signed_bytes_of(metadata), metadata.signatures)
     return max(0, role.threshold - len(result.signed))
 
 

@@ -16,6 +16,7 @@ from typing import Any
 from securesystemslib.signer import Key
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Timestamp
 
+from trust.canonical import metadata_bytes
 from trust.digest import sha256
 from trust.draft import (
     Draft,
@@ -91,7 +92,7 @@ def first_root(*, identity: str, roles: Mapping[str, Role], signers: Signers, no
     metadata: Metadata[Any] = Metadata(root)
     sign_for((root,), metadata, "root", signers)
     require_signed((root,), metadata, "root")
-    return metadata.to_bytes()
+    return metadata_bytes(metadata)
 
 
 def first_edition(root_bytes: bytes, *, signers: Signers, view: View, now: datetime) -> Edition:
@@ -115,7 +116,7 @@ def first_edition(root_bytes: bytes, *, signers: Signers, view: View, now: datet
     role.sign(signers)
     require_signed(role.delegators, role.metadata, role.name)
     seal = _Seal(identity=identity_of(root), delegators=(root,), signers=signers, now=now)
-    body = role.metadata.to_bytes()
+    body = metadata_bytes(role.metadata)
     snapshot, timestamp = seal.over(
         {"targets.json": _link(targets.version, body, is_bin=False)},
         version=free(view, "snapshot", 0),
@@ -150,7 +151,7 @@ def sealed(loaded: Loaded, draft: Draft, *, signers: Signers, now: datetime, set
         signers=signers,
         now=now,
     )
-    bodies = {role.file_name: role.metadata.to_bytes() for role in draft.roles}
+    bodies = {role.file_name: metadata_bytes(role.metadata) for role in draft.roles}
     below = [role for role in draft.roles if role.name != "root"]
     meta = dict(loaded.top.snapshot.signed.meta)
     for role in below:
@@ -196,7 +197,7 @@ class _Signed:
 
     @property
     def body(self) -> bytes:
-        return self.metadata.to_bytes()
+        return metadata_bytes(self.metadata)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

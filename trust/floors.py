@@ -11,7 +11,7 @@ from tuf.api.metadata import Metadata, Root
 from trust.chain import TrustedChain, TrustedRole
 from trust.delegations import TARGETS, Roles
 from trust.errors import RefusedError, StateError
-from trust.metadata import Delegator, parse_metadata, require_binding, require_distinct_keys
+from trust.metadata import Delegator, parse_metadata, require_binding, require_distinct_keys, signed_bytes_of
 from trust.policy import Stanza
 from trust.roles import REVOKED_FIELD
 from trust.value import dataclass
@@ -134,7 +134,7 @@ def require_sound(known: Known, roots: Roots, name: str) -> None:
     root, body = _root_of(known, roots, name), known.body(name)
     try:
         metadata = parse_metadata(body or b"", name)
-        root.verify_delegate(name, metadata.signed_bytes, metadata.signatures)
+        root.verify_delegate(name, signed_bytes_of(metadata), metadata.signatures)
     except (RefusedError, exceptions.RepositoryError) as err:
         raise damaged(name, str(err)) from err
 

@@ -12,8 +12,8 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
 from securesystemslib.signer import Key
 from tuf.api.metadata import DelegatedRole, Metadata, Role, Root, Signed, SuccinctRoles, Targets
-from tuf.api.serialization import DeserializationError
 
+from trust.canonical import CANONICAL
 from trust.chain import RoleFacts, TrustedRole
 from trust.delegations import (
     BINS_MAX,
@@ -48,11 +48,19 @@ def parse_metadata(body: bytes, name: str) -> Metadata[Any]:
         RefusedError: it is not TUF metadata.
     """
     try:
-        strict_json(body, max_bytes=TARGETS_MAX_BYTES, what=f"role {name}")
-        metadata: Metadata[Any] = Metadata.from_bytes(body)
-    except (InputError, DeserializationError, ValueError) as err:
+        untrusted = strict_json(body, max_bytes=TARGETS_MAX_BYTES, what=f"role {name}")
+        metadata: Metadata[Any] = Metadata.from_dict(untrusted)
+    except InputError as err:
         raise RefusedError(f"role {name} is not TUF metadata: {err}", reason=Reason.TAMPERED.value) from err
+    except Exception as err:  # python-tuf checks shapes by stumbling over them: any error means "not metadata"
+        cause = f"{type(err).__name__}: {str(err)[:120]}"
+        raise RefusedError(f"role {name} is not TUF metadata: {cause}", reason=Reason.TAMPERED.value) from err
     return metadata
+
+
+def signed_bytes_of(metadata: Metadata[Any]) -> bytes:
+    """Return the bytes over which ``metadata`` is signed."""
+    return CANONICAL.serialize(metadata.signed)
 
 
 def identity_of(root: Signed) -> str:
@@ -75,7 +83,7 @@ def require_binding(signed: Signed, name: str, identity: str) -> None:
 
 def require_distinct_keys(delegator: Delegator, metadata: Metadata[Any], name: str) -> None:
     """Refuse a role whose threshold is not met by different key values: one key under two ids is one key."""
-    result = delegator.get_verification_result(name, metadata.signed_bytes, metadata.signatures)
+    result = delegator.get_verification_result(name, signed_bytes_of(metadata), metadata.signatures)
     distinct = {_key_value(key) for key in result.signed.values()}
     if len(distinct) < result.threshold:
         raise RefusedError(
@@ -98,7 +106,7 @@ def _key_value(key: Key) -> bytes:
 
 def signers_of(delegator: Delegator, metadata: Metadata[Any], name: str) -> tuple[str, ...]:
     """Return the ids of the keys of ``name`` that have validly signed it."""
-    result = delegator.get_verification_result(name, metadata.signed_bytes, metadata.signatures)
+    result = delegator.get_verification_result(name, signed_bytes_of(metadata), metadata.signatures)
     return tuple(sorted(result.signed))
 
 

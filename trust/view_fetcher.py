@@ -22,6 +22,7 @@ from trust.metadata import (
     TIMESTAMP_MAX_BYTES,
     Delegator,
     parse_metadata,
+    signed_bytes_of,
 )
 from trust.policy import Stanza
 from trust.stores.interface import View
@@ -107,7 +108,7 @@ def _signature_reason(fetcher: ViewFetcher, roots: Mapping[int, bytes]) -> Reaso
     role = _role_of(fetcher.last)
     metadata = parse_metadata(fetcher.fetched[fetcher.last], role)
     delegator = fetcher.delegators.get(role) or _root_above(fetcher, role, roots)
-    result = delegator.get_verification_result(role, metadata.signed_bytes, metadata.signatures)
+    result = delegator.get_verification_result(role, signed_bytes_of(metadata), metadata.signatures)
     if metadata.signatures and not set(metadata.signatures) & {*result.signed, *result.unsigned}:
         return Reason.WRONG_SIGNER
     return Reason.TAMPERED if set(metadata.signatures) & set(result.unsigned) else Reason.BELOW_THRESHOLD

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from scripts.bench import (
+    canonical,
     keys,
     run_cached,
     shim_blob,
@@ -40,6 +41,7 @@ FIGURES: Figures = {
     shim_pulls.FIGURE: shim_pulls.measure,
     shim_memory.FIGURE: shim_memory.measure,
     keys.FIGURE: keys.measure,
+    canonical.FIGURE: canonical.measure,
 }
 
 
