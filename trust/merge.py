@@ -29,11 +29,11 @@ def merge(table: Table, *, base: Table, theirs: Table) -> Table:
             targets.pop(name, None)
         else:
             targets[name] = now
-    merged = Table(targets=_in_step(targets, theirs, table), revoked=_joined(theirs.revoked, table.revoked))
+    merged = Table(targets=in_step(targets, theirs, table), revoked=_joined(theirs.revoked, table.revoked))
     return _revoked(merged)
 
 
-def _in_step(targets: Mapping[str, Target], *sides: Table) -> dict[str, Target]:
+def in_step(targets: Mapping[str, Target], *sides: Table) -> dict[str, Target]:
     """Return ``targets`` in which digests name the tags that name them, and children the indexes that are there.
 
     What a tag or an index needs and ``targets`` lacks is taken from the ``sides``; the last one wins.

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from trust.chain import RoleFacts, RoleRefusal, TrustedChain
 from trust.delegations import TARGETS, Delegation
 from trust.digest import Digest
-from trust.metadata import parse_metadata, role_keys, trusted_role
+from trust.metadata import parse_metadata, trusted_role
 from trust.policy import Stanza
 from trust.repository import load
 from trust.state import TrustedState
@@ -124,7 +124,7 @@ def shown_as_published(stanza: Stanza, view: View, chain: TrustedChain | None) -
         above = loaded.delegator(role)
         each = trusted_role(above, role.delegator, root, role.name, role.metadata, None).facts
         bins = role.content.delegations.bins
-        patterns = tuple(getattr(role_keys(above, role.name), "paths", None) or ())
+        patterns = loaded.patterns(role)
         reports.append(
             RoleReport(
                 facts=each, keyids=loaded.keyids(role), delegator=role.delegator, patterns=patterns,

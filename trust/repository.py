@@ -196,12 +196,28 @@ class Loaded:
             revoked |= role.content.table.revoked
         return revoked
 
+    def threshold(self, role: LoadedRole) -> int:
+        """Return how many keys must sign ``role``."""
+        return role_keys(self.delegator(role), role.name).threshold
+
+    def keys(self, role: LoadedRole) -> dict[str, Any]:
+        """Return the public keys of ``role`` by id, as TUF spells them."""
+        above = self.delegator(role)
+        known = above.keys if isinstance(above, Root) else above.delegations.keys if above.delegations else {}
+        return {keyid: {"keyid": keyid, **known[keyid].to_dict()} for keyid in self.keyids(role)}
+
+    def patterns(self, role: LoadedRole) -> tuple[str, ...]:
+        """Return what is delegated to ``role``; nothing of the targets role, to which everything is."""
+        return tuple(getattr(role_keys(self.delegator(role), role.name), "paths", None) or ())
+
     def find(self, name: str) -> LoadedRole:
         """Return the role ``name``, wherever in the collection it is delegated; bins are not looked into.
 
         Raises:
             InputError: there is none.
         """
+        if name in self._roles:
+            return self._roles[name]
         for role in self.named():
             if role.name == name:
                 return role

@@ -160,6 +160,10 @@ class World:
         """Return a consumer with trusted state of its own, whose policy is the pin and ``rules``."""
         return Consumer(world=self, home=self.folder / name, stanza=replace(self.stanza, **rules))
 
+    def wire(self, read: Callable[[str, int, bytes | None], bytes | None]) -> Wire:
+        """Return the store as it is read through ``read``."""
+        return Wire(honest=self.store, read=read)
+
     def rotate(self, change: Edit | None = None, *, signers: Keys | None = None) -> None:
         """Publish the next root after ``change``, signed by ``signers`` (default: the root's keys)."""
         root = self.attacker.current("root")
@@ -244,11 +248,16 @@ class Consumer:
         assert isinstance(verdict, Allowed), verdict
         return verdict
 
+    def denied(self, image: str = WEB, **how: Any) -> Denied:
+        """Return the denial of ``image`` by metadata that is trusted, and kept."""
+        verdict = self.verify(image, **how)
+        assert isinstance(verdict, Denied), verdict
+        return verdict
+
     def refusal(self, image: str = WEB, **how: Any) -> Denied:
         """Return the denial of ``image``, which left the trusted state on disk as it was, row by row."""
         before = self.rows()
-        verdict = self.verify(image, **how)
-        assert isinstance(verdict, Denied), verdict
+        verdict = self.denied(image, **how)
         assert self.rows() == before
         return verdict
 
@@ -352,6 +361,28 @@ class Attacker:
         """Return ``role`` as the store shows it now."""
         metadata: Metadata[Any] = Metadata.from_bytes((self.directory / self.file_of(role)).read_bytes())
         return metadata
+
+    def metadata(self, file_name: str) -> Metadata[Any]:
+        """Return what a file of the store says."""
+        found: Metadata[Any] = Metadata.from_bytes((self.directory / file_name).read_bytes())
+        return found
+
+    def delegate_file(self, name: str) -> str:
+        """Return the name of the file that holds a delegated role now."""
+        return f"{self.current('snapshot').signed.meta[f'{name}.json'].version}.{name}.json"
+
+    def forge_delegate(self, name: str, edit: Edit, *, signers: Keys | None = None) -> None:
+        """Publish a delegated role after ``edit`` as its next version, signed by ``signers``."""
+        metadata = self.metadata(self.delegate_file(name))
+        metadata.signed.version += 1
+        edit(metadata.signed)
+        data = signed(metadata, self.keys[name] if signers is None else signers)
+        self.name_delegate(name, metadata.signed.version, data)
+
+    def name_delegate(self, name: str, version: int, data: bytes) -> None:
+        """Write ``data`` as a delegated role and let the roles above name it."""
+        self.put(f"{version}.{name}.json", data)
+        self.forge("snapshot", lambda snapshot: snapshot.meta.update({f"{name}.json": link_of(version, data)}))
 
     def forge(
         self,

@@ -24,7 +24,9 @@ from trust.cli.render import Output
 from trust.errors import ConflictError, InputError, RefusedError, TrustError
 
 COMMANDS = {
+    "bins": "trust.cli.delegating:bins_",
     "check": "trust.cli.reporting:check",
+    "delegate": "trust.cli.delegating:delegate",
     "doctor": "trust.cli.doctor:doctor",
     "gate": "trust.cli.gate:gate",
     "init": "trust.cli.founding:init",

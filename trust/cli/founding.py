@@ -9,27 +9,28 @@ from datetime import timedelta
 
 import click
 
-from keys.encrypted_file import generate_private_key, public_half
-from keys.errors import KeyMissingError, KeysError
-from keys.name import check_name
+from keys.errors import KeysError
 from keys.public_key import PublicKey
-from keys.signers import is_elsewhere, is_file, key_name, tuf_key
+from keys.signers import key_name, tuf_key
+from trust.bins import checked_count, rebin
 from trust.ceremony import Born, Planned, plan
 from trust.ceremony import init as create
 from trust.chain import TOP_LEVEL_ROLES
+from trust.cli.new_keys import default_name, given_or_made, is_name, missing_names
 from trust.cli.options import Command
-from trust.cli.publishing import assignment
-from trust.cli.secrets import Keyring, passphrase_of
+from trust.cli.publishing import assignment, publisher
+from trust.cli.secrets import Keyring
 from trust.cli.session import KNOWN, PUBLISH_SECONDS, Session, session
 from trust.cli.stanzas import absolute_url, add_stanza, stanza_text
 from trust.database import DATABASE
+from trust.delegations import TARGETS
 from trust.digest import sha256
 from trust.edition import Role
 from trust.errors import InputError
 from trust.instant import format_span, format_utc, parse_duration
 from trust.key_audit import CollectionKeys, shared_places
 from trust.policy import Stanza
-from trust.reference import Collection, parse_collection
+from trust.reference import parse_collection
 from trust.roles import DEFAULT_EXPIRY
 
 EXIT_OK = 0
@@ -44,6 +45,7 @@ _ONLINE = ("snapshot", "timestamp")
 @click.option("--targets-key", "targets_keys", metavar="K", multiple=True, help="Key that signs images.")
 @click.option("--targets-threshold", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--online-key", "online_keys", metavar="K", multiple=True, help="Key of snapshot and timestamp.")
+@click.option("--bins", type=int, default=0, metavar="N", help="Spread the targets over N files, a power of two.")
 @click.option("--expires", metavar="ROLE=DURATION", multiple=True, help="How long a role is valid: targets=90d")
 @click.option("--write-policy", is_flag=True, help="Add the collection to the policy file here.")
 @click.option("--dry-run", is_flag=True, help="Make and publish nothing.")
@@ -56,6 +58,7 @@ def init(
     targets_keys: tuple[str, ...],
     targets_threshold: int,
     online_keys: tuple[str, ...],
+    bins: int,
     expires: tuple[str, ...],
     write_policy: bool,
     dry_run: bool,
@@ -68,10 +71,13 @@ def init(
     name = parse_collection(collection)
     ring = Keyring(run.home / "keys")
     periods = _periods(expires)
+    checked_count(bins)
     asked = {"root": root_keys, "targets": targets_keys, "online": online_keys}
-    given = {role: names or (_default_name(name, role),) for role, names in asked.items()}
-    missing = _missing(ring, given)
-    keys = {role: tuple(_key(ring, each, dry_run=dry_run) for each in names) for role, names in given.items()}
+    given = {role: names or (default_name(name, role),) for role, names in asked.items()}
+    missing = missing_names(ring, (each for names in given.values() for each in names))
+    keys = {
+        role: tuple(given_or_made(ring, each, dry_run=dry_run) for each in names) for role, names in given.items()
+    }
     thresholds = {"root": root_threshold, "targets": targets_threshold}
     roles = {
         role: Role(
@@ -109,38 +115,13 @@ def init(
     )
     stanza = replace(stanza, root=born.root)
     add_stanza(run.home / KNOWN, stanza)
+    if bins:
+        rebin(publisher(run, stanza, (), dry_run=False), TARGETS, bins)
     if write_policy:
         add_stanza(run.policy_path, stanza)
     _report_birth(run, stanza, born, keys, wrote_policy=write_policy)
     _warn_of_places(run, ring, stanza, roles)
     return EXIT_OK
-
-
-def _missing(ring: Keyring, given: dict[str, tuple[str, ...]]) -> list[str]:
-    """Return the names of the keys that are to be made."""
-    here = set(ring.store.names())
-    names = [key_name(key) for keys in given.values() for key in keys if _is_name(key)]
-    return [name for name in dict.fromkeys(names) if name not in here]
-
-
-def _key(ring: Keyring, name: str, *, dry_run: bool) -> PublicKey:
-    """Return the public key ``name``; a missing one is made, for a dry run in memory alone."""
-    try:
-        return ring.public_key(name)
-    except KeyMissingError:
-        if not _is_name(name):
-            raise
-        if dry_run:
-            check_name(key_name(name))
-            return public_half(generate_private_key("ed25519", random=os.urandom))
-        return ring.store.generate(key_name(name), "ed25519", passphrase_of(key_name(name), confirm=True))
-
-
-def _default_name(collection: Collection, role: str) -> str:
-    """Return a key name that no other collection has: its words, and a digest where they are cut short."""
-    words = "-".join(part for part in str(collection).replace(":", "-").replace("_", "-").split("/") if part)
-    short = words[:40].strip(".-") if words.isascii() else ""
-    return f"{short.lower()}-{sha256(str(collection).encode()).hex[:6]}.{role}"
 
 
 def _require_reachable(roles: dict[str, Role]) -> None:
@@ -164,12 +145,7 @@ def _periods(expires: tuple[str, ...]) -> dict[str, timedelta]:
 
 def _keyid(name: str, key: PublicKey, missing: list[str]) -> str | None:
     """Return the key id that stands in the root, None of a key that is to be made."""
-    return None if _is_name(name) and key_name(name) in missing else key.keyid
-
-
-def _is_name(key: str) -> bool:
-    """Tell whether ``key`` is one that can be made here: neither a public key file nor a key elsewhere."""
-    return not is_file(key) and not is_elsewhere(key)
+    return None if is_name(name) and key_name(name) in missing else key.keyid
 
 
 def _report_plan(

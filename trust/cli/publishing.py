@@ -60,7 +60,7 @@ def sign(
     published = sign_images(publisher(run, stanza, keys, dry_run=dry_run), orders)
     pairs = [(str(image.reference), str(digest)) for image, digest in zip(typed, digests, strict=True)]
     documents = [{"image": image, "digest": digest} for image, digest in pairs]
-    word = _word(published, dry_run, "signed", "was signed already")
+    word = word_of(published, "signed", "was signed already", dry_run=dry_run)
     lines = [f"{word} {image.partition('@')[0]} {digest}" for image, digest in pairs]
     run.output.result("sign", {"images": documents, **publish_document(published, dry_run=dry_run)}, lines)
     return EXIT_OK
@@ -78,7 +78,7 @@ def revoke(images: tuple[str, ...], *, dry_run: bool) -> int:
         Revocation(path=run.stanza_for(each)[1], tag=each.tag, digest=each.digest) for each in references
     ]
     published = revoke_images(publisher(run, stanza, (), dry_run=dry_run), revocations)
-    word = _word(published, dry_run, "revoked", "was not signed")
+    word = word_of(published, "revoked", "was not signed", dry_run=dry_run)
     if not published.changed:
         run.output.warn("nothing was revoked: nothing of this is signed")
     document = {
@@ -163,7 +163,8 @@ def assignment(text: str) -> tuple[str, str]:
     return name, value
 
 
-def _word(published: Published, dry_run: bool, done: str, already: str) -> str:
+def word_of(published: Published, done: str, already: str, *, dry_run: bool) -> str:
+    """Return the word for what a publishing command did: it has, it would have, it was so already."""
     if not published.changed:
         return already
     return f"would be {done}" if dry_run else done

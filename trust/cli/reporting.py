@@ -30,7 +30,7 @@ def list_(collection: str, *, offline: bool) -> None:
     """List the signed tags of a collection, or of one repository in it."""
     run = session()
     stanza, path = _found(run, parse_collection(collection))
-    shown = _current(run, stanza, offline=offline)
+    shown = current(run, stanza, offline=offline)
     tags = signed_tags(shown.tables, path=path)
     documents = [
         {
@@ -45,14 +45,14 @@ def list_(collection: str, *, offline: bool) -> None:
         }
         for entry in tags
     ]
-    names = _names(run)
+    names = names_of_keys(run)
     rows = [
         (
             f"{entry.path}:{entry.tag}",
             str(entry.target.digest),
             format_utc(entry.target.signed_at),
             entry.role,
-            _who(names, entry.target.signed_by),
+            who(names, entry.target.signed_by),
         )
         for entry in tags
     ]
@@ -68,7 +68,7 @@ def inspect(subject: str, *, offline: bool) -> None:
     """Show the roles of a collection: keys, thresholds, versions, expiry."""
     run = session()
     stanza = _stanza_of_subject(run, subject)
-    shown = _current(run, stanza, offline=offline)
+    shown = current(run, stanza, offline=offline)
     documents = [
         {
             "role": report.facts.name,
@@ -83,14 +83,14 @@ def inspect(subject: str, *, offline: bool) -> None:
         }
         for report in shown.roles
     ]
-    names = _names(run)
+    names = names_of_keys(run)
     rows = [
         (
             report.facts.name,
             str(report.facts.version),
             f"{report.facts.threshold} of {len(report.keyids)}",
             f"{format_utc(report.facts.expires)} ({_left(report.facts.expires, run.now)})",
-            _who(names, report.keyids),
+            who(names, report.keyids),
         )
         for report in shown.roles
     ]
@@ -117,7 +117,7 @@ def check(collection: str, warn_before: str) -> int:
     run = session()
     within: timedelta = parse_duration(warn_before)
     stanza, _ = _found(run, parse_collection(collection))
-    roles = _current(run, stanza, offline=False).facts
+    roles = current(run, stanza, offline=False).facts
     near = {facts.name for facts in expiring(roles, now=run.now, within=within)}
     documents = [
         {"role": facts.name, "expires": format_utc(facts.expires), "near": facts.name in near} for facts in roles
@@ -142,7 +142,7 @@ def log(collection: str, since: str | None, signer: str | None, *, offline: bool
     """Show what was signed and revoked, when and by whom, as the current metadata tells it."""
     run = session()
     stanza, _ = _found(run, parse_collection(collection))
-    shown = _current(run, stanza, offline=offline)
+    shown = current(run, stanza, offline=offline)
     start, keyid = _start(since, run.now), _keyid(run, signer)
     found = [
         event
@@ -159,16 +159,16 @@ def log(collection: str, since: str | None, signer: str | None, *, offline: bool
         }
         for event in found
     ]
-    names = _names(run)
+    names = names_of_keys(run)
     rows = [
-        (format_utc(event.at), event.kind, event.subject, event.digest, _who(names, event.by)) for event in found
+        (format_utc(event.at), event.kind, event.subject, event.digest, who(names, event.by)) for event in found
     ]
     lines = table(rows, ("WHEN", "WHAT", "TARGET", "DIGEST", "BY")) if rows else ["nothing happened"]
     document = {"collection": str(stanza.collection), "events": documents, "expired": _expired(run, shown)}
     run.output.result("log", document, lines)
 
 
-def _current(run: Session, stanza: Stanza, *, offline: bool) -> Shown:
+def current(run: Session, stanza: Stanza, *, offline: bool) -> Shown:
     """Return what there is to show, with a warning where it has expired."""
     shown = _trusted(run, stanza, offline=offline)
     for name, refusal in shown.refused.items():
@@ -224,18 +224,20 @@ def _start(since: str | None, now: datetime) -> datetime:
 
 
 def _keyid(run: Session, signer: str | None) -> str | None:
-    names = _names(run)
+    names = names_of_keys(run)
     keyid = next((keyid for keyid, name in names.items() if name == signer), signer)
     if keyid is not None and not set("0123456789abcdef").issuperset(keyid):
         raise InputError(f"no key has this name, and it begins no key id: {signer!r}")
     return keyid
 
 
-def _who(names: dict[str, str], keyids: tuple[str, ...]) -> str:
+def who(names: dict[str, str], keyids: tuple[str, ...]) -> str:
+    """Return the keys for a reader: by name where they have one here."""
     return ", ".join(names.get(keyid, keyid[:_SHOWN]) for keyid in keyids)
 
 
-def _names(run: Session) -> dict[str, str]:
+def names_of_keys(run: Session) -> dict[str, str]:
+    """Return the names that key ids have here."""
     listing = KeyListing(run.home / "keys")
     names = {}
     with suppress(KeysError):  # a report reads on without names; `trust key list` says what is wrong

@@ -1,0 +1,70 @@
+"""Owns the division of what a role signs when part of it is delegated, and its reunion. Pure, like the edits.
+
+TUF reads depth-first: a target that is left in the parent hides its delegate for ever. So what a delegation covers
+moves, tags and digests alike. A delegation of some tags shares the digests of their repository: those that its
+tags need move with them, and stay as well where another tag needs them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trust.delegations import Delegation, is_of_tags, matches
+from trust.merge import in_step
+from trust.targets import Table, Target
+
+
+def divided(table: Table, delegation: Delegation) -> tuple[Table, Table]:
+    """Return what stays of ``table`` and what moves to ``delegation``; revocations stay: they count below too."""
+    covered = {path: target for path, target in table.targets.items() if delegation.covers(path)}
+    if not is_of_tags(delegation.patterns):
+        kept = {path: target for path, target in table.targets.items() if path not in covered}
+        return Table(targets=kept, revoked=table.revoked), Table(targets=covered, revoked={})
+    moved = {path: target for path, target in covered.items() if "@" not in path}
+    kept = {
+        path: target for path, target in table.targets.items() if path not in moved and _stands_alone(path, target)
+    }
+    return (
+        Table(targets=in_step(kept, table), revoked=table.revoked),
+        Table(targets=in_step(moved, table), revoked={}),
+    )
+
+
+def reunited(table: Table, below: Table) -> Table:
+    """Return ``table`` with what a role below it signs; where both have a digest, it has the tags of both."""
+    targets = {**below.targets, **table.targets}
+    return Table(targets=in_step(targets, below, table), revoked={**below.revoked, **table.revoked})
+
+
+def _stands_alone(path: str, target: Target) -> bool:
+    """Tell whether a target needs no other to be there: a tag, or a digest that was signed without one."""
+    return "@" not in path or (not target.tags and not target.inside)
+
+
+def overlapping(patterns: tuple[str, ...], others: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """Yield the pairs of patterns that some path could match both of."""
+    for one in patterns:
+        for other in others:
+            if _meet(one, other):
+                yield one, other
+
+
+def is_within(pattern: str, patterns: tuple[str, ...]) -> bool:
+    """Tell whether whatever ``pattern`` matches, one of ``patterns`` matches: a star stands for itself here."""
+    return any(matches(each, pattern) for each in patterns)
+
+
+def _meet(one: str, other: str) -> bool:
+    ones, others = one.split("/"), other.split("/")
+    return len(ones) == len(others) and all(map(_share, ones, others))
+
+
+def _share(one: str, other: str) -> bool:
+    """Tell whether some text fits both of two patterns of one component."""
+    if not one or not other:
+        return not (one or other).strip("*")
+    if one[0] == "*":
+        return _share(one[1:], other) or _share(one, other[1:])
+    if other[0] == "*":
+        return _share(other, one)
+    return one[0] == other[0] and _share(one[1:], other[1:])
