@@ -31,7 +31,15 @@ from trust.delegations import Delegations
 from trust.errors import LimitError, UnavailableError
 from trust.metadata import Delegator, period_of, role_keys, signed_bytes_of
 from trust.repository import Loaded
-from trust.roles import BASE_FIELD, COLLECTION_FIELD, EXPIRY_FIELD, REVOKED_FIELD, ROLE_FIELD, VERSION_JUMP_MAX
+from trust.roles import (
+    BASE_FIELD,
+    COLLECTION_FIELD,
+    EXPIRY_FIELD,
+    REVOKED_FIELD,
+    ROLE_FIELD,
+    SIGNERS_FIELD,
+    VERSION_JUMP_MAX,
+)
 from trust.stores.interface import View
 from trust.targets import Content, target_custom, tombstone_json
 from trust.value import dataclass, field
@@ -209,8 +217,14 @@ def targets_role(
     fields: dict[str, Any] = {**binding(identity, name), BASE_FIELD: base_version}
     if table.revoked:
         fields[REVOKED_FIELD] = {digest: tombstone_json(tombstone) for digest, tombstone in table.revoked.items()}
+    by = sorted({keyid for target in table.targets.values() for keyid in target.signed_by})
+    numbers = {keyid: number for number, keyid in enumerate(by)}
+    if by:
+        fields[SIGNERS_FIELD] = by
     files = {
-        path: TargetFile(target.size_bytes, {"sha256": target.digest.hex}, path, {"custom": target_custom(target)})
+        path: TargetFile(
+            target.size_bytes, {"sha256": target.digest.hex}, path, {"custom": target_custom(target, numbers)}
+        )
         for path, target in table.targets.items()
     }
     return Targets(

@@ -26,7 +26,7 @@ from trust.delegations import (
     checked_role,
 )
 from trust.errors import InputError, RefusedError
-from trust.roles import COLLECTION_FIELD, DEFAULT_EXPIRY, EXPIRY_FIELD, REVOKED_FIELD, ROLE_FIELD
+from trust.roles import COLLECTION_FIELD, DEFAULT_EXPIRY, EXPIRY_FIELD, REVOKED_FIELD, ROLE_FIELD, SIGNERS_FIELD
 from trust.stores.interface import checked_name
 from trust.strict_json import strict_json
 from trust.targets import Table, parse_target, parse_tombstones
@@ -116,10 +116,16 @@ def table_of(targets: Targets) -> Table:
     Raises:
         RefusedError: a signed field is malformed.
     """
+    signers = targets.unrecognized_fields.get(SIGNERS_FIELD, [])
+    if not isinstance(signers, list):
+        raise RefusedError(f"{SIGNERS_FIELD} is no list: got {signers!r}"[:200], reason=Reason.TAMPERED.value)
     try:
         found = {
             path: parse_target(
-                hashes=file.hashes, size_bytes=file.length, custom=file.unrecognized_fields.get("custom", {})
+                hashes=file.hashes,
+                size_bytes=file.length,
+                custom=file.unrecognized_fields.get("custom", {}),
+                signers=signers,
             )
             for path, file in targets.targets.items()
         }

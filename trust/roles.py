@@ -15,6 +15,7 @@ from trust.value import dataclass, replace
 COLLECTION_FIELD = "x-collection"  # binds every role to its collection: two that share a key cannot be swapped
 ROLE_FIELD = "x-role"
 REVOKED_FIELD = "x-revoked"
+SIGNERS_FIELD = "x-signers"  # in targets: the key ids that its targets name by number
 BASE_FIELD = "x-base"  # in targets: the version it was made from, so that a change can be merged alone
 EXPIRY_FIELD = "x-expiry"  # in root: seconds for each role, so that every publisher renews alike
 

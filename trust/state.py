@@ -80,11 +80,11 @@ class TrustedState:
         """Return the raw bytes of a trusted role, or None."""
         rows = self._database.rows("SELECT body FROM role WHERE pin = ? AND name = ?", str(pin), role)
         with self._database.reading():
-            return blob(rows[0][0]) if rows else None
+            return blob(rows[0][0]) if rows and rows[0][0] is not None else None
 
     def bodies(self, pin: Digest) -> dict[str, bytes]:
         """Return the raw bytes of every trusted role by its name."""
-        rows = self._database.rows("SELECT name, body FROM role WHERE pin = ?", str(pin))
+        rows = self._database.rows("SELECT name, body FROM role WHERE pin = ? AND body IS NOT NULL", str(pin))
         with self._database.reading():
             return {name: blob(body) for name, body in rows}
 

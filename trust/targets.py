@@ -12,7 +12,7 @@ repository, so that one image cannot stand in for another. Pure: no IO, no clock
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from sys import intern
 from types import MappingProxyType
@@ -25,6 +25,7 @@ from trust.instant import format_utc, parse_utc
 from trust.reference import Reference
 from trust.value import dataclass
 
+USUAL_TYPE = "application/vnd.oci.image.manifest.v1+json"  # what is not said of a target
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
@@ -84,13 +85,18 @@ def lookup_path(path: str, reference: Reference) -> str:
     return tag_path(path, reference.tag or "latest")
 
 
-def target_custom(target: Target) -> dict[str, Any]:
-    """Return the TUF ``custom`` object of ``target``; empty fields are left out."""
+def target_custom(target: Target, signers: Mapping[str, int] | None = None) -> dict[str, Any]:
+    """Return the TUF ``custom`` object of ``target``; empty fields, and the usual media type, are left out.
+
+    ``signers`` numbers the key ids that the role names once for all its targets: a million of them is 64 MB.
+    """
+    by = target.signed_by
     custom: dict[str, Any] = {
-        "type": target.media_type,
         "signed": format_utc(target.signed_at),
-        "by": list(target.signed_by),
+        "by": list(by) if signers is None else [signers[keyid] for keyid in by],
     }
+    if target.media_type != USUAL_TYPE:
+        custom["type"] = target.media_type
     if target.tags:
         custom["tags"] = list(target.tags)
     if target.inside:
@@ -100,8 +106,10 @@ def target_custom(target: Target) -> dict[str, Any]:
     return custom
 
 
-def parse_target(*, hashes: Mapping[str, str], size_bytes: int, custom: Mapping[str, Any]) -> Target:
-    """Return the target of verified TUF fields.
+def parse_target(
+    *, hashes: Mapping[str, str], size_bytes: int, custom: Mapping[str, Any], signers: Sequence[str] = ()
+) -> Target:
+    """Return the target of verified TUF fields; ``signers`` are the key ids that its role numbers.
 
     What thousands of targets have in common is in memory once: a gate holds all of them.
 
@@ -112,15 +120,24 @@ def parse_target(*, hashes: Mapping[str, str], size_bytes: int, custom: Mapping[
         return Target(
             digest=parse_digest(f"sha256:{hashes['sha256']}"),
             size_bytes=size_bytes,
-            media_type=intern(str(custom["type"])),
+            media_type=intern(str(custom.get("type", USUAL_TYPE))),
             signed_at=parse_utc(custom["signed"]),
-            signed_by=tuple(intern(str(key)) for key in custom["by"]),
+            signed_by=tuple(intern(_signer(key, signers)) for key in custom["by"]),
             tags=tuple(map(str, custom.get("tags", ()))),
             inside=tuple(parse_digest(text) for text in custom.get("in", ())),
             annotations={str(key): str(value) for key, value in custom.get("annotations", {}).items()} or _NONE,
         )
-    except (KeyError, TypeError, AttributeError) as err:
+    except (LookupError, TypeError, AttributeError) as err:
         raise InputError(f"a signed target lacks or misspells a field: {err}") from err
+
+
+def _signer(key: object, signers: Sequence[str]) -> str:
+    """Return the key id that stands in ``by``, as text or by its number."""
+    if isinstance(key, int) and key >= 0:
+        return str(signers[key])
+    if not isinstance(key, str):
+        raise TypeError("a signer is neither a key id nor a number")
+    return key
 
 
 def tombstone_json(tombstone: Tombstone) -> dict[str, Any]:

@@ -71,6 +71,7 @@ def test_target_left_in_the_parent_is_the_parents_fault_and_never_the_delegates(
     """Depth first: the parent wins. That is why a parent here never keeps what it delegates."""
     delegate(world, "acme.web", "acme/web")
     stray = role_of(world, "acme.web").targets["acme/web:1.4"]
+    stray.unrecognized_fields["custom"]["by"] = []
     world.attacker.forge("targets", lambda targets: targets.targets.update({"acme/web:1.4": stray}))
     assert world.consumer("fresh").allowed().role == "targets"
 

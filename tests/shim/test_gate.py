@@ -11,7 +11,8 @@ from tuf.api.metadata import Metadata
 
 from registry_shim.gate import Gate, Refusal, Ruling, Standing
 from registry_shim.snapshot import KEPT_VERDICTS_MAX, Snapshot, load_snapshot
-from tests.simulators.world import START, WEB, Consumer, World, index_bytes, manifest_bytes, soon
+from tests.delegation.test_delegate import delegate
+from tests.simulators.world import START, WEB, Consumer, World, index_bytes, manifest_bytes, soon, strangers
 from trust.client import refresh
 from trust.deadline import Deadline
 from trust.digest import Digest, sha256
@@ -40,7 +41,7 @@ class Gateway:
         stanza = self.consumer.stanza
         state = TrustedState(self.consumer.home)
         try:
-            refresh(stanza, state, self.world.store, now=self.world.now, deadline=soon())
+            refresh(stanza, state, self.world.store, paths=None, now=self.world.now, deadline=soon())
             self.gate.stand(stanza.root, Standing(snapshot=load_snapshot(stanza, state)))
         finally:
             state.close()
@@ -274,3 +275,41 @@ def test_endless_names_take_no_endless_memory(world: World, monkeypatch: pytest.
         assert gate.refused(f"registry.test/acme/web:none{number}") is Reason.UNSIGNED
         assert len(snapshot._verdicts) <= 10
     assert KEPT_VERDICTS_MAX <= 100_000
+
+
+def test_role_that_is_not_accepted_refuses_what_it_covers_and_nothing_else(world: World) -> None:
+    world.sign("1", path="acme/api")
+    delegate(world, "acme.web", "acme/web")
+    gate = gateway(world).read()
+    assert gate.allowed().role == "acme.web"
+    world.attacker.forge_delegate("acme.web", lambda signed: signed.targets.clear(), signers=strangers())
+    gate.read()
+    assert gate.refused() is Reason.WRONG_SIGNER
+    assert gate.refused("registry.test/acme/web:other") is Reason.WRONG_SIGNER
+    assert gate.allowed("registry.test/acme/api:1").role == "targets"
+    world.attacker.forge_delegate("acme.web", lambda signed: setattr(signed, "version", signed.version))
+    gate.read()
+    assert gate.refused() is Reason.UNSIGNED
+
+
+def test_role_whose_file_is_gone_is_not_served_from_what_was_known(world: World) -> None:
+    delegate(world, "acme.web", "acme/web")
+    gate = gateway(world).read()
+    gate.allowed()
+    world.sign("2")
+    (world.directory / world.attacker.delegate_file("acme.web")).unlink()
+    gate.read()
+    assert gate.refused() is Reason.UNREACHABLE
+
+
+def test_bins_and_roles_are_served_as_metadata_too(world: World) -> None:
+    world.sign("1", path="acme/api")
+    delegate(world, "acme.web", "acme/web", bins=4)
+    metadata = gateway(world).read().gate.metadata(BESIDE, "_trust")
+    assert metadata is not None
+    assert not isinstance(metadata, Denied)
+    behind = world.consumer("behind")
+    for image, role in ((WEB, "acme.web"), ("registry.test/acme/api:1", "targets")):
+        verdict = behind.verify(image, store=_Served(metadata.manifest, dict(metadata.files)))
+        assert isinstance(verdict, Allowed), verdict
+        assert verdict.role == role
