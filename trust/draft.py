@@ -10,6 +10,7 @@ A published (role, version) never has two contents: a number whose file exists i
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -217,7 +218,8 @@ def targets_role(
     fields: dict[str, Any] = {**binding(identity, name), BASE_FIELD: base_version}
     if table.revoked:
         fields[REVOKED_FIELD] = {digest: tombstone_json(tombstone) for digest, tombstone in table.revoked.items()}
-    by = sorted({keyid for target in table.targets.values() for keyid in target.signed_by})
+    uses = Counter(keyid for target in table.targets.values() for keyid in target.signed_by)
+    by = sorted(uses, key=lambda keyid: (-uses[keyid], keyid))
     numbers = {keyid: number for number, keyid in enumerate(by)}
     if by:
         fields[SIGNERS_FIELD] = by

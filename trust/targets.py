@@ -13,7 +13,7 @@ repository, so that one image cannot stand in for another. Pure: no IO, no clock
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timezone
 from sys import intern
 from types import MappingProxyType
 from typing import Any
@@ -26,6 +26,7 @@ from trust.reference import Reference
 from trust.value import dataclass
 
 USUAL_TYPE = "application/vnd.oci.image.manifest.v1+json"  # what is not said of a target
+_SECONDS_MAX = 253_402_300_800  # the year 10000, which no calendar here knows
 _NONE: Mapping[str, str] = MappingProxyType({})
 
 
@@ -86,15 +87,15 @@ def lookup_path(path: str, reference: Reference) -> str:
 
 
 def target_custom(target: Target, signers: Mapping[str, int] | None = None) -> dict[str, Any]:
-    """Return the TUF ``custom`` object of ``target``; empty fields, and the usual media type, are left out.
+    """Return the TUF ``custom`` object of ``target``; empty fields, and what is usual, are left out.
 
-    ``signers`` numbers the key ids that the role names once for all its targets: a million of them is 64 MB.
+    ``signers`` numbers the key ids that the role names once for all its targets, the usual one 0. Spelled so, a
+    target takes 200 bytes instead of 360, and a consumer of a million downloads that much less for one look-up.
     """
-    by = target.signed_by
-    custom: dict[str, Any] = {
-        "signed": format_utc(target.signed_at),
-        "by": list(by) if signers is None else [signers[keyid] for keyid in by],
-    }
+    custom: dict[str, Any] = {"signed": int(target.signed_at.timestamp())}
+    by = list(target.signed_by) if signers is None else [signers[keyid] for keyid in target.signed_by]
+    if by != [0]:
+        custom["by"] = by
     if target.media_type != USUAL_TYPE:
         custom["type"] = target.media_type
     if target.tags:
@@ -121,8 +122,8 @@ def parse_target(
             digest=parse_digest(f"sha256:{hashes['sha256']}"),
             size_bytes=size_bytes,
             media_type=intern(str(custom.get("type", USUAL_TYPE))),
-            signed_at=parse_utc(custom["signed"]),
-            signed_by=tuple(intern(_signer(key, signers)) for key in custom["by"]),
+            signed_at=_moment(custom["signed"]),
+            signed_by=tuple(intern(_signer(key, signers)) for key in custom.get("by", [0])),
             tags=tuple(map(str, custom.get("tags", ()))),
             inside=tuple(parse_digest(text) for text in custom.get("in", ())),
             annotations={str(key): str(value) for key, value in custom.get("annotations", {}).items()} or _NONE,
@@ -131,9 +132,16 @@ def parse_target(
         raise InputError(f"a signed target lacks or misspells a field: {err}") from err
 
 
+def _moment(seconds: object) -> datetime:
+    """Return the moment of ``signed``: whole seconds since 1970."""
+    if not isinstance(seconds, int) or isinstance(seconds, bool) or not 0 <= seconds < _SECONDS_MAX:
+        raise TypeError("signed is no moment")
+    return datetime.fromtimestamp(seconds, tz=timezone.utc)
+
+
 def _signer(key: object, signers: Sequence[str]) -> str:
     """Return the key id that stands in ``by``, as text or by its number."""
-    if isinstance(key, int) and key >= 0:
+    if isinstance(key, int) and not isinstance(key, bool) and key >= 0:
         return str(signers[key])
     if not isinstance(key, str):
         raise TypeError("a signer is neither a key id nor a number")

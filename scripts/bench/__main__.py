@@ -18,6 +18,7 @@ from scripts.bench import (
     canonical,
     keys,
     run_cached,
+    scale,
     shim_blob,
     shim_manifest,
     shim_memory,
@@ -42,6 +43,7 @@ FIGURES: Figures = {
     shim_memory.FIGURE: shim_memory.measure,
     keys.FIGURE: keys.measure,
     canonical.FIGURE: canonical.measure,
+    scale.FIGURE: scale.measure,
 }
 
 

@@ -9,26 +9,32 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
 
 from keys.signers import Sources, open_signer
 from keys.store import KeyStore
-from scripts.bench.layout import write_layout
+from scripts.bench.layout import write_index_layout, write_layout
 from scripts.bench.measure import run
 from scripts.bench.setting import PASSPHRASE, BenchError, Setting
+from trust.bins import binned
 from trust.deadline import deadline_in
+from trust.delegations import TARGETS, Delegation
 from trust.digest import sha256
+from trust.draft import Changes
 from trust.manifest import OCI_MANIFEST
 from trust.policy import Policy, Stanza
 from trust.policy_document import parse_policy
-from trust.publish import Publisher
+from trust.publish import Published, Publisher
 from trust.reference import parse_reference
+from trust.repository import Loaded
 from trust.roles import Image
 from trust.sign import Order, sign
 from trust.state import TrustedState
 from trust.stores.file import FileStore
+from trust.targets import Content, Table, Target, digest_path, tag_path
+from trust.value import replace
 
 HOST = "registry.invalid"  # nobody is there: what asks it fails
 REPOSITORY = "acme/web"
@@ -53,6 +59,11 @@ class BuiltCollection:
     def layout(self) -> Path:
         """An OCI layout with one image, whose tag is ``v0``."""
         return self.directory / "layout"
+
+    @property
+    def index_layout(self) -> Path:
+        """An OCI layout with an index of four images, whose tag is ``v0``."""
+        return self.directory / "index-layout"
 
     @property
     def home(self) -> Path:
@@ -87,6 +98,47 @@ def build(setting: Setting, name: str, *, tags: int) -> BuiltCollection:
     # Not `verify`: that also asks the registry where its tag is now.
     run(setting.trust, "resolve", built.image, environ=built.environ)
     return built
+
+
+def build_at_scale(setting: Setting, name: str, *, tags: int, bins: int) -> BuiltCollection:
+    """Return a new collection of ``tags`` signed tags, each with its digest, in so many bins (0: in one file).
+
+    Published in one edition; nobody has verified it. Its layouts hold an image, and an index of four.
+
+    Raises:
+        BenchError: the command line refused.
+    """
+    built = _born(setting, name, host=HOST, metadata=lambda built: f"file:{built.metadata}")
+    write_layout(built.layout)
+    write_index_layout(built.index_layout)
+
+    def change(loaded: Loaded) -> Changes:
+        role = loaded.targets
+        whole = Content(table=_table(tags, by=loaded.keyids(role)))
+        if not bins:
+            return Changes(contents={TARGETS: whole})
+        owner = Delegation(name=TARGETS, patterns=(), keyids=loaded.keyids(role), threshold=1)
+        keys = loaded.keys(role)
+        return Changes(contents=binned(whole, TARGETS, owner, keys, count=bins, generation=1))
+
+    _publish(built, lambda publisher: publisher.publish(change))
+    return built
+
+
+def _table(tags: int, *, by: tuple[str, ...]) -> Table:
+    """Return a table of ``tags`` tags in repositories of a thousand."""
+    targets = {}
+    at = datetime.now(timezone.utc).replace(microsecond=0)
+    for number in range(tags):
+        path, tag = f"acme/r{number // 1000}", f"v{number}"
+        image = _image(str(number))
+        target = Target(
+            digest=image.digest, size_bytes=image.size_bytes, media_type=image.media_type, signed_at=at,
+            signed_by=by, annotations={},
+        )  # fmt: skip
+        targets[tag_path(path, tag)] = target
+        targets[digest_path(path, image.digest)] = replace(target, tags=(tag,))
+    return Table(targets=targets, revoked={})
 
 
 def build_pushed(setting: Setting, name: str, *, host: str, layers: Sequence[bytes] = ()) -> BuiltCollection:
@@ -136,6 +188,15 @@ def _born(
 
 def _sign(built: BuiltCollection, images: Iterable[Image]) -> None:
     """Publish ``images`` as tags v0, v1, … of the repository, in one edition."""
+    orders = [
+        Order(path=REPOSITORY, tag=f"v{number}", image=image, annotations={})
+        for number, image in enumerate(images)
+    ]
+    _publish(built, lambda publisher: sign(publisher, orders))
+
+
+def _publish(built: BuiltCollection, journey: Callable[[Publisher], Published]) -> None:
+    """Have ``journey`` publish with the keys of the collection's home."""
     policy = parse_policy(built.policy.read_text("utf-8"), source="policy")
     signers = {}
     for name in _KEY_NAMES[1:]:
@@ -152,12 +213,8 @@ def _sign(built: BuiltCollection, images: Iterable[Image]) -> None:
         deadline=deadline_in(_PUBLISH_SECONDS, time.monotonic),
         pause=time.sleep,
     )
-    orders = [
-        Order(path=REPOSITORY, tag=f"v{number}", image=image, annotations={})
-        for number, image in enumerate(images)
-    ]
     try:
-        sign(publisher, orders)
+        journey(publisher)
     finally:
         publisher.state.close()
 

@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from trust.digest import parse_digest, sha256
-from trust.manifest import OCI_MANIFEST
+from trust.manifest import OCI_INDEX, OCI_MANIFEST
 from trust.roles import Image
 
 _CONFIG = "application/vnd.oci.image.config.v1+json"
 _LAYER = "application/vnd.oci.image.layer.v1.tar+gzip"
+_REF_NAME = "org.opencontainers.image.ref.name"
 _EXECUTABLE = 0o755
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
@@ -47,11 +48,33 @@ def write_layout(directory: Path, layers: Sequence[bytes] = ()) -> Image:
     descriptor = _put(directory, manifest, OCI_MANIFEST)
     index = {
         "schemaVersion": 2,
-        "manifests": [{**descriptor, "annotations": {"org.opencontainers.image.ref.name": "v0"}}],
+        "manifests": [{**descriptor, "annotations": {_REF_NAME: "v0"}}],
     }
     (directory / "index.json").write_text(json.dumps(index), "utf-8")
     (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}', "utf-8")
     return Image(digest=sha256(manifest), size_bytes=len(manifest), media_type=OCI_MANIFEST)
+
+
+def write_index_layout(directory: Path) -> None:
+    """Have an OCI layout in ``directory`` whose tag ``v0`` is an index of four images without layers."""
+    (directory / "blobs/sha256").mkdir(parents=True)
+    children = []
+    for architecture in ("amd64", "arm64", "riscv64", "s390x"):
+        config = json.dumps(
+            {"architecture": architecture, "os": "linux", "rootfs": {"type": "layers", "diff_ids": []}}
+        )
+        manifest = {
+            "schemaVersion": 2,
+            "mediaType": OCI_MANIFEST,
+            "config": _put(directory, config.encode(), _CONFIG),
+            "layers": [],
+        }
+        platform = {"architecture": architecture, "os": "linux"}
+        children.append({**_put(directory, json.dumps(manifest).encode(), OCI_MANIFEST), "platform": platform})
+    index = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": children}
+    named = {**_put(directory, json.dumps(index).encode(), OCI_INDEX), "annotations": {_REF_NAME: "v0"}}
+    (directory / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": [named]}), "utf-8")
+    (directory / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}', "utf-8")
 
 
 def manifest_in(directory: Path) -> bytes:

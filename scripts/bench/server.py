@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import socket
 import subprocess
 import time
@@ -52,6 +53,28 @@ def registry_server(setting: Setting, name: str) -> Iterator[Server]:
     argv = (component("docker-registry"), "serve", str(directory / "config.yml"))
     with serving(*argv, port=port, log=directory / "log", environ=environ) as process_id:
         yield Server(port=port, process_id=process_id)
+
+
+@contextmanager
+def static_server(setting: Setting, directory: Path) -> Iterator[int]:
+    """Yield the port of an nginx that serves the files of ``directory``, with their ETags.
+
+    Raises:
+        BenchError: it did not answer in time.
+    """
+    place = setting.fresh("static-server")
+    port = free_port()
+    names = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    temporary = " ".join(f"{name}_temp_path {place}/{name};" for name in names)
+    user = "user root; " if os.geteuid() == 0 else ""  # its worker would not be let into our directories
+    (place / "nginx.conf").write_text(
+        f"{user}daemon off; pid {place}/pid; error_log stderr; worker_processes 1; events {{}}"
+        f" http {{ access_log off; {temporary} server {{ listen 127.0.0.1:{port}; root {directory}; }} }}",
+        "utf-8",
+    )
+    argv = (component("nginx"), "-e", "stderr", "-c", str(place / "nginx.conf"))
+    with serving(*argv, port=port, log=place / "log", environ=setting.environ):
+        yield port
 
 
 @contextmanager
