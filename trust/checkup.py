@@ -65,12 +65,16 @@ def collection_finding(
     """Return whether the metadata of a collection can be had, is trusted, and for how long it is valid."""
     name = f"collection {stanza.collection}"
     try:
-        chain = refresh(stanza, state, store, now=now, deadline=deadline).chain
+        chain = refresh(stanza, state, store, paths=None, now=now, deadline=deadline).chain
+        refused = state.refusals(stanza.root)
     except RefusedError as err:
         return error(f"{name}: {err.reason}: {err}", err.hint)
     except TrustError as err:
         return unknown(f"{name}: {err}", err.hint)
-    first = min(chain.facts(), key=lambda facts: facts.expires)
+    if refused:
+        role, refusal = min(refused.items())
+        return error(f"{name}: role {role} is not accepted: {refusal.reason}: {refusal.detail}", refusal.hint)
+    first = min((role.facts for role in chain.roles.values()), key=lambda facts: facts.expires)
     left, until = first.expires - now, format_utc(first.expires)
     if left.total_seconds() <= 0:
         return error(

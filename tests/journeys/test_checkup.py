@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.delegation.test_delegate import delegate
 from tests.simulators.registry import docker_registry
-from tests.simulators.world import Consumer, World, file_store, soon
+from tests.simulators.world import Consumer, World, file_store, soon, strangers
 from trust.checkup import clock_finding, collection_finding, home_findings, probe_finding
 from trust.finding import Finding
 from trust.oci.credentials import Credentials
@@ -96,3 +97,11 @@ def test_registry_that_moves_tags_is_told_from_one_that_cannot_be_asked(
         assert probe_finding(consumer.stanza, store, deadline=soon()).level == "ok"
     gone = probe_finding(consumer.stanza, store, deadline=soon())
     assert (gone.level, "not found out" in gone.what) == ("warning", True)
+
+
+def test_role_that_is_not_accepted_is_an_error_of_its_collection(world: World) -> None:
+    delegate(world, "acme.web", "acme/web")
+    world.attacker.forge_delegate("acme.web", lambda signed: signed.targets.clear(), signers=strangers())
+    finding = examined(world.consumer())
+    assert finding.level == "error"
+    assert "role acme.web is not accepted: wrong-signer" in finding.what
