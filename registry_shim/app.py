@@ -80,7 +80,7 @@ def serve(**given: Any) -> None:  # noqa: ANN401 - click's
     from registry_shim.keeper import Keeper  # noqa: PLC0415 - `--help` needs no server
     from registry_shim.listening import listen  # noqa: PLC0415 - likewise
     from registry_shim.policy_watch import PolicyWatch  # noqa: PLC0415 - likewise
-    from registry_shim.systemd import Notifier  # noqa: PLC0415 - likewise
+    from trust.notify import Notifier  # noqa: PLC0415 - likewise
 
     config, source = _config(**given)
 

@@ -29,12 +29,12 @@ from registry_shim.metadata_doors import Doors
 from registry_shim.operations import Operations
 from registry_shim.policy_watch import PolicyWatch
 from registry_shim.status import traffic_from
-from registry_shim.systemd import Notifier
 from registry_shim.tally import decisions_of
 from registry_shim.terminal import say_note
 from registry_shim.worker import server_context
 from registry_shim.workers import Workers
 from trust.errors import StateError, TrustError
+from trust.notify import Notifier
 from trust.policy import Policy
 
 THREADS = 256  # refreshes at once, of all origins; made as they are needed

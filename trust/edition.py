@@ -32,12 +32,13 @@ from trust.draft import (
 )
 from trust.metadata import identity_of, parse_metadata, period_of, role_keys
 from trust.repository import Loaded
-from trust.roles import EXPIRY_FIELD
+from trust.roles import EXPIRY_FIELD, PERIOD_FIELD
 from trust.stores.interface import Publication, View
 from trust.targets import Content, Table
 from trust.value import dataclass, field
 
 ONLINE_ROLES = ("snapshot", "timestamp")
+NO_PERIODS: Mapping[str, timedelta] = {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,10 +134,19 @@ def first_edition(root_bytes: bytes, *, signers: Signers, view: View, now: datet
     return Edition(publication=publication, versions=versions)
 
 
-def sealed(loaded: Loaded, draft: Draft, *, signers: Signers, now: datetime, settles: bool = True) -> Edition:
+def sealed(
+    loaded: Loaded,
+    draft: Draft,
+    *,
+    signers: Signers,
+    now: datetime,
+    settles: bool = True,
+    periods: Mapping[str, timedelta] = NO_PERIODS,
+) -> Edition:
     """Return the edition of a complete ``draft``; an empty one renews snapshot and timestamp alone.
 
-    ``settles``: changes that were passed over are in it.
+    ``settles``: changes that were passed over are in it. ``periods`` shortens what the root says of snapshot and
+    timestamp; it never extends it.
 
     Raises:
         UnavailableError: an online key is missing, or the draft is not complete.
@@ -150,6 +160,7 @@ def sealed(loaded: Loaded, draft: Draft, *, signers: Signers, now: datetime, set
         delegators=(root, before) if moved & set(ONLINE_ROLES) else (root,),
         signers=signers,
         now=now,
+        periods=periods,
     )
     bodies = {role.file_name: metadata_bytes(role.metadata) for role in draft.roles}
     below = [role for role in draft.roles if role.name != "root"]
@@ -208,25 +219,35 @@ class _Seal:
     delegators: tuple[Root, ...]
     signers: Signers
     now: datetime
+    periods: Mapping[str, timedelta] = NO_PERIODS
 
     def over(self, meta: Mapping[str, MetaFile], *, version: int, timestamp: int) -> tuple[_Signed, _Signed]:
         """Return a snapshot over the roles ``meta`` and a timestamp over the snapshot (step 1)."""
-        root = self.delegators[0]
         snapshot = self._signed(
             Snapshot(
                 version=version,
-                expires=expiry(self.now, period_of(root, "snapshot")),
+                expires=expiry(self.now, self._period("snapshot")),
                 meta=dict(meta),
-                unrecognized_fields=binding(self.identity, "snapshot"),
+                unrecognized_fields=self._fields("snapshot"),
             )
         )
         above = Timestamp(
             version=timestamp,
-            expires=expiry(self.now, period_of(root, "timestamp")),
+            expires=expiry(self.now, self._period("timestamp")),
             snapshot_meta=_link(version, snapshot.body, is_bin=False),
-            unrecognized_fields=binding(self.identity, "timestamp"),
+            unrecognized_fields=self._fields("timestamp"),
         )
         return snapshot, self._signed(above)
+
+    def _period(self, name: str) -> timedelta:
+        said = period_of(self.delegators[0], name)
+        return min(said, self.periods.get(name, said))
+
+    def _fields(self, name: str) -> dict[str, Any]:
+        """Return the signed fields that are ours, the period only where the root says another."""
+        period = self._period(name)
+        is_own = period != period_of(self.delegators[0], name)
+        return binding(self.identity, name) | ({PERIOD_FIELD: int(period.total_seconds())} if is_own else {})
 
     def _signed(self, signed: Snapshot | Timestamp) -> _Signed:
         metadata: Metadata[Any] = Metadata(signed)

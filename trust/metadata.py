@@ -26,7 +26,15 @@ from trust.delegations import (
     checked_role,
 )
 from trust.errors import InputError, RefusedError
-from trust.roles import COLLECTION_FIELD, DEFAULT_EXPIRY, EXPIRY_FIELD, REVOKED_FIELD, ROLE_FIELD, SIGNERS_FIELD
+from trust.roles import (
+    COLLECTION_FIELD,
+    DEFAULT_EXPIRY,
+    EXPIRY_FIELD,
+    PERIOD_FIELD,
+    REVOKED_FIELD,
+    ROLE_FIELD,
+    SIGNERS_FIELD,
+)
 from trust.stores.interface import checked_name
 from trust.strict_json import strict_json
 from trust.targets import Table, parse_target, parse_tombstones
@@ -201,7 +209,7 @@ def trusted_role(  # noqa: PLR0917 - a role, and what it was verified under
         expires=metadata.signed.expires,
         signers=signers_of(delegator, metadata, name),
         threshold=role_keys(delegator, name).threshold,
-        period=period_of(delegator, name),
+        period=signed_period(delegator, name, metadata.signed),
     )
     return TrustedRole(
         facts=facts,
@@ -220,6 +228,14 @@ def period_of(delegator: Delegator, name: str) -> timedelta:
     else:
         seconds = role_keys(delegator, name).unrecognized_fields.get(EXPIRY_FIELD)
     return _seconds(seconds) or DEFAULT_EXPIRY.get(name, DEFAULT_EXPIRY[TARGETS])
+
+
+def signed_period(delegator: Delegator, name: str, signed: Signed) -> timedelta:
+    """Return what ``signed`` was signed for: as it says itself, else as ``period_of`` its name.
+
+    It decides how early somebody is warned, and nothing else: expiry is the role's own.
+    """
+    return _seconds(signed.unrecognized_fields.get(PERIOD_FIELD)) or period_of(delegator, name)
 
 
 def _seconds(value: object) -> timedelta | None:

@@ -9,13 +9,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from tuf.api.metadata import Root
 
 from trust.deadline import Deadline
 from trust.draft import Changes, Draft, Keyring, Signers, draft
-from trust.edition import ONLINE_ROLES, Edition, sealed
+from trust.edition import NO_PERIODS, ONLINE_ROLES, Edition, sealed
 from trust.errors import ConflictError, InputError, RefusedError, StateError, UnreachableError
 from trust.policy import Stanza
 from trust.repository import Loaded, load
@@ -54,6 +54,7 @@ class Publisher:
     pause: Callable[[float], None]
     chosen: frozenset[str] = frozenset()  # of several keys of targets at hand, sign with these alone
     dry_run: bool = False
+    periods: Mapping[str, timedelta] = NO_PERIODS  # of snapshot and timestamp, where shorter than the root's
 
     def load(self) -> Loaded:
         """Return the current metadata of the store, verified."""
@@ -138,7 +139,9 @@ class Publisher:
             kept = {name: content for name, content in strays.items() if name not in left}
             made = self._signed(loaded, replace(changes, contents={**kept, **changes.contents}))
         online = self.keyring(_online_keyids(loaded.root, made.root))
-        return sealed(loaded, made, signers=online, now=self.now, settles=not left)
+        return sealed(
+            loaded, made, signers=online, now=self.now, settles=not left, periods=self.periods
+        )
 
     def _signed(self, loaded: Loaded, changes: Changes) -> Draft:
         made = draft(loaded, changes, now=self.now)

@@ -18,6 +18,9 @@ REVOKED_FIELD = "x-revoked"
 SIGNERS_FIELD = "x-signers"  # in targets: the key ids that its targets name by number
 BASE_FIELD = "x-base"  # in targets: the version it was made from, so that a change can be merged alone
 EXPIRY_FIELD = "x-expiry"  # in root: seconds for each role, so that every publisher renews alike
+PERIOD_FIELD = (
+    "x-period"  # in snapshot and timestamp: seconds, where a publisher signs for less than the root says
+)
 
 VERSION_JUMP_MAX = 1000  # a number is burnt by a crash, not by the thousand (Notary audit 15-3)
 DEFAULT_EXPIRY: Mapping[str, timedelta] = {

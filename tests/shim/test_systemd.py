@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from registry_shim.systemd import Notifier, listen_fds, watchdog_seconds
+from registry_shim.systemd import listen_fds
+from trust.notify import Notifier, watchdog_seconds
 
 _ROOT = Path(__file__).parents[2]
 
@@ -63,9 +64,7 @@ def test_a_registrys_words_cannot_say_anything_else(manager: Manager) -> None:
 
 
 def test_a_child_that_was_told_the_socket_is_heard(manager: Manager) -> None:
-    program = (
-        "from registry_shim.systemd import Notifier; raise SystemExit(not Notifier.of().ready('from a child'))"
-    )
+    program = "from trust.notify import Notifier; raise SystemExit(not Notifier.of().ready('from a child'))"
     environ = {**os.environ, "NOTIFY_SOCKET": manager.address}
     subprocess.run([sys.executable, "-c", program], env=environ, cwd=_ROOT, check=True)
     assert manager.heard() == ["READY=1", "STATUS=from a child"]
