@@ -139,9 +139,7 @@ class Publisher:
             kept = {name: content for name, content in strays.items() if name not in left}
             made = self._signed(loaded, replace(changes, contents={**kept, **changes.contents}))
         online = self.keyring(_online_keyids(loaded.root, made.root))
-        return sealed(
-            loaded, made, signers=online, now=self.now, settles=not left, periods=self.periods
-        )
+        return sealed(loaded, made, signers=online, now=self.now, settles=not left, periods=self.periods)
 
     def _signed(self, loaded: Loaded, changes: Changes) -> Draft:
         made = draft(loaded, changes, now=self.now)

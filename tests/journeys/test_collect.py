@@ -14,7 +14,6 @@ from trust.deadline import Deadline
 from trust.errors import LimitError, UnreachableError
 from trust.repository import Loaded
 from trust.state import TrustedState
-from trust.value import replace
 
 DAY = timedelta(days=1)
 

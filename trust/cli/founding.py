@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import sys
 from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -16,6 +18,7 @@ from trust.bins import checked_count, rebin
 from trust.ceremony import Born, Planned, plan
 from trust.ceremony import init as create
 from trust.chain import TOP_LEVEL_ROLES
+from trust.cli.crontab import crontab_line
 from trust.cli.new_keys import default_name, given_or_made, is_name, missing_names
 from trust.cli.options import Command
 from trust.cli.publishing import assignment, publisher
@@ -125,7 +128,14 @@ def init(
         rebin(publisher(run, stanza, (), dry_run=False), TARGETS, bins)
     if write_policy:
         add_stanza(run.policy_path, stanza)
-    _report_birth(run, stanza, born, keys, wrote_policy=write_policy)
+    cron = crontab_line(
+        str(name),
+        period=min(periods[role] for role in _ONLINE),
+        program=shutil.which(sys.argv[0]) or "ctrust",  # the other name is another program's on many machines
+        home=run.home.absolute(),
+        passphrase_file=os.environ.get("TRUST_PASSPHRASE_FILE"),
+    )
+    _report_birth(run, stanza, born, keys, cron, wrote_policy=write_policy)
     _warn_of_places(run, ring, stanza, roles)
     return EXIT_OK
 
@@ -177,7 +187,13 @@ def _report_plan(
 
 
 def _report_birth(
-    run: Session, stanza: Stanza, born: Born, keys: dict[str, tuple[PublicKey, ...]], *, wrote_policy: bool
+    run: Session,
+    stanza: Stanza,
+    born: Born,
+    keys: dict[str, tuple[PublicKey, ...]],
+    cron: str,
+    *,
+    wrote_policy: bool,
 ) -> None:
     left = born.valid_until - run.now + timedelta(seconds=1)
     document = {
@@ -189,6 +205,7 @@ def _report_birth(
         "policy": str(run.policy_path) if wrote_policy else None,
         "changed": born.changed,
         "dry_run": False,
+        "cron": cron,
     }
     lines = [
         f"collection {stanza.collection}",
@@ -198,8 +215,8 @@ def _report_birth(
     ]
     run.output.result("init", document, lines)
     run.output.note(
-        "keep the root and targets keys offline, the online key where publishing happens; "
-        f"from cron: trust publish {stanza.collection}"
+        "keep the root and targets keys offline, the online key where publishing happens; there, in a crontab, "
+        f"with the file of its passphrase in TRUST_PASSPHRASE_FILE: {cron}"
     )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
 
 import click
 
@@ -14,18 +15,20 @@ from trust.cli.options import Command
 from trust.cli.secrets import Keyring
 from trust.cli.session import PUBLISH_SECONDS, Session, session
 from trust.cli.signing import read_digest_file, settled_digest
+from trust.collect import collect
 from trust.digest import Digest
-from trust.errors import InputError
+from trust.errors import InputError, TrustError
+from trust.instant import parse_duration
 from trust.policy import Stanza
-from trust.publish import Published, Publisher
+from trust.publish import ONLINE_ROLES, Published, Publisher
 from trust.reference import Reference, parse_collection, parse_reference
+from trust.repository import Loaded
 from trust.revoke import Revocation
 from trust.revoke import revoke as revoke_images
 from trust.sign import Order, read_image
 from trust.sign import sign as sign_images
 
 EXIT_OK = 0
-_ONLINE = ("snapshot", "timestamp")
 
 
 @click.command("sign", cls=Command)
@@ -91,10 +94,25 @@ def revoke(images: tuple[str, ...], *, dry_run: bool) -> int:
 
 @click.command("publish", cls=Command)
 @click.argument("collections", metavar="COLLECTION...", nargs=-1, required=True)
+@click.option("--watch", "is_watch", is_flag=True, help="Stay, and do it in time; ended by SIGTERM or Ctrl-C.")
+@click.option(
+    "--expires",
+    metavar="ROLE=DURATION",
+    multiple=True,
+    help="How long snapshot or timestamp is valid: timestamp=12h. At most what the root says, the default; "
+    "with --watch the default is 1d.",
+)
 @click.option("--dry-run", is_flag=True, help="Publish nothing.")
-def publish(collections: tuple[str, ...], *, dry_run: bool) -> int:
+def publish(collections: tuple[str, ...], expires: tuple[str, ...], *, is_watch: bool, dry_run: bool) -> int:
     """Sign snapshot and timestamp of COLLECTION anew, so that verification goes on."""
-    return _renew(collections, frozenset(), command="publish", dry_run=dry_run)
+    periods = online_periods(expires)
+    if not is_watch:
+        return _renew(collections, frozenset(), command="publish", dry_run=dry_run, periods=periods)
+    if dry_run:
+        raise InputError("--watch publishes: expected no --dry-run")
+    from trust.cli.watching import watch  # noqa: PLC0415 - a publish that does not stay needs none of it
+
+    return watch(session(), collections, periods)
 
 
 @click.command("renew", cls=Command)
@@ -103,22 +121,69 @@ def publish(collections: tuple[str, ...], *, dry_run: bool) -> int:
 @click.option("--dry-run", is_flag=True, help="Publish nothing.")
 def renew(collection: str, roles: tuple[str, ...], *, dry_run: bool) -> int:
     """Extend the expiry of ROLE (default: targets), and of snapshot and timestamp with it."""
-    return _renew((collection,), frozenset(roles or ("targets",)), command="renew", dry_run=dry_run)
+    wanted = frozenset(roles or ("targets",))
+    return _renew((collection,), wanted, command="renew", dry_run=dry_run, periods={})
 
 
-def _renew(collections: Iterable[str], roles: frozenset[str], *, command: str, dry_run: bool) -> int:
+def _renew(
+    collections: Iterable[str],
+    roles: frozenset[str],
+    *,
+    command: str,
+    dry_run: bool,
+    periods: Mapping[str, timedelta],
+) -> int:
     run = session()
     done = []
     for name in collections:
         stanza = run.stanza_of(parse_collection(name))
-        done.append((name, publisher(run, stanza, (), dry_run=dry_run).renew(roles)))
-    documents = [{"collection": name, **publish_document(published, dry_run=dry_run)} for name, published in done]
-    lines = [f"published {name} {_versions(published)}" for name, published in done]
+        renewing = publisher(run, stanza, (), dry_run=dry_run, periods=periods)
+        published = renewing.renew(roles)
+        removed = () if dry_run else collect_old(run, renewing)
+        done.append((name, published, removed))
+    documents = [
+        {"collection": name, **publish_document(published, dry_run=dry_run), "collected": list(removed)}
+        for name, published, removed in done
+    ]
+    lines = [f"published {name} {_versions(published)}" for name, published, _ in done]
     run.output.result(command, {"collections": documents}, lines)
     return EXIT_OK
 
 
-def publisher(run: Session, stanza: Stanza, keys: tuple[str, ...], *, dry_run: bool) -> Publisher:
+def online_periods(expires: Iterable[str]) -> dict[str, timedelta]:
+    """Return what ``--expires`` says of snapshot and timestamp.
+
+    Raises:
+        InputError: of another role, which only its own keys can sign.
+    """
+    periods = {}
+    for text in expires:
+        role, duration = assignment(text)
+        if role not in ONLINE_ROLES:
+            raise InputError(f"only {' and '.join(ONLINE_ROLES)} are signed here: got {role!r}")
+        periods[role] = parse_duration(duration)
+    return periods
+
+
+def collect_old(run: Session, publishing: Publisher, loaded: Loaded | None = None) -> tuple[str, ...]:
+    """Return the names of the old files that were removed; that it could not be done is a warning."""
+    try:
+        return collect(
+            publishing.store, loaded or publishing.load(), now=publishing.now, deadline=publishing.deadline
+        )
+    except TrustError as err:
+        run.output.warn(f"old metadata stays where it is: {err}")
+        return ()
+
+
+def publisher(
+    run: Session,
+    stanza: Stanza,
+    keys: tuple[str, ...],
+    *,
+    dry_run: bool,
+    periods: Mapping[str, timedelta] | None = None,
+) -> Publisher:
     """Return the publisher of a collection with the keys of this home; ``keys`` narrows who signs targets."""
     ring = Keyring(run.home / "keys")
     chosen = frozenset(ring.public_key(each).keyid for each in keys)
@@ -132,6 +197,7 @@ def publisher(run: Session, stanza: Stanza, keys: tuple[str, ...], *, dry_run: b
         deadline=run.deadline(PUBLISH_SECONDS),
         pause=_pause,
         dry_run=dry_run,
+        periods=periods or {},
     )
 
 

@@ -10,10 +10,12 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 from trust.errors import UnavailableError
 from trust.finding import Finding
+from trust.instant import format_span
 from trust.value import dataclass
 from trust.verdict import UNDECIDED, Allowed, Denied, Verdict
 
@@ -53,6 +55,10 @@ class Output:
         if self.as_json:
             error = {"message": message, "hint": hint, "code": code, "reason": reason}
             _print(json.dumps({"schema": SCHEMA, "error": error}, ensure_ascii=False))
+        self.problem(message, hint)
+
+    def problem(self, message: str, hint: str | None) -> None:
+        """Say what is wrong to a reader, in one line, then the hint."""
         _print_error(f"error: {_clean(message)}")
         if hint:
             self.hint(hint)
@@ -62,12 +68,13 @@ class Output:
         _print_error(f"hint: {_clean(text)}")
 
 
-def verdict_line(verdict: Verdict) -> str:
-    """Return what a reader is told of a verdict on stdout."""
+def verdict_line(verdict: Verdict, now: datetime) -> str:
+    """Return what a reader is told of a verdict on stdout: what is allowed, and for how long."""
     match verdict:
         case Allowed():
             versions = " ".join(f"{name}={number}" for name, number in verdict.versions.items())
-            return f"allowed {verdict.reference} {verdict.digest} ({versions})"
+            left = format_span(verdict.valid_until - now)
+            return f"allowed {verdict.reference} {verdict.digest} ({versions}), valid for {left}"
         case Denied():
             word = "undecided" if verdict.reason in UNDECIDED else "denied"
             return f"{word} {verdict.reference} {verdict.reason.value}: {verdict.detail}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from datetime import datetime, timedelta
 
@@ -77,6 +78,7 @@ def inspect(subject: str, *, offline: bool) -> None:
             "keys": list(report.keyids),
             "signers": list(report.facts.signers),
             "expires": format_utc(report.facts.expires),
+            "left_seconds": _left_seconds(report.facts.expires, run.now),
             "delegator": report.delegator,
             "paths": list(report.patterns),
             "bins": report.bins,
@@ -120,7 +122,13 @@ def check(collection: str, warn_before: str) -> int:
     roles = current(run, stanza, offline=False).facts
     near = {facts.name for facts in expiring(roles, now=run.now, within=within)}
     documents = [
-        {"role": facts.name, "expires": format_utc(facts.expires), "near": facts.name in near} for facts in roles
+        {
+            "role": facts.name,
+            "expires": format_utc(facts.expires),
+            "left_seconds": _left_seconds(facts.expires, run.now),
+            "near": facts.name in near,
+        }
+        for facts in roles
     ]
     lines = [
         f"{'near' if facts.name in near else 'fine'} {facts.name} {format_utc(facts.expires)} "
@@ -248,3 +256,8 @@ def names_of_keys(run: Session) -> dict[str, str]:
 
 def _left(expires: datetime, now: datetime) -> str:
     return f"{format_span(expires - now)} {'left' if expires > now else 'ago'}"
+
+
+def _left_seconds(expires: datetime, now: datetime) -> int:
+    """Return the whole seconds that are left, below zero where it is past."""
+    return math.floor((expires - now).total_seconds())

@@ -95,7 +95,7 @@ def _report(run: Session, verdicts: list[Verdict]) -> None:
     run.output.result(
         "verify",
         {"verdicts": [verdict_json(verdict) for verdict in verdicts]},
-        [verdict_line(verdict) for verdict in verdicts],
+        [verdict_line(verdict, run.now) for verdict in verdicts],
     )
     for verdict in verdicts:
         match verdict:
