@@ -52,7 +52,7 @@ LATENCY_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1
 class RoleStatus:
     """A verified role; ``expires`` is UTC seconds, ``signers`` are key ids.
 
-    ``period_seconds`` is what it is renewed for, as the root signs it; 0 where that is not known.
+    ``period_seconds`` is what it was signed for, as it or the root says; 0 where that is not known.
     """
 
     name: str

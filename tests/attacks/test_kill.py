@@ -39,6 +39,7 @@ class Story:
 STORIES = {
     "sign": Story(argv=("sign", "oci:{layout}:2.0", "--as", f"{NAME}web:2.0"), image="2.0"),
     "publish": Story(argv=("publish", NAME), image="3.0"),
+    "publish that collects": Story(argv=("publish", NAME), image="3.0", before="orphan"),
     "verify": Story(argv=("verify", "oci:{layout}:3.0", "--as", f"{NAME}web:3.0"), image="3.0"),
     "first verify": Story(
         argv=("verify", "oci:{layout}:3.0", "--as", f"{NAME}web:3.0"), image="3.0", before="no state"
@@ -71,8 +72,10 @@ def _points(log: Path, told_elsewhere: str) -> list[tuple[str, int]]:
 
 def _prepare(user: CommandLine, story: Story) -> None:
     """Bring the user to where he is before the command."""
+    if story.before == "orphan":  # of a dead publisher: its number is burnt, and then below what is current
+        (user.metadata / "3.targets.json").write_text("half a rol")
     user.expect(0, *user.sign("3.0"))
-    if story.before:
+    if story.before in {"no state", "nothing"}:
         (user.home / "state.db").unlink()
     if story.before == "nothing":
         shutil.rmtree(user.metadata)
@@ -90,6 +93,8 @@ def _require_whole(user: CommandLine, story: Story, said: str) -> None:
         user.expect(0, *user.verify(story.image))
     user.expect(0, *_filled(user, story))
     user.expect(0, *user.verify(story.image))
+    if story.before == "orphan":
+        assert not (user.metadata / "3.targets.json").exists()
 
 
 @pytest.mark.parametrize("name", STORIES)

@@ -114,6 +114,15 @@ def test_consumer_is_warned_by_the_period_that_was_signed_for(world: World) -> N
     assert any("role timestamp expires in 5 hours" in notice for notice in consumer.allowed().notices)
 
 
+@pytest.mark.parametrize("period", [0, -1, 10**12, "7d", None, [86_400], {}])
+def test_period_that_is_none_falls_back_to_what_the_root_says(world: World, period: object) -> None:
+    world.attacker.forge("timestamp", lambda signed: signed.unrecognized_fields.update({"x-period": period}))
+    consumer = world.consumer()
+    assert consumer.allowed().notices[1:] == ()
+    world.later(days=6)
+    assert any("role timestamp expires in" in notice for notice in consumer.allowed().notices)
+
+
 def test_period_never_exceeds_what_the_root_says(world: World) -> None:
     world.publish(lambda publisher: replace(publisher, periods={"timestamp": 30 * DAY}).renew(frozenset()))
     assert world.attacker.current("timestamp").signed.expires == world.now + 7 * DAY
