@@ -22,11 +22,12 @@ from typing import Any
 from tuf.api.metadata import Metadata
 
 from trust.chain import RoleFacts
+from trust.edition import ONLINE_ROLES
 from trust.errors import ConflictError, LimitError, TrustError, UnreachableError
 from trust.instant import format_span, format_utc
 from trust.metadata import Delegator, trusted_role
 from trust.policy import WARN_FRACTION
-from trust.publish import ONLINE_ROLES, Published, Publisher
+from trust.publish import Published, Publisher
 from trust.repository import Loaded
 from trust.value import dataclass, field, replace
 

@@ -17,10 +17,11 @@ from trust.cli.session import PUBLISH_SECONDS, Session, session
 from trust.cli.signing import read_digest_file, settled_digest
 from trust.collect import collect
 from trust.digest import Digest
+from trust.edition import ONLINE_ROLES
 from trust.errors import InputError, TrustError
 from trust.instant import parse_duration
 from trust.policy import Stanza
-from trust.publish import ONLINE_ROLES, Published, Publisher
+from trust.publish import Published, Publisher
 from trust.reference import Reference, parse_collection, parse_reference
 from trust.repository import Loaded
 from trust.revoke import Revocation
