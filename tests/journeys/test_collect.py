@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.simulators.world import START, World, file_store, soon
+from tests.simulators.world import START, World, file_store, soon, strangers
 from trust.collect import GRACE, Superseded, collect, superfluous
 from trust.deadline import Deadline
+from trust.delegate import NewRole, add
 from trust.errors import LimitError, UnreachableError
 from trust.repository import Loaded
 from trust.state import TrustedState
@@ -175,3 +176,21 @@ def test_store_that_shows_nothing_any_more_is_an_error_and_nothing_goes(world: W
     with pytest.raises(UnreachableError):
         collect(world.store, Loaded(view, loaded(world).top), now=world.now, deadline=soon())
     assert world.attacker.files() == before
+
+
+def test_versions_of_delegated_roles_and_bins_go_like_all_others(world: World) -> None:
+    world.keys["acme.web"] = strangers()
+    keys = (world.keys["acme.web"][0].public_key,)
+    role = NewRole(name="acme.web", patterns=("acme/web:*", "acme/web@*"), keys=keys, bins=4)
+    world.publish(lambda publisher: add(publisher, [role]))
+    held = world.attacker.files()
+    world.later(days=1).sign("1.5")
+    assert collected(world) == ()
+    world.later(days=9).renew()
+    removed = collected(world)
+    assert {name.split(".")[1] for name in removed} == {"snapshot", "targets", "acme"}
+    named = {f"{link.version}.{name}" for name, link in loaded(world).top.snapshot.signed.meta.items()}
+    assert named <= names(world)
+    assert set(held) - set(removed) - named <= {"timestamp.json", "1.root.json"}
+    for tag in ("1.4", "1.5"):
+        world.consumer(tag).allowed(f"registry.test/acme/web:{tag}")

@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from tests.simulators.world import START, World, soon
+from tests.simulators.world import START, World, soon, strangers
 from trust.deadline import Deadline
+from trust.delegate import NewRole, add
 from trust.errors import ConflictError, RefusedError, StateError, UnavailableError, UnreachableError
 from trust.publish import Published, Publisher
 from trust.state import TrustedState
@@ -253,3 +254,31 @@ def test_what_is_superseded_is_collected_after_each_publish(world: World) -> Non
     watchman = Watchman(world, collect=lambda _publisher, loaded: seen.append(loaded.versions()["snapshot"]))
     watchman.watch(2 * DAY)
     assert seen == [event.versions["snapshot"] for event in watchman.events if event.kind == "published"]
+
+
+def delegated(world: World) -> None:
+    world.keys["acme.web"] = strangers()
+    role = NewRole(
+        name="acme.web",
+        patterns=("acme/web:*", "acme/web@*"),
+        keys=(world.keys["acme.web"][0].public_key,),
+        period=4 * DAY,
+    )
+    world.publish(lambda publisher: add(publisher, [role]))
+
+
+def test_delegated_role_that_nears_its_end_is_told_once(world: World) -> None:
+    delegated(world)
+    watchman = Watchman(world).watch(5 * DAY)
+    assert [text.partition(" in ")[0] for text in watchman.told("near")] == ["role acme.web expires"]
+    assert [text.partition(" expired ")[0] for text in watchman.told("expired")] == ["role acme.web"]
+
+
+def test_delegated_role_that_is_gone_lets_no_other_expire(world: World) -> None:
+    world.sign("1.0", path="acme/api")
+    delegated(world)
+    (world.directory / world.attacker.delegate_file("acme.web")).unlink()
+    consumer = world.consumer()
+    watchman = Watchman(world).watch(3 * DAY, lambda: consumer.allowed("registry.test/acme/api:1.0"))
+    assert len(watchman.told("published")) == 6
+    assert watchman.told("failed") == []
