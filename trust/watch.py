@@ -58,9 +58,13 @@ class Event:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Standing:
-    """What is known of a collection: its roles as last seen, when to look again, how often it failed since."""
+    """What is known of a collection: its roles as last seen, when to look again, how often it failed since.
+
+    Between two looks at ``load_at`` or after, only changes that wait are asked for.
+    """
 
     next_at: datetime
+    load_at: datetime
     roles: tuple[RoleFacts, ...] = ()
     failed: int = 0
     told: frozenset[tuple[str, str]] = frozenset()
@@ -100,7 +104,7 @@ class Watch:
         self._tell("ended", "told to end")
 
     def _first(self, name: str, now: datetime) -> _Standing:
-        standing = _Standing(next_at=now)
+        standing = _Standing(next_at=now, load_at=now)
         try:
             return self._done(name, standing, now)
         except (UnreachableError, LimitError, ConflictError) as err:
@@ -116,6 +120,9 @@ class Watch:
         """Return how ``name`` stands after a turn that succeeded (steps 1 to 5)."""
         publisher = self.open_publisher(name, now)
         published = self.publish_pending(publisher) if self.publish_pending is not None else None
+        is_changed = published is not None and published.changed
+        if not (is_changed or standing.failed) and standing.load_at - REST_MOST <= now < standing.load_at:
+            return self._aged(name, replace(standing, next_at=min(standing.load_at, now + LOOK_EVERY)), now)
         loaded = publisher.load()
         if not standing.roles or due_at(facts_of(loaded)) <= now:
             published = publisher.renew(frozenset())
@@ -132,9 +139,9 @@ class Watch:
             )  # fmt: skip
         if is_changed and self.collect is not None:
             self.collect(publisher, loaded)
-        look = LOOK_EVERY if self.publish_pending is not None else REST_MOST
-        standing = replace(standing, roles=roles, failed=0, next_at=min(due_at(roles), now + look))
-        return self._aged(name, standing, now)
+        load_at = min(due_at(roles), now + REST_MOST)
+        next_at = load_at if self.publish_pending is None else min(load_at, now + LOOK_EVERY)
+        return self._aged(name, replace(standing, roles=roles, failed=0, next_at=next_at, load_at=load_at), now)
 
     def _failed(self, name: str, standing: _Standing, now: datetime, err: Exception) -> _Standing:
         pause = min(RETRY_FIRST * 2 ** min(standing.failed, 16), RETRY_MOST)

@@ -30,9 +30,11 @@ class Wire:
         self.store = store
         self.cut: Exception | None = None
         self.publications: list[Publication] = []
+        self.at_view: Callable[[], object] = lambda: None
 
     def view(self, *, known: str | None, deadline: Deadline) -> View | None:
         self.require()
+        self.at_view()
         return self.store.view(known=known, deadline=deadline)
 
     def publish(self, publication: Publication, *, deadline: Deadline) -> None:
@@ -234,6 +236,15 @@ def test_completed_changes_are_looked_for_each_minute_and_published(world: World
     assert set(watchman.waits) == {LOOK_EVERY}
     assert len(watchman.told("published")) == 2
     assert world.attacker.current("targets").signed.expires > START + 90 * DAY
+
+
+def test_looking_for_changes_reads_the_store_no_more_often(world: World) -> None:
+    watchman = Watchman(world, publish_pending=lambda _publisher: Published(changed=False, versions={}))
+    reads = []
+    watchman.wire.at_view = lambda: reads.append(world.now)
+    watchman.watch(timedelta(hours=11))
+    assert len(watchman.waits) == 11 * 60
+    assert len(reads) <= 3 + 11  # the first turn loads, renews and loads; then once an hour
 
 
 def test_clock_that_is_set_back_does_not_stop_the_watch(world: World) -> None:
