@@ -118,3 +118,11 @@ def test_collection_may_begin_with_bins(user: CommandLine) -> None:
 def _key(user: CommandLine) -> str:
     user.expect(0, "key", "generate", "team")
     return "team"
+
+
+def test_delegated_role_is_renewed_by_its_name(user: CommandLine) -> None:
+    user.expect(0, "delegate", "add", NAME, "acme.web", "--paths", "acme/web", "--bins", "2")
+    before = {path.name for path in user.metadata.glob("*.acme.web*.json")}
+    user.expect(0, "renew", NAME, "acme.web")
+    assert len({path.name for path in user.metadata.glob("*.acme.web*.json")} - before) == 3
+    assert "no role nobody" in user.expect(2, "renew", NAME, "nobody")

@@ -9,7 +9,6 @@ from datetime import timedelta
 
 import click
 
-from trust.chain import TOP_LEVEL_ROLES
 from trust.cli.images import TypedImage, parse_image
 from trust.cli.options import Command
 from trust.cli.secrets import Keyring
@@ -118,10 +117,10 @@ def publish(collections: tuple[str, ...], expires: tuple[str, ...], *, is_watch:
 
 @click.command("renew", cls=Command)
 @click.argument("collection", metavar="COLLECTION")
-@click.argument("roles", metavar="[ROLE]...", nargs=-1, type=click.Choice(TOP_LEVEL_ROLES))
+@click.argument("roles", metavar="[ROLE]...", nargs=-1)
 @click.option("--dry-run", is_flag=True, help="Publish nothing.")
 def renew(collection: str, roles: tuple[str, ...], *, dry_run: bool) -> int:
-    """Extend the expiry of ROLE (default: targets), and of snapshot and timestamp with it."""
+    """Extend the expiry of ROLE (default: targets) and of its bins, and of snapshot and timestamp with it."""
     wanted = frozenset(roles or ("targets",))
     return _renew((collection,), wanted, command="renew", dry_run=dry_run, periods={})
 
