@@ -25,6 +25,7 @@ from trust.errors import ConflictError, InputError, RefusedError, TrustError
 
 COMMANDS = {
     "check": "trust.cli.reporting:check",
+    "copy": "trust.cli.moving:copy_",
     "doctor": "trust.cli.doctor:doctor",
     "gate": "trust.cli.gate:gate",
     "init": "trust.cli.founding:init",

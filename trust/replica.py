@@ -1,0 +1,265 @@
+"""Owns the whole metadata of a collection on its way to another place: read, verified, compared, set down.
+
+  1. every root, from the pinned one; then timestamp, snapshot, and each role that is reachable from targets
+  2. all of it is verified as a consumer would, but for expiry: whoever reads it there judges that, by his clock
+  3. what stands at the destination is read and verified likewise; another collection's is never written over,
+     and this collection's never goes back
+  4. versioned files first, the timestamp last, through the store's own publish
+
+It holds no key and makes no signature: a replica is the publisher's bytes or nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from enum import Enum
+from typing import Any
+
+from tuf.api.exceptions import RepositoryError
+from tuf.api.metadata import Metadata, MetaFile, Root, Targets
+
+from trust.deadline import Deadline
+from trust.errors import ConflictError, LimitError, RefusedError, UnreachableError
+from trust.metadata import (
+    ROOT_MAX_BYTES,
+    SNAPSHOT_MAX_BYTES,
+    TARGETS_MAX_BYTES,
+    TIMESTAMP_MAX_BYTES,
+    identity_of,
+    parse_metadata,
+    require_binding,
+    require_distinct_keys,
+)
+from trust.policy import Stanza
+from trust.refresh import Known, walk_roots
+from trust.stores.interface import TIMESTAMP, MissingPlaceError, Publication, Store, View
+from trust.value import dataclass
+from trust.verdict import Reason
+
+ROLES_MAX = 16_384  # delegated roles and bins of one collection
+_ONLINE = ("snapshot", "timestamp")
+
+
+class Step(Enum):
+    """What has to happen to the metadata at the destination."""
+
+    NEW = "new"
+    FORWARD = "forward"
+    SAME = "same"
+    AHEAD = "ahead"  # it is newer there than here, and stays so
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Replica:
+    """The verified metadata of a collection: its versioned files by name, its timestamp, its versions by role."""
+
+    files: Mapping[str, bytes]
+    timestamp: bytes
+    versions: Mapping[str, int]
+    online_keys: Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Move:
+    """What ``publish_replica`` will do; ``there`` is what stands at the destination now."""
+
+    step: Step
+    replica: Replica
+    base: View
+    there: Replica | None
+
+
+def read_replica(stanza: Stanza, view: View) -> Replica:
+    """Return everything that ``view`` shows of the collection, verified but for expiry (steps 1 and 2).
+
+    Raises:
+        RefusedError: it is not trusted. UnreachableError: it is not there or incomplete.
+        LimitError: more roots or roles than a collection has.
+    """
+    roots = walk_roots(stanza, Known(chain=None, roots={}, bodies={}), view)
+    root: Root = roots.newest.signed
+    identity = identity_of(parse_metadata(roots.bodies[1], "root").signed)
+    files = {f"{version}.root.json": body for version, body in roots.bodies.items()}
+    timestamp_bytes = _read(view, TIMESTAMP, TIMESTAMP_MAX_BYTES)
+    timestamp = _verified(root, "timestamp", timestamp_bytes, identity)
+    link: MetaFile = timestamp.signed.snapshot_meta
+    name, body = _linked(view, "snapshot", link, SNAPSHOT_MAX_BYTES)
+    files[name] = body
+    snapshot = _verified(root, "snapshot", body, identity, version=link.version)
+    versions = {role: meta.signed.version for role, meta in
+                (("root", roots.newest), ("timestamp", timestamp), ("snapshot", snapshot))}  # fmt: skip
+    for role, file_name, data, version in _targets_roles(view, root, snapshot.signed.meta, identity):
+        files[file_name] = data
+        versions[role] = version
+    keys = {role: tuple(root.roles[role].keyids) for role in _ONLINE}
+    return Replica(files=files, timestamp=timestamp_bytes, versions=versions, online_keys=keys)
+
+
+def plan_move(stanza: Stanza, replica: Replica, store: Store, *, deadline: Deadline) -> Move:
+    """Return what has to happen at ``store`` so that it shows ``replica`` (step 3); nothing is written.
+
+    Raises:
+        ConflictError: metadata of another collection is there, or a fork of this one.
+        RefusedError: what is there is not trusted: it is not ours to mend.
+    """
+    base = _view(store, deadline)
+    if base is None:
+        return Move(step=Step.NEW, replica=replica, base=_Nothing(), there=None)
+    first, timestamp = base.read("1.root.json", ROOT_MAX_BYTES), base.read(TIMESTAMP, TIMESTAMP_MAX_BYTES)
+    if first is None and timestamp is None:
+        return Move(step=Step.NEW, replica=replica, base=base, there=None)
+    if first is None or not stanza.root.matches(first):
+        raise ConflictError(
+            f"trust metadata of another collection is there: {store.url}: its first root is not {stanza.root}",
+            hint="trust promote signs the image in the destination's own collection",
+        )
+    if timestamp is None:  # a copy that was cut short before its commit point
+        return Move(step=Step.NEW, replica=replica, base=base, there=None)
+    there = read_replica(stanza, base)
+    return Move(step=_step(replica, there, store.url), replica=replica, base=base, there=there)
+
+
+def publish_replica(move: Move, store: Store, *, deadline: Deadline) -> bool:
+    """Return whether the destination shows anything new after this (step 4).
+
+    Raises:
+        ConflictError: somebody else wrote there meanwhile.
+    """
+    if move.step in {Step.SAME, Step.AHEAD}:
+        return False
+    base = move.base
+    if isinstance(base, _Nothing):
+        store.probe(deadline=deadline)
+        found = store.view(known=None, deadline=deadline)
+        if found is None:
+            raise UnreachableError(f"the store answered 'not modified' to nobody's question: {store.url}")
+        base = found
+    old = move.there.files if move.there else {}
+    kept = tuple(name for name, data in move.replica.files.items() if old.get(name) == data)
+    publication = Publication(
+        base=base,
+        base_timestamp=move.there.timestamp if move.there else None,
+        files={name: data for name, data in move.replica.files.items() if name not in kept},
+        kept=kept,
+        timestamp=move.replica.timestamp,
+        settles=False,  # a change that was passed over there is its publisher's to merge
+    )
+    store.publish(publication, deadline=deadline)
+    return True
+
+
+class _Nothing:
+    """A place that is not made yet."""
+
+    token = None
+
+    def read(self, name: str, max_bytes: int) -> bytes | None:
+        """Return that there is nothing."""
+        del name, max_bytes
+        return None
+
+    def taken(self, name: str) -> bool:
+        """Return that nothing is."""
+        del name
+        return False
+
+    def strays(self) -> tuple[tuple[View, View], ...]:
+        """Return none."""
+        return ()
+
+
+def _view(store: Store, deadline: Deadline) -> View | None:
+    try:
+        view = store.view(known=None, deadline=deadline)
+        if view is not None:
+            view.read(TIMESTAMP, TIMESTAMP_MAX_BYTES)
+    except MissingPlaceError:
+        return None
+    return view
+
+
+def _step(replica: Replica, there: Replica, url: str) -> Step:
+    """Return how ``replica`` stands to what is there.
+
+    Snapshot and timestamp may go back where a newer root changed their keys (TUF 1.0 §5.3.11).
+    """
+    if replica.timestamp == there.timestamp and replica.files.keys() <= there.files.keys():
+        return Step.SAME
+    reset = replica.online_keys != there.online_keys
+    both = [name for name in replica.versions if name in there.versions and not (reset and name in _ONLINE)]
+    newer = [name for name in both if replica.versions[name] > there.versions[name]]
+    older = [name for name in both if replica.versions[name] < there.versions[name]]
+    if newer and not older:
+        return Step.FORWARD
+    if older and not newer:
+        return Step.AHEAD
+    detail = f"{older[0]} is older" if older else "the same versions have other contents"
+    raise ConflictError(
+        f"the metadata at {url} and this one have gone different ways: {detail}",
+        hint="somebody published at both places; find out which one consumers should follow",
+    )
+
+
+def _targets_roles(
+    view: View, root: Root, meta: Mapping[str, MetaFile], identity: str
+) -> Iterator[tuple[str, str, bytes, int]]:
+    """Yield role, file name, bytes and version of targets and of every role delegated to, each once."""
+    pending: list[tuple[str, Root | Targets]] = [("targets", root)]
+    seen: set[str] = set()
+    while pending:
+        role, delegator = pending.pop()
+        link = meta.get(f"{role}.json")
+        if role in seen or (link is None and role != "targets"):
+            continue  # a delegation whose role was never published covers nothing yet
+        if link is None:
+            raise RefusedError("snapshot names no targets role", reason=Reason.TAMPERED.value)
+        seen.add(role)
+        if len(seen) > ROLES_MAX:
+            raise LimitError(f"collection has too many roles: expected at most {ROLES_MAX}")
+        name, body = _linked(view, role, link, TARGETS_MAX_BYTES)
+        metadata = _verified(delegator, role, body, identity, version=link.version)
+        yield role, name, body, metadata.signed.version
+        pending += [(each, metadata.signed) for each in _delegated(metadata.signed)]
+
+
+def _delegated(targets: Targets) -> list[str]:
+    delegations = targets.delegations
+    if delegations is None:
+        return []
+    if delegations.succinct_roles is not None:
+        return list(delegations.succinct_roles.get_roles())
+    return list(delegations.roles or {})
+
+
+def _linked(view: View, role: str, link: MetaFile, max_bytes: int) -> tuple[str, bytes]:
+    name = f"{link.version}.{role}.json"
+    data = _read(view, name, min(max_bytes, link.length or max_bytes))
+    try:
+        link.verify_length_and_hashes(data)
+    except RepositoryError as err:
+        raise RefusedError(f"role {role} version {link.version}: {err}", reason=Reason.TAMPERED.value) from err
+    return name, data
+
+
+def _read(view: View, name: str, max_bytes: int) -> bytes:
+    data = view.read(name, max_bytes)
+    if data is None:
+        raise UnreachableError(f"metadata has no {name}", hint="the store moved on meanwhile, or is incomplete")
+    return data
+
+
+def _verified(
+    delegator: Root | Targets, role: str, data: bytes, identity: str, *, version: int | None = None
+) -> Metadata[Any]:
+    metadata = parse_metadata(data, role)
+    wanted = role if role in {"timestamp", "snapshot"} else "targets"
+    if metadata.signed.type != wanted:
+        raise RefusedError(f"role {role} holds a {metadata.signed.type}", reason=Reason.TAMPERED.value)
+    require_distinct_keys(delegator, metadata, role)
+    require_binding(metadata.signed, role, identity)
+    if version is not None and metadata.signed.version != version:
+        raise RefusedError(
+            f"role {role} is of another version: expected {version}, got {metadata.signed.version}",
+            reason=Reason.ROLLED_BACK.value,
+        )
+    return metadata
