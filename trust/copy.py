@@ -81,7 +81,8 @@ def copy(
     if match is not None and goal.store is not None:
         replica = current_replica(match.stanza, verifier.state, verifier.open_store(match.stanza), soon())
         move = plan_move(match.stanza, replica, goal.store, deadline=soon())
-    pieces = read_pieces(source, verdict.digest)
+    attestations = {digest for digests in verdict.attestations.values() for digest in digests}
+    pieces = read_pieces(source, verdict.digest, wanted=attestations)
     sent = send(pieces, source, goal.sink, dry_run=dry_run)
     if move is not None and goal.store is not None and not dry_run:
         publish_replica(move, goal.store, deadline=soon())

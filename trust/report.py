@@ -9,14 +9,16 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
+from trust.attestations import attestations_of
 from trust.chain import RoleFacts, TrustedChain
 from trust.digest import Digest
 from trust.metadata import parse_metadata, trusted_role
 from trust.policy import Stanza
+from trust.reference import Reference
 from trust.repository import load
 from trust.state import TrustedState
 from trust.stores.interface import View
-from trust.targets import Table, Target
+from trust.targets import Attestations, Table, Target, lookup_path
 from trust.value import dataclass
 
 
@@ -75,6 +77,12 @@ def signed_tags(table: Table, *, path: str | None) -> list[SignedTag]:
         if path is None or repository == path:
             found.append(SignedTag(path=repository, tag=tag, target=target))
     return sorted(found, key=lambda entry: (entry.path, entry.tag))
+
+
+def image_attestations(table: Table, path: str, reference: Reference) -> Attestations:
+    """Return what is signed about an image, by type; nothing where it is not signed itself."""
+    target = table.targets.get(lookup_path(path, reference))
+    return attestations_of(table.targets.get, path, target.digest) if target else {}
 
 
 def shown_as_trusted(chain: TrustedChain, state: TrustedState, pin: Digest) -> Shown:

@@ -78,7 +78,7 @@ def sign(publisher: Publisher, orders: Sequence[Order]) -> Published:
             )
         return table
 
-    return publisher.publish(_editing(publisher, edit))
+    return publisher.publish(editing(publisher, edit))
 
 
 def revoke(publisher: Publisher, revocations: Sequence[Revocation]) -> Published:
@@ -92,12 +92,12 @@ def revoke(publisher: Publisher, revocations: Sequence[Revocation]) -> Published
                 table = revoke_tag(table, path=revocation.path, tag=revocation.tag)
         return table
 
-    return publisher.publish(_editing(publisher, edit))
+    return publisher.publish(editing(publisher, edit))
 
 
-def _editing(
-    publisher: Publisher, edit: Callable[[Table, Signature], Table]
-) -> Callable[[Loaded], Edition | None]:
+def editing(publisher: Publisher, edit: Callable[[Table, Signature], Table]) -> Callable[[Loaded], Edition | None]:
+    """Return the change that ``edit`` makes, signed by the keys at hand; nothing where it changes nothing."""
+
     def change(loaded: Loaded) -> Edition | None:
         keyids = loaded.root.signed.roles["targets"].keyids
         at, nobody = publisher.now.replace(microsecond=0), Signature(at=publisher.now, by=())

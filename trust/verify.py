@@ -15,6 +15,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
+from trust.attestations import attestations_of
 from trust.chain import TrustedChain
 from trust.client import Current, refresh, trusted_offline
 from trust.deadline import Deadline
@@ -100,7 +101,9 @@ def judge(
     path = lookup_path(match.path, reference)
     target = lookup.target(path)
     both = reference.tag is not None and reference.digest is not None
+    attestations = attestations_of(lookup.target, match.path, target.digest) if target is not None else {}
     evidence = Evidence(
+        attestations=attestations,
         chain=chain.facts(ROLE),
         target=target,
         tombstone=lookup.tombstone(path) if target is None else None,

@@ -24,6 +24,7 @@ from trust.cli.render import Output
 from trust.errors import ConflictError, InputError, RefusedError, TrustError
 
 COMMANDS = {
+    "attest": "trust.cli.attesting:attest",
     "check": "trust.cli.reporting:check",
     "copy": "trust.cli.moving:copy_",
     "doctor": "trust.cli.doctor:doctor",

@@ -58,17 +58,17 @@ def read_pieces(source: Source, digest: Digest, *, wanted: Collection[Digest] = 
     Raises:
         RefusedError: ``tampered``; bytes that do not hash to their digest.
         InputError: a manifest is malformed. LimitError: too many, too deep.
-        AbsentError: one is not there, or not among the referrers though it is ``wanted``.
+        AbsentError: one is not there that must be.
     """
     found: dict[Digest, Piece] = {}
     _read_image(source, digest, found, depth=0)
     level = tuple(found)
     for _ in range(DEPTH_MAX):
-        level = tuple(_read_referrers(source, level, found, wanted=wanted))
+        level = tuple(_read_referrers(source, level, found))
         if not level:
             break
-    for missing in [each for each in wanted if each not in found]:
-        _read_referrer(source, missing, digest, found)
+    for missing in [each for each in wanted if each not in found]:  # the list is the source's word, and hid them
+        _read_wanted(source, missing, found)
     return tuple(found.values())
 
 
@@ -117,37 +117,36 @@ def _read_image(source: Source, digest: Digest, found: dict[Digest, Piece], *, d
     _keep(found, _piece(digest, data, parsed, subject=None))
 
 
-def _read_referrers(
-    source: Source, subjects: Iterable[Digest], found: dict[Digest, Piece], *, wanted: Collection[Digest]
-) -> Iterable[Digest]:
+def _read_referrers(source: Source, subjects: Iterable[Digest], found: dict[Digest, Piece]) -> Iterable[Digest]:
     """Read the referrers of each of ``subjects``; yield those that are new."""
     for subject in subjects:
         named = source.referrers(subject)
         if len(named) > REFERRERS_MAX:
             raise LimitError(f"{subject} has too many referrers: expected at most {REFERRERS_MAX}")
         for digest in named:
-            if digest not in found and _read_referrer(source, digest, subject, found, must=digest in wanted):
+            if digest not in found and _read_referrer(source, digest, subject, found):
                 yield digest
 
 
-def _read_referrer(
-    source: Source, digest: Digest, subject: Digest, found: dict[Digest, Piece], *, must: bool = True
-) -> bool:
-    """Read one referrer; False for one that is none: the list is the source's word, and so is what is in it."""
+def _read_referrer(source: Source, digest: Digest, subject: Digest, found: dict[Digest, Piece]) -> bool:
+    """Read one referrer; False for one that is none, or not there: the list is the source's word."""
     try:
         data = source.manifest(digest)
         parsed = parse_manifest(data)
-        says = subject_of(data)
+        is_one = subject_of(data) == subject and not isinstance(parsed, Index)
     except (InputError, AbsentError):
-        if must:
-            raise
         return False
-    if says != subject or isinstance(parsed, Index):
-        if must:
-            raise InputError(f"{digest} is no attestation of {subject}: its subject is {says}")
-        return False
-    _keep(found, _piece(digest, data, parsed, subject=subject))
-    return True
+    if is_one:
+        _keep(found, _piece(digest, data, parsed, subject=subject))
+    return is_one
+
+
+def _read_wanted(source: Source, digest: Digest, found: dict[Digest, Piece]) -> None:
+    """Read a referrer that the caller trusts; one that speaks of an index above this image stays behind."""
+    data = source.manifest(digest)
+    subject = subject_of(data)
+    if subject in found:
+        _keep(found, _piece(digest, data, parse_manifest(data), subject=subject))
 
 
 def _piece(digest: Digest, data: bytes, parsed: Manifest | Index, *, subject: Digest | None) -> Piece:
