@@ -25,6 +25,7 @@ from trust.errors import ConflictError, InputError, RefusedError, TrustError
 
 COMMANDS = {
     "attest": "trust.cli.attesting:attest",
+    "bundle": "trust.cli.bundles:bundle",
     "check": "trust.cli.reporting:check",
     "copy": "trust.cli.moving:copy_",
     "doctor": "trust.cli.doctor:doctor",

@@ -123,7 +123,7 @@ def _read_referrers(source: Source, subjects: Iterable[Digest], found: dict[Dige
         named = source.referrers(subject)
         if len(named) > REFERRERS_MAX:
             raise LimitError(f"{subject} has too many referrers: expected at most {REFERRERS_MAX}")
-        for digest in named:
+        for digest in sorted(named):  # whatever order a registry lists them in, a bundle of them is the same
             if digest not in found and _read_referrer(source, digest, subject, found):
                 yield digest
 

@@ -98,11 +98,12 @@ def index_with(before: bytes | None, digest: Digest, data: bytes) -> bytes | Non
         if digest in digests_in(before, "this manifest"):
             return None
         entries = strict_json(before, max_bytes=MANIFEST_MAX_BYTES, what="index of referrers")["manifests"]
-    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*entries, _entry(digest, data)]}
+    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*entries, referrer_entry(digest, data)]}
     return json.dumps(document, separators=(",", ":")).encode()
 
 
-def _entry(digest: Digest, data: bytes) -> dict[str, Any]:
+def referrer_entry(digest: Digest, data: bytes) -> dict[str, Any]:
+    """Return how an index describes the referrer ``data``."""
     manifest = parse_manifest(data)
     entry: dict[str, Any] = {"mediaType": manifest.media_type, "digest": str(digest), "size": len(data)}
     if isinstance(manifest, Manifest):
