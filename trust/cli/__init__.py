@@ -38,6 +38,7 @@ COMMANDS = {
     "login": "trust.cli.transfer:login",
     "logs": "trust.cli.running:logs",
     "policy": "trust.cli.policy:policy",
+    "promote": "trust.cli.moving:promote",
     "ps": "trust.cli.running:ps",
     "publish": "trust.cli.publishing:publish",
     "pull": "trust.cli.transfer:pull",

@@ -1,4 +1,4 @@
-"""The commands that carry images elsewhere: ``trust copy``."""
+"""The commands that carry images elsewhere: ``trust copy``, ``trust promote``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import time
 import click
 
 from trust.cli.options import Command
+from trust.cli.publishing import publish_document, publisher
 from trust.cli.session import PUBLISH_SECONDS, Session, session
 from trust.cli.stanzas import stanza_text
 from trust.cli.verifying import refuse, warn_if_moved
@@ -15,6 +16,8 @@ from trust.errors import InputError
 from trust.oci.image_copy import Sent
 from trust.oci.repositories import RegistryRepository
 from trust.policy import Match
+from trust.promote import Goal
+from trust.promote import promote as promote_image
 from trust.reference import RESERVED_TAG_PREFIX, Collection, Reference, parse_reference, with_tag
 from trust.relocation import Relocation, relocate
 from trust.replica import Step
@@ -66,6 +69,48 @@ def copy_(source: str, destination: str, metadata: str | None, *, dry_run: bool)
     if isinstance(done, Denied):
         return refuse(run, done)
     _tell(run, done, typed, goals[0] if goals else None, tag=tag, dry_run=dry_run)
+    return 0
+
+
+@click.command("promote", cls=Command)
+@click.argument("source", metavar="SRC")
+@click.argument("destination", metavar="DST")
+@click.option("--key", "keys", metavar="K", multiple=True, help="Sign with this key, not with every one at hand.")
+@click.option("--dry-run", is_flag=True, help="Push and publish nothing.")
+def promote(source: str, destination: str, keys: tuple[str, ...], *, dry_run: bool) -> int:
+    """Verify SRC, copy it to DST, and sign it there in DST's own collection.
+
+    What is signed is the digest that SRC's collection signs, whatever SRC's registry says; and with it the
+    attestations that are signed of it. DST has SRC's tag where it names none.
+    """
+    run = session()
+    typed = parse_pair(source, destination)
+    tag = typed.tag or (typed.source.tag if typed.source.digest is None else None)
+    stanza, path = run.stanza_for(typed.there)
+    done = promote_image(
+        replace(run.verifier(), policy=asking_now(run.policy)),
+        typed.source,
+        source=repository(run, typed.source),
+        goal=Goal(sink=repository(run, typed.there), path=path, tag=tag),
+        publisher=publisher(run, stanza, keys, dry_run=dry_run),
+    )
+    if isinstance(done, Denied):
+        return refuse(run, done)
+    for notice in done.allowed.notices:
+        run.output.note(notice)
+    warn_if_moved(run, done.allowed)
+    there = with_tag(typed.there, tag) if tag else typed.there.at(done.allowed.digest)
+    word = ("would be promoted" if dry_run else "promoted") if done.changed else "was promoted already:"
+    document = {
+        "source": str(typed.source),
+        "destination": str(there),
+        "digest": str(done.allowed.digest),
+        **sent_document(done.sent),
+        **publish_document(done.published, dry_run=dry_run),
+        "changed": done.changed,
+    }
+    line = f"{word} {done.allowed.pinned} to {there} ({sent_words(done.sent)})"
+    run.output.result("promote", document, [line])
     return 0
 
 
