@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from trust.bundle_import import Arrival, Unpacked, accept
-from trust.copy import Destination, set_tag
+from trust.copy import Destination, set_tag, tag_for
 from trust.oci.image_copy import Sent, send
 from trust.oci.repositories import Soon
 from trust.replica import Move, Step, plan_move, publish_replica, read_replica
@@ -74,24 +74,20 @@ def deliver(
         send(image.pieces, arrival.content, goal.sink, dry_run=dry_run) if goal else NOTHING_SENT
         for image, goal in goals
     ]
-    for move, goal in moves.values():
-        if goal.store is not None and not dry_run:
-            publish_replica(move, goal.store, deadline=soon())
-    images = tuple(
-        Delivered(
-            image=image,
-            sent=done,
-            step=moves[key][0].step if (key := _key(image, goal)) in moves else None,
-            tagged=set_tag(image.pieces, image.allowed, goal.sink, goal.tag, dry_run=dry_run) if goal else False,
-        )
-        for (image, goal), done in zip(goals, sent, strict=True)
+    for move, place in moves.values():
+        if place.store is not None and not dry_run:
+            publish_replica(move, place.store, deadline=soon())
+    images = []
+    for (image, goal), done in zip(goals, sent, strict=True):
+        key = _key(image, goal)
+        step, tagged = moves[key][0].step if key in moves else None, False
+        if goal is not None:
+            tagged = set_tag(image.pieces, image.allowed, goal.sink, tag_for(goal, step), dry_run=dry_run)
+        images.append(Delivered(image=image, sent=done, step=step, tagged=tagged))
+    shown = _shown(arrival)
+    return Delivery(
+        images=tuple(images), versions=shown, state_changed=any(before.get(n) != v for n, v in shown.items())
     )
-    shown = {
-        str(image.match.stanza.collection): dict(image.allowed.versions)
-        for image in arrival.images
-        if image.match is not None
-    }
-    return Delivery(images=images, versions=shown, state_changed=any(before.get(n) != v for n, v in shown.items()))
 
 
 def _planned(
@@ -114,6 +110,15 @@ def _key(image: Unpacked, goal: Destination | None) -> tuple[str, str]:
         image.match.stanza.root.hex if image.match else "",
         goal.store.url if goal is not None and goal.store is not None else "",
     )
+
+
+def _shown(arrival: Arrival) -> dict[str, dict[str, int]]:
+    """Return the versions of each collection that the bundle shows."""
+    return {
+        str(image.match.stanza.collection): dict(image.allowed.versions)
+        for image in arrival.images
+        if image.match is not None
+    }
 
 
 def _versions(verifier: Verifier, arrival: Arrival) -> dict[str, dict[str, int]]:

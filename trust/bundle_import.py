@@ -25,7 +25,7 @@ from trust.errors import InputError, LimitError, RefusedError, StateError
 from trust.manifest import MANIFEST_MAX_BYTES, Descriptor, Index, parse_manifest
 from trust.metadata import TARGETS_MAX_BYTES
 from trust.oci.errors import tampered
-from trust.oci.image_copy import Piece, read_pieces
+from trust.oci.image_copy import UNSIGNED_MAX_BYTES, Piece, read_pieces
 from trust.oci.layout import REF_NAME, Layout
 from trust.oci.layout_repository import LayoutRepository
 from trust.policy import Match, Stanza
@@ -38,7 +38,6 @@ from trust.verify import Verifier
 MANIFESTS_MAX = 20_000
 METADATA_FILES_MAX = 20_000
 METADATA_MAX_BYTES = 512 * 1024 * 1024  # of all collections together: it is held in memory
-UNSIGNED_MAX_BYTES = 1024 * 1024 * 1024  # of referrers that nobody signed: all that a bundle can make us keep
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -227,7 +226,7 @@ class _Arriving:
         self._seen: set[Digest] = set()
         self._sizes: dict[Digest, int] = {}
         self._waiting: dict[Digest, tuple[bool, bool]] = {}  # is it a manifest, and is it signed
-        self._unsigned_left = UNSIGNED_MAX_BYTES
+        self._unsigned_left = UNSIGNED_MAX_BYTES * len(allowed)
         for descriptor in (*(each for _, each in head.images), *head.referrers):
             self._expect(descriptor, is_manifest=True, is_signed=descriptor.digest in signed)
 
@@ -272,5 +271,5 @@ class _Arriving:
         if not is_signed:
             self._unsigned_left -= descriptor.size_bytes
             if self._unsigned_left < 0:
-                raise LimitError(f"bundle holds more than {UNSIGNED_MAX_BYTES} bytes that nobody signed")
+                raise LimitError(f"bundle holds more than {UNSIGNED_MAX_BYTES} bytes an image that nobody signed")
         self._waiting[descriptor.digest] = (is_manifest, is_signed)

@@ -17,7 +17,7 @@ from trust.oci.image_copy import Piece, Sent, read_pieces, send
 from trust.oci.repositories import Sink, Source
 from trust.policy import Match, Policy, Stanza
 from trust.reference import Reference
-from trust.replica import Move, Replica, Step, plan_move, publish_replica, read_replica
+from trust.replica import Replica, Step, plan_move, publish_replica, read_replica
 from trust.state import TrustedState
 from trust.stores.interface import Store
 from trust.value import dataclass, replace
@@ -86,8 +86,9 @@ def copy(
     sent = send(pieces, source, goal.sink, dry_run=dry_run)
     if move is not None and goal.store is not None and not dry_run:
         publish_replica(move, goal.store, deadline=soon())
-    tagged = set_tag(pieces, verdict, goal.sink, goal.tag, dry_run=dry_run)
-    return Copied(allowed=verdict, sent=sent, step=step_of(move), tagged=tagged)
+    step = move.step if move else None
+    tagged = set_tag(pieces, verdict, goal.sink, tag_for(goal, step), dry_run=dry_run)
+    return Copied(allowed=verdict, sent=sent, step=step, tagged=tagged)
 
 
 def current_replica(stanza: Stanza, state: TrustedState, store: Store, deadline: Deadline) -> Replica:
@@ -117,6 +118,7 @@ def set_tag(pieces: tuple[Piece, ...], allowed: Allowed, sink: Sink, tag: str | 
     return True
 
 
-def step_of(move: Move | None) -> Step | None:
-    """Return the step of a move, None where none was planned."""
-    return move.step if move else None
+def tag_for(goal: Destination, step: Step | None) -> str | None:
+    """Return the tag that is to be set: none where the destination's newer metadata may have moved it on."""
+    is_behind = step is Step.AHEAD and goal.tag is not None and goal.sink.tagged(goal.tag) is not None
+    return None if is_behind else goal.tag

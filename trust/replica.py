@@ -133,6 +133,8 @@ def publish_replica(move: Move, store: Store, *, deadline: Deadline) -> bool:
         found = store.view(known=None, deadline=deadline)
         if found is None:
             raise UnreachableError(f"the store answered 'not modified' to nobody's question: {store.url}")
+        if found.read(TIMESTAMP, TIMESTAMP_MAX_BYTES) is not None:
+            raise ConflictError(f"another publisher was first: {store.url} was empty a moment ago")
         base = found
     old = move.there.files if move.there else {}
     kept = tuple(name for name, data in move.replica.files.items() if old.get(name) == data)

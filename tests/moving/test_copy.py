@@ -96,12 +96,17 @@ def test_corrupted_blob_never_arrives_whole_and_no_tag_points_to_the_image(own_p
     assert data is not None
     layer = parse_digest(json.loads(data)["layers"][0]["digest"])
     file = own_places.source.blob_file(layer.hex)
-    file.write_bytes(bytes(byte ^ 1 for byte in file.read_bytes()))
+    honest = file.read_bytes()
+    file.write_bytes(bytes(byte ^ 1 for byte in honest))
     error = own_places.json("copy", own_places.src("single"), own_places.dst(), code=1)["error"]
     assert error["reason"] == "tampered"
     assert not own_places.there.blob_file(layer.hex).exists()
     assert tags(own_places.there.host, PATH) == set()
     assert tags(own_places.there.host, METADATA) == set()
+    file.write_bytes(honest)
+    repeated = own_places.json("copy", own_places.src("single"), own_places.dst())
+    assert (repeated["blobs"], repeated["blobs_sent"]) == (4, 3)  # the first had arrived before
+    assert own_places.there.blob_file(layer.hex).read_bytes() == honest
 
 
 def test_metadata_of_another_collection_is_never_written_over(places: Places) -> None:
@@ -116,22 +121,24 @@ def test_metadata_of_another_collection_is_never_written_over(places: Places) ->
     (places.folder / "other.toml").unlink()
 
 
-def test_metadata_goes_forward_and_never_back(own_places: Places) -> None:
+def test_metadata_and_tag_go_forward_and_never_back(own_places: Places) -> None:
     places = own_places
     places.run("copy", places.src("single"), places.dst())
     store = places.source.link_of_tag(METADATA, "_trust")
     old = store.read_text()
-    later = push_image(places.source.host, "later", "the next")
-    places.run("sign", f"{places.src('later')}@{later}")
-    assert places.json("copy", places.src("later"), places.dst())["metadata"]["step"] == "forward"
+    later = push_image(places.source.host, "single", "the next")
+    places.run("sign", f"{places.src('single')}@{later}")
+    assert places.json("copy", places.src("single"), places.dst())["metadata"]["step"] == "forward"
     newest = manifest(places.there.host, METADATA, "_trust")
     store.write_text(old)
-    replayed: dict[str, Any] = {
-        "home": "fresh"
-    }  # no state yet: it can be shown anything that is signed and has not expired
+    replayed: dict[str, Any] = {"home": "fresh"}  # no state yet: it can be shown anything unexpired that is signed
     done = places.json("copy", places.src("single"), places.dst(), **replayed)
-    assert done["metadata"]["step"] == "ahead"
+    assert (done["digest"], done["metadata"]["step"]) == (str(places.single), "ahead")
+    assert done["changed"] is False
     assert manifest(places.there.host, METADATA, "_trust") == newest
+    arrived = manifest(places.there.host, PATH, "single")
+    assert arrived is not None
+    assert later.matches(arrived)
 
 
 def test_old_metadata_at_the_source_is_rolled_back_for_who_has_seen_newer(own_places: Places) -> None:

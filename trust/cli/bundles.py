@@ -17,9 +17,9 @@ from trust.bundle_delivery import Delivered, Delivery, deliver
 from trust.bundle_export import Load, gather, write_bundle
 from trust.bundle_file import READ_BYTES, BundleReader
 from trust.bundle_import import Unpacked, unpack
-from trust.cli.moving import repository, sent_document, sent_words
+from trust.cli.moving import METADATA_SECONDS, repository, sent_document, sent_words
 from trust.cli.options import Command, Group
-from trust.cli.session import PUBLISH_SECONDS, Session, session
+from trust.cli.session import Session, session
 from trust.cli.stanzas import stanza_text
 from trust.cli.verifying import refuse
 from trust.copy import Destination, asking_now
@@ -120,7 +120,7 @@ def _verifier(run: Session) -> Verifier:
 
 
 def _soon(run: Session) -> Deadline:
-    return run.deadline(PUBLISH_SECONDS)
+    return run.deadline(METADATA_SECONDS)
 
 
 def _refuse(run: Session, verdicts: list[Verdict]) -> int:
@@ -193,7 +193,8 @@ def _tell(run: Session, file: Path, done: Delivery, places: dict[Reference, Relo
     stanzas = list(dict.fromkeys(stanza_text(each.consumer_stanza(each.metadata_url)) for each in places.values()))
     word = ("would be imported" if dry_run else "imported") if done.changed else "was imported already:"
     lines = [
-        f"{word} {each.image.reference} {each.image.allowed.digest} ({sent_words(each.sent)})"
+        f"{word} {each.image.reference} {each.image.allowed.digest} "
+        f"({sent_words(each.sent) if each.sent.manifests else 'the trusted state alone'})"
         for each in done.images
     ]
     for stanza in stanzas:

@@ -8,8 +8,8 @@ import click
 
 from trust.cli.options import Command
 from trust.cli.publishing import publish_document, publisher
-from trust.cli.session import PUBLISH_SECONDS, Session, session
-from trust.cli.stanzas import stanza_text
+from trust.cli.session import Session, session
+from trust.cli.stanzas import absolute_url, stanza_text
 from trust.cli.verifying import refuse, warn_if_moved
 from trust.copy import Copied, Destination, asking_now, copy
 from trust.errors import InputError
@@ -27,6 +27,7 @@ from trust.value import dataclass, replace
 from trust.verdict import Allowed, Denied
 from trust.verify import Verifier
 
+METADATA_SECONDS = 1800.0  # the whole metadata of a collection in thousands of bins, file by file
 _UNITS = ((1 << 30, "GiB"), (1 << 20, "MiB"), (1 << 10, "KiB"))
 
 
@@ -64,7 +65,7 @@ def copy_(source: str, destination: str, metadata: str | None, *, dry_run: bool)
 
     done = copy(
         verifier, typed.source, source=repository(run, typed.source), destination=goal,
-        soon=lambda: run.deadline(PUBLISH_SECONDS), dry_run=dry_run,
+        soon=lambda: run.deadline(METADATA_SECONDS), dry_run=dry_run,
     )  # fmt: skip
     if isinstance(done, Denied):
         return refuse(run, done)
@@ -175,7 +176,8 @@ def _tag_there(verifier: Verifier, typed: Typed) -> str | None:
 
 def _store(run: Session, place: Relocation, url: str | None) -> Store:
     collection = Collection(host=place.there.host, path=place.there.path)
-    return open_store(url or place.metadata_url, collection, registry=run.registry, pause=time.sleep)
+    where = absolute_url(url) if url else place.metadata_url
+    return open_store(where, collection, registry=run.registry, pause=time.sleep)
 
 
 def _tell(

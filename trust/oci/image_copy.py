@@ -6,7 +6,7 @@
   4. the tag last, by the caller, so that nobody finds half an image under it
 
 What is there already is not sent again. Referrers are content that nobody vouches for unless their digest is
-signed; they are capped, and those that must arrive are named by the caller (``wanted``).
+signed; they are capped, in number and bytes, and those that are signed are named by the caller (``wanted``).
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from trust.oci.repositories import Sink, Source, declared_type
 from trust.value import dataclass
 
 DEPTH_MAX = 4  # of indexes in indexes, and of referrers of referrers
+UNSIGNED_MAX_BYTES = 1024**3  # of referrers that nobody signed: whoever can push to the source can add them
 MANIFESTS_MAX = 4096  # of one image, referrers included; each is up to 4 MiB in memory
 
 
@@ -69,6 +70,7 @@ def read_pieces(source: Source, digest: Digest, *, wanted: Collection[Digest] = 
             break
     for missing in [each for each in wanted if each not in found]:  # the list is the source's word, and hid them
         _read_wanted(source, missing, found)
+    _require_modest(found.values(), wanted)
     return tuple(found.values())
 
 
@@ -139,6 +141,13 @@ def _read_referrer(source: Source, digest: Digest, subject: Digest, found: dict[
     if is_one:
         _keep(found, _piece(digest, data, parsed, subject=subject))
     return is_one
+
+
+def _require_modest(pieces: Iterable[Piece], wanted: Collection[Digest]) -> None:
+    strangers = [piece for piece in pieces if piece.subject is not None and piece.digest not in wanted]
+    size = sum({blob.digest: blob.size_bytes for piece in strangers for blob in piece.blobs}.values())
+    if size > UNSIGNED_MAX_BYTES:
+        raise LimitError(f"referrers hold {size} bytes that nobody signed: expected at most {UNSIGNED_MAX_BYTES}")
 
 
 def _read_wanted(source: Source, digest: Digest, found: dict[Digest, Piece]) -> None:
