@@ -7,9 +7,19 @@ from typing import Any
 
 import pytest
 
-from tests.moving.places import Places, blob, is_empty, manifest, push_referrer, tags
+from tests.moving.places import (
+    Places,
+    blob,
+    door,
+    is_empty,
+    manifest,
+    push_referrer,
+    referrer_bytes,
+    soon,
+    tags,
+)
 from tests.simulators.pushing import PATH, push_image, push_index
-from trust.digest import Digest, parse_digest
+from trust.digest import Digest, parse_digest, sha256
 from trust.toml_table import load_toml
 
 METADATA = "acme/trust-metadata"
@@ -199,3 +209,16 @@ def test_image_moves_within_a_registry_without_being_sent(own_places: Places) ->
     done = places.json("copy", places.src("single"), f"{host}/mirror/acme/web")
     assert done["blobs_sent"] == 0
     assert manifest(host, "mirror/acme/web", "single") is not None
+
+
+def test_referrers_that_nobody_signed_bring_no_terabyte(own_places: Places) -> None:
+    places = own_places
+    claimed = json.loads(referrer_bytes(places.single, b"a note"))
+    claimed["layers"][0]["size"] = 2 * 1024**3
+    data = json.dumps(claimed).encode()
+    with door(places.source.host) as registry:
+        registry.put_manifest(PATH, sha256(data), data, claimed["mediaType"], deadline=soon())
+        registry.add_referrer(PATH, places.single, data, deadline=soon())
+    error = places.json("copy", places.src("single"), places.dst(), code=3)["error"]
+    assert "nobody signed" in error["message"]
+    assert is_empty(places.there)

@@ -28,11 +28,12 @@ from trust.manifest import DOCKER_INDEX, OCI_INDEX, OCI_MANIFEST
 from trust.policy import Policy, Stanza
 from trust.publish import Published, Publisher
 from trust.reference import parse_collection, parse_reference
-from trust.roles import DEFAULT_EXPIRY, TOP_LEVEL_ROLES
-from trust.sign import Order, Revocation, read_image, revoke, sign
+from trust.roles import DEFAULT_EXPIRY, TOP_LEVEL_ROLES, Signature, attest
+from trust.sign import Order, Revocation, editing, read_image, revoke, sign
 from trust.state import TrustedState
 from trust.stores.file import FileStore
 from trust.stores.interface import Publication, Store, View
+from trust.targets import Table
 from trust.verdict import Allowed, Denied, Verdict
 from trust.verify import Verifier
 
@@ -149,6 +150,17 @@ class World:
         """Have the tag, or everything that names the digest, revoked."""
         revocation = Revocation(path=path, tag=tag, digest=digest)
         return self.publish(lambda publisher: revoke(publisher, [revocation]))
+
+    def attest(self, kind: str, subject: Digest, *, path: str = "acme/web") -> Digest:
+        """Have an attestation of ``subject`` signed; return its digest."""
+        said = manifest_bytes(f"{kind} of {path}@{subject}")
+        image = read_image(self.push(said), self.images.__getitem__)
+
+        def edit(table: Table, signature: Signature) -> Table:
+            return attest(table, path=path, subject=subject, kind=kind, attestation=image, signature=signature)
+
+        self.publish(lambda publisher: publisher.publish(editing(publisher, edit)))
+        return image.digest
 
     def renew(self, *roles: str) -> Published:
         """Have the expiry of ``roles`` extended, and always that of snapshot and timestamp."""
