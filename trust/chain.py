@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from trust.value import dataclass
 
 TOP_LEVEL_ROLES = ("root", "timestamp", "snapshot", "targets")
+ONLINE_ROLES = ("snapshot", "timestamp")
 STALE = 0  # the root version of a role that is not what the newest snapshot or its delegator asks for
 
 

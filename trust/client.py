@@ -91,7 +91,9 @@ class StoredRoles:
 
 
 class UnverifiedRoleError(UnreachableError):
-    """A delegated role was not asked for before, or not since it changed."""
+    """A delegated role was not asked for before, or not since it changed; ``path`` is what would ask for it."""
+
+    path: str | None = None
 
 
 def trusted_offline(stanza: Stanza, state: TrustedState, *, now: datetime) -> Current:

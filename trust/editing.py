@@ -21,6 +21,18 @@ class Edit:
     apply: Callable[[Table, Signature], Table]
 
 
+def require_possible(loaded: Loaded, edits: Iterable[Edit], signature: Signature) -> None:
+    """Return if ``edits`` can be made; no key is unlocked for it.
+
+    Raises:
+        InputError: one cannot: it would sign what was revoked, for one.
+    """
+    for edit in edits:
+        before = loaded.table(edit.role, edit.paths)
+        revoked = {**loaded.revoked_above(edit.role), **before.revoked}
+        edit.apply(Table(targets=before.targets, revoked=revoked), signature)
+
+
 def editing(publisher: Publisher, edits: Callable[[Loaded], Iterable[Edit]]) -> Callable[[Loaded], Changes | None]:
     """Return the change that makes ``edits``, role by role; none where everything is so already."""
 

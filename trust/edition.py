@@ -17,6 +17,7 @@ from securesystemslib.signer import Key
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Timestamp
 
 from trust.canonical import metadata_bytes
+from trust.chain import ONLINE_ROLES
 from trust.digest import sha256
 from trust.draft import (
     Draft,
@@ -37,7 +38,6 @@ from trust.stores.interface import Publication, View
 from trust.targets import Content, Table
 from trust.value import dataclass, field
 
-ONLINE_ROLES = ("snapshot", "timestamp")
 NO_PERIODS: Mapping[str, timedelta] = {}
 
 

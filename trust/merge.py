@@ -1,7 +1,8 @@
 """Owns the merge of two changes that were made to the targets of a role at the same time. Pure, like the edits.
 
 1. each name is as the one who changed it left it; where both did, as ``table`` has it
-2. digests name the tags that name them, and the manifests that a tag or an index needs are there
+2. digests name the tags that name them and the attestations that speak of them, and the manifests that a tag or an
+   index needs are there, with their attestations
 3. what either revoked is revoked: with all that names it, an index that contains it too
 """
 
@@ -60,10 +61,38 @@ def in_step(targets: Mapping[str, Target], *sides: Table) -> dict[str, Target]:
 
     while needed := {name for name in parents.keys() - wanted if held(name)}:
         wanted |= needed
+    said = _attestations(known, wanted, {*tags, *filter(held, known)})
     result = {name: target for name, target in targets.items() if "@" not in name}
     for name in wanted & known.keys():
-        result[name] = replace(known[name], tags=tuple(sorted(tags.get(name, ()))), inside=held(name))
+        result[name] = replace(
+            known[name],
+            tags=tuple(sorted(tags.get(name, ()))),
+            inside=held(name),
+            attestations={kind: tuple(sorted(digests)) for kind, digests in sorted(said.get(name, {}).items())},
+        )
     return result
+
+
+def _attestations(
+    known: dict[str, Target], wanted: set[str], needed: set[str]
+) -> dict[str, dict[str, set[Digest]]]:
+    """Return the attestations by subject and type; ``wanted`` has them after this, and none without its subject.
+
+    An attestation that something else needs (``needed``: a tag, an index) stays, and speaks of nothing any more.
+    """
+    said: dict[str, dict[str, set[Digest]]] = {}
+    for name, target in list(known.items()):
+        if target.attests is None:
+            continue
+        subject = digest_path(name.partition("@")[0], target.attests.subject)
+        if subject in wanted:
+            wanted.add(name)
+            said.setdefault(subject, {}).setdefault(target.attests.type, set()).add(target.digest)
+        elif name in needed:
+            known[name] = replace(target, attests=None)
+        else:
+            wanted.discard(name)
+    return said
 
 
 def _revoked(table: Table) -> Table:

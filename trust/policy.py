@@ -10,6 +10,7 @@ policy names roles and never keys; no match means deny; where the longest match 
   3. the signed target is there (or its tombstone says ``revoked``), and is of the digest that was asked for
   4. the role that signed it is one that the policy asks for
   5. with ``digests = "current"``, a tag still names the digest
+  6. every attestation that the policy asks for is signed for the digest, or for an index that it is in
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from trust.delegations import TARGETS
 from trust.digest import Digest
 from trust.instant import format_span, format_utc
 from trust.reference import Collection, Reference
-from trust.targets import Target, Tombstone
+from trust.targets import Attestations, Target, Tombstone
 from trust.value import dataclass, field
 from trust.verdict import Allowed, Denied, Reason, Verdict
 
@@ -49,6 +50,7 @@ class Stanza:
     registries: tuple[str, ...] = ()
     rewrites: tuple[Rewrite, ...] = ()
     roles: tuple[str, ...] = ()
+    attestations: tuple[str, ...] = ()
     digests: Literal["signed", "current"] = "signed"
     fresh: Literal["allow", "deny"] = "allow"
     mode: Literal["enforce", "audit"] = "enforce"
@@ -127,6 +129,7 @@ class Evidence:
     tombstone: Tombstone | None
     overruled: Tombstone | None = None
     tag_target: Target | None = None  # of TAG@DIGEST: what the tag names now
+    attestations: Attestations = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +148,8 @@ def decide(policy: Policy, match: Match, reference: Reference, evidence: Evidenc
     """Return the verdict on ``reference`` at ``now``, by the steps of this module."""
     case = _Case(policy=policy, stanza=match.stanza, reference=reference, evidence=evidence, now=now)
     denials = (
-        step(case) for step in (_locally_denied, _expired, _absent, _misnamed, _by_another_role, _not_current)
+        step(case)
+        for step in (_locally_denied, _expired, _absent, _misnamed, _by_another_role, _not_current, _unattested)
     )
     denial = next((denial for denial in denials if denial is not None), None)
     if denial is not None:
@@ -161,6 +165,7 @@ def decide(policy: Policy, match: Match, reference: Reference, evidence: Evidenc
         versions={facts.name: facts.version for facts in evidence.chain},
         valid_until=min(facts.expires for facts in evidence.chain),
         notices=tuple(_notices(case)),
+        attestations=evidence.attestations,
     )
 
 
@@ -246,10 +251,24 @@ def _not_current(case: _Case) -> Denied | None:
     target = case.evidence.target
     if case.stanza.digests == "signed" or case.reference.digest is None or target is None:
         return None
-    if target.tags or target.inside:
+    if target.tags or target.inside or target.attests:
         return None
     return case.denied(
         Reason.REVOKED, f"no tag names {target.digest} any more, and the policy admits current digests only"
+    )
+
+
+def _unattested(case: _Case) -> Denied | None:
+    target = case.evidence.target
+    if target is None or target.attests is not None:  # an attestation needs none that speaks of it
+        return None
+    missing = [kind for kind in case.stanza.attestations if not case.evidence.attestations.get(kind)]
+    if not missing:
+        return None
+    return case.denied(
+        Reason.ATTESTATION_MISSING,
+        f"the policy asks for {', '.join(missing)}, and none is signed for {target.digest}",
+        f"its publisher adds one: trust attest {case.reference.at(target.digest)} --type {missing[0]} FILE",
     )
 
 

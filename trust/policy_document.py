@@ -11,6 +11,7 @@
     registries = ["mirror.example.com"]         # further hosts that serve the images
     rewrite = { from = "hub/acme/", to = "acme/" }
     roles = ["targets"]                         # roles that may sign; none named: any
+    attestations = ["spdx"]                     # types that must be signed for an image; none named: none
     digests = "signed"                          # or "current"
     fresh = "allow"                             # or "deny": no first use without trusted state
     mode = "enforce"                            # or "audit", which only the shim knows
@@ -36,14 +37,15 @@ from trust.errors import InputError
 from trust.instant import parse_duration, parse_utc
 from trust.policy import Pinned, Policy, Rewrite, Stanza
 from trust.reference import parse_collection, parse_reference
+from trust.targets import ATTESTATION_TYPES
 from trust.toml_table import TableReader, load_toml, one_of, table, tables
 
 SCHEMA = 1
 POLICY_MAX_BYTES = 4 * 1024 * 1024
 
 _STANZA_KEYS = (
-    "name", "root", "metadata", "publish", "registries", "rewrite", "roles", "digests", "fresh", "mode",
-    "max_age", "floors",
+    "name", "root", "metadata", "publish", "registries", "rewrite", "roles", "attestations", "digests", "fresh",
+    "mode", "max_age", "floors",
 )  # fmt: skip
 
 
@@ -109,6 +111,7 @@ def _stanza(reader: TableReader) -> Stanza | None:
         "registries": reader.texts("registries", _host),
         "rewrites": _rewrites(reader),
         "roles": reader.texts("roles", str),
+        "attestations": reader.texts("attestations", one_of(*ATTESTATION_TYPES)),
         "digests": reader.text("digests", one_of("signed", "current"), default="signed"),
         "fresh": reader.text("fresh", one_of("allow", "deny"), default="allow"),
         "mode": reader.text("mode", one_of("enforce", "audit"), default="enforce"),

@@ -13,9 +13,10 @@ from datetime import datetime, timedelta
 
 from tuf.api.metadata import Root
 
+from trust.chain import ONLINE_ROLES
 from trust.deadline import Deadline
 from trust.draft import Changes, Draft, Keyring, Signers, draft
-from trust.edition import NO_PERIODS, ONLINE_ROLES, Edition, sealed
+from trust.edition import NO_PERIODS, Edition, sealed
 from trust.errors import ConflictError, InputError, RefusedError, StateError, UnreachableError
 from trust.policy import Stanza
 from trust.repository import Loaded, load

@@ -9,15 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 
+from trust.attestations import attestations_of
 from trust.chain import RoleFacts, RoleRefusal, TrustedChain
 from trust.delegations import TARGETS, Delegation
 from trust.digest import Digest
 from trust.metadata import parse_metadata, trusted_role
 from trust.policy import Stanza
+from trust.reference import Reference
 from trust.repository import load
 from trust.state import TrustedState
 from trust.stores.interface import View
-from trust.targets import Table, Target
+from trust.targets import Attestations, Table, Target, lookup_path
 from trust.value import dataclass, replace
 
 
@@ -80,6 +82,16 @@ def signed_tags(tables: Mapping[str, Table], *, path: str | None) -> list[Signed
             if "@" not in name and path in (None, repository):
                 found.append(SignedTag(path=repository, tag=tag, role=role, target=target))
     return sorted(found, key=lambda entry: (entry.path, entry.tag))
+
+
+def image_attestations(tables: Mapping[str, Table], path: str, reference: Reference) -> Attestations:
+    """Return what is signed about an image, by type; nothing where it is not signed itself."""
+
+    def find(name: str) -> Target | None:
+        return next((table.targets[name] for table in tables.values() if name in table.targets), None)
+
+    target = find(lookup_path(path, reference))
+    return attestations_of(find, path, target.digest) if target else {}
 
 
 def shown_as_trusted(chain: TrustedChain, state: TrustedState, pin: Digest) -> Shown:

@@ -16,7 +16,7 @@ from typing import Any
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timestamp
 
-from trust.delegations import TARGETS, VISITED_MAX, Delegations, is_of_tags
+from trust.delegations import TARGETS, VISITED_MAX, Delegations, is_of_tags, walk
 from trust.errors import InputError, LimitError, RefusedError, UnreachableError
 from trust.floors import NOTHING, Roots
 from trust.metadata import (
@@ -72,6 +72,7 @@ class TopLevel:
     timestamp: Metadata[Timestamp]
     timestamp_bytes: bytes
     snapshot: Metadata[Snapshot]
+    snapshot_bytes: bytes
 
 
 class Loaded:
@@ -147,6 +148,11 @@ class Loaded:
     def holds(self, role: str, path: str) -> bool:
         """Tell whether an entered ``role`` has a target under ``path``."""
         return path in self._roles[role].content.table.targets
+
+    def found(self, path: str) -> tuple[LoadedRole, Target | None]:
+        """Return the role that answers for ``path``, of bins whose they are, and what it signs there."""
+        route = walk(path, self)
+        return self._roles[route.owner], self._roles[route.last].content.table.targets.get(path)
 
     def owner(self, path: str) -> LoadedRole:
         """Return the role that signs ``path``: the last one to which it is delegated. Of bins, whose they are.
@@ -235,6 +241,14 @@ class Loaded:
             yield role
             pending.extend((each.name, name) for each in role.content.delegations.roles)
 
+    def every(self) -> Iterator[LoadedRole]:
+        """Yield every role, bins too, delegators first."""
+        for role in self.named():
+            yield role
+            bins = role.content.delegations.bins
+            for name in bins.names() if bins is not None else ():
+                yield self.role(name, role.name)
+
     def table(self, role: LoadedRole, paths: Iterable[str] | None) -> Table:
         """Return what ``role`` says of ``paths`` (None: of everything), gathered from its bins where it has some.
 
@@ -310,7 +324,7 @@ def load_under(roots: Roots, view: View) -> Loaded:
     timestamp_bytes = _read(view, TIMESTAMP, TIMESTAMP_MAX_BYTES)
     timestamp = _verified(root, "timestamp", timestamp_bytes, kind="timestamp")
     link = timestamp.signed.snapshot_meta
-    snapshot, _ = _linked(root, "snapshot", link, view, SNAPSHOT_MAX_BYTES, kind="snapshot")
+    snapshot, snapshot_bytes = _linked(root, "snapshot", link, view, SNAPSHOT_MAX_BYTES, kind="snapshot")
     identity = identity_of(parse_metadata(roots.bodies[1], "root").signed)
     for name, metadata in (("root", roots.newest), ("timestamp", timestamp), ("snapshot", snapshot)):
         require_binding(metadata.signed, name, identity)
@@ -321,6 +335,7 @@ def load_under(roots: Roots, view: View) -> Loaded:
         timestamp=timestamp,
         timestamp_bytes=timestamp_bytes,
         snapshot=snapshot,
+        snapshot_bytes=snapshot_bytes,
     )
     loaded = Loaded(view, top)
     loaded.role(TARGETS, "root")

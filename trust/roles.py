@@ -1,4 +1,4 @@
-"""Owns what an edit does to the targets of a role: sign and revoke. Pure: no IO, no clock, no TUF library."""
+"""Owns what an edit does to the targets of a role: sign, attest, revoke. Pure: no IO, no clock, no TUF library."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from trust.digest import Digest
 from trust.errors import InputError
 from trust.instant import format_utc
 from trust.reference import RESERVED_TAG_PREFIX
-from trust.targets import Table, Target, Tombstone, digest_path, tag_path
+from trust.targets import Attestations, Attests, Table, Target, Tombstone, digest_path, tag_path
 from trust.value import dataclass, replace
 
 COLLECTION_FIELD = "x-collection"  # binds every role to its collection: two that share a key cannot be swapped
@@ -73,7 +73,9 @@ def sign_image(
     fresh = _target(image, signature, annotations)
     known = targets.get(digest_path(path, image.digest))
     tags = {*(known.tags if known else ()), *([tag] if tag else [])}
-    entry = replace(fresh, tags=tuple(sorted(tags)), inside=known.inside if known else ())
+    entry = replace(fresh, tags=tuple(sorted(tags)))
+    if known is not None:
+        entry = replace(entry, inside=known.inside, attestations=known.attestations, attests=known.attests)
     _put(targets, digest_path(path, image.digest), entry, known)
     if tag is not None:
         _put(targets, tag_path(path, tag), fresh, before)
@@ -89,6 +91,30 @@ def sign_image(
     return table if targets == table.targets else replace(table, targets=targets)
 
 
+def attest(
+    table: Table, *, path: str, subject: Digest, kind: str, attestation: Image, signature: Signature
+) -> Table:
+    """Return ``table`` in which ``attestation`` speaks of ``subject``; the very same object where it did before.
+
+    Raises:
+        InputError: the subject is not signed in the repository ``path``, or the attestation was revoked.
+    """
+    _refuse_revoked(table, attestation)
+    targets = dict(table.targets)
+    holder, name = targets.get(digest_path(path, subject)), digest_path(path, attestation.digest)
+    if holder is None:
+        raise InputError(
+            f"digest is not signed: got {path}@{subject}", hint="sign the image first, then attest what it is"
+        )
+    known = targets.get(name)
+    entry = replace(known or _target(attestation, signature, {}), attests=Attests(subject=subject, type=kind))
+    _put(targets, name, entry, known)
+    digests = tuple(sorted({*holder.attestations.get(kind, ()), attestation.digest}))
+    said = replace(holder, attestations={**holder.attestations, kind: digests})
+    _put(targets, digest_path(path, subject), said, holder)
+    return table if targets == table.targets else replace(table, targets=targets)
+
+
 def revoke_tag(table: Table, *, path: str, tag: str) -> Table:
     """Return ``table`` without the tag, and without the digests that nothing refers to any more."""
     targets = dict(table.targets)
@@ -97,7 +123,7 @@ def revoke_tag(table: Table, *, path: str, tag: str) -> Table:
         return table
     _drop_tag(targets, path, tag, gone.digest)
     holder = targets.get(digest_path(path, gone.digest))
-    if holder is not None and not holder.tags and not holder.inside:
+    if holder is not None and not holder.tags and not holder.inside and not holder.attests:
         del targets[digest_path(path, gone.digest)]
         _drop_orphans(targets)
     return replace(table, targets=targets)
@@ -187,17 +213,36 @@ def _drop_tag(targets: dict[str, Target], path: str, tag: str | None, digest: Di
 
 
 def _drop_orphans(targets: dict[str, Target]) -> dict[str, Digest]:
-    """Drop the children whose last index is gone, and their children; return what went, by its path."""
+    """Drop the children whose last index is gone, and their children; and attestations whose subject is gone.
+
+    Return what went, by its path.
+    """
     gone: dict[str, Digest] = {}
     while True:
         before = len(gone)
         for name, target in list(targets.items()):
             path = name.partition("@")[0]
             inside = tuple(parent for parent in target.inside if digest_path(path, parent) in targets)
-            if inside == target.inside:
+            attests = target.attests
+            if attests is not None and digest_path(path, attests.subject) not in targets:
+                attests = None
+            held = replace(target, inside=inside, attests=attests, attestations=_still(target, path, targets))
+            if held == target:
                 continue
-            targets[name] = replace(target, inside=inside)
-            if not inside and not target.tags:
+            targets[name] = held
+            is_let_go = inside != target.inside or attests != target.attests
+            if is_let_go and not inside and not attests and not target.tags:
                 gone[name] = targets.pop(name).digest
         if len(gone) == before:
             return gone
+
+
+def _still(target: Target, path: str, targets: Mapping[str, Target]) -> Attestations:
+    """Return the attestations of ``target`` that are signed still."""
+    if not target.attestations:
+        return target.attestations
+    left = {
+        kind: tuple(digest for digest in digests if digest_path(path, digest) in targets)
+        for kind, digests in target.attestations.items()
+    }
+    return {kind: digests for kind, digests in left.items() if digests}

@@ -62,9 +62,8 @@ def sign(publisher: Publisher, orders: Sequence[Order]) -> Published:
 
     def edits(loaded: Loaded) -> Iterator[Edit]:
         for order in orders:
-            name = digest_path(order.path, order.image.digest)
-            role = loaded.owner(name if order.tag is None else tag_path(order.path, order.tag))
-            yield Edit(role=role, paths=_paths(loaded, role, order), apply=partial(_sign_one, order=order))
+            role = owner_of(loaded, order)
+            yield Edit(role=role, paths=order_paths(loaded, role, order), apply=partial(_sign_one, order=order))
 
     return publisher.publish(editing(publisher, edits))
 
@@ -80,7 +79,13 @@ def _sign_one(table: Table, signature: Signature, *, order: Order) -> Table:
     )
 
 
-def _paths(loaded: Loaded, role: LoadedRole, order: Order) -> frozenset[str]:
+def owner_of(loaded: Loaded, order: Order) -> LoadedRole:
+    """Return the role that signs ``order``: its tag's, with all digests that the tag needs."""
+    name = digest_path(order.path, order.image.digest)
+    return loaded.owner(name if order.tag is None else tag_path(order.path, order.tag))
+
+
+def order_paths(loaded: Loaded, role: LoadedRole, order: Order) -> frozenset[str]:
     """Return the target paths that the signing of ``order`` reads or writes."""
     paths = {digest_path(order.path, digest) for digest in digests_of(order.image)}
     if order.tag is not None:

@@ -20,23 +20,27 @@ _BYTE_ORDER_MARK = "\ufeff"
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")  # the only way to a surrogate: UTF-8 has none
 
 
-def strict_json(untrusted_bytes: bytes, *, max_bytes: int, what: str) -> Any:  # noqa: ANN401 - JSON is any shape
-    """Return the value of ``untrusted_bytes``: UTF-8, no duplicate keys, no floats, at most ``DEPTH_MAX`` deep.
+def strict_json(
+    untrusted_bytes: bytes, *, max_bytes: int, what: str, allow_floats: bool = False, max_depth: int = DEPTH_MAX
+) -> Any:  # noqa: ANN401 - JSON is any shape
+    """Return the value of ``untrusted_bytes``: UTF-8, no duplicate keys, no floats, at most ``max_depth`` deep.
+
+    ``allow_floats`` is for documents of others that are read for a few fields and never written.
 
     Raises:
         InputError: above ``max_bytes``, too deep, or not such JSON; ``what`` names the document.
     """
     if len(untrusted_bytes) > max_bytes:
         raise InputError(f"{what} is too large: expected at most {max_bytes} bytes, got {len(untrusted_bytes)}")
-    if _depth(untrusted_bytes) > DEPTH_MAX:
-        raise InputError(f"{what} is nested too deeply: expected at most {DEPTH_MAX} levels")
+    if _depth(untrusted_bytes) > max_depth:
+        raise InputError(f"{what} is nested too deeply: expected at most {max_depth} levels")
     try:
         text = _text(untrusted_bytes)
         value = json.loads(
             text,
             object_pairs_hook=_unique,
             parse_constant=_no_number,
-            parse_float=_no_number,
+            parse_float=float if allow_floats else _no_number,
             parse_int=_bounded,
         )
         if _SURROGATE_ESCAPE.search(text) is not None:

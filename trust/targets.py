@@ -5,6 +5,10 @@ Signing a tag writes three kinds of target, so that every way to ask is one look
     acme/web:1.4            the tag
     acme/web@sha256:…       the manifest; its ``tags`` names the tags that point to it
     acme/web@sha256:…       for an index, each child; its ``in`` names the indexes it belongs to
+    acme/web@sha256:…       an attestation; its ``attests`` names the digest that it speaks of, and its type
+
+The digest target that is attested names its ``attestations`` by type: whoever has the signed metadata knows which
+there are, and needs no registry's list of referrers.
 
 The path is without the host, so that a signature survives the move to another registry, and with the
 repository, so that one image cannot stand in for another. Pure: no IO, no clock, no TUF library.
@@ -27,7 +31,19 @@ from trust.value import dataclass
 
 USUAL_TYPE = "application/vnd.oci.image.manifest.v1+json"  # what is not said of a target
 _SECONDS_MAX = 253_402_300_800  # the year 10000, which no calendar here knows
-_NONE: Mapping[str, str] = MappingProxyType({})
+_NONE: Mapping[str, Any] = MappingProxyType({})
+
+ATTESTATION_TYPES = ("spdx", "cyclonedx", "slsa", "vuln")
+Attestations = Mapping[str, tuple[Digest, ...]]
+"""Digests of attestations by their type (``spdx``, ``slsa``, …)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attests:
+    """What an attestation speaks of, and of which type it is."""
+
+    subject: Digest
+    type: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +58,8 @@ class Target:
     tags: tuple[str, ...] = ()
     inside: tuple[Digest, ...] = ()
     annotations: Mapping[str, str]
+    attestations: Attestations = _NONE
+    attests: Attests | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +122,16 @@ def target_custom(target: Target, signers: Mapping[str, int] | None = None) -> d
         custom["in"] = [str(digest) for digest in target.inside]
     if target.annotations:
         custom["annotations"] = dict(target.annotations)
+    if target.attestations:
+        custom["attestations"] = attestations_json(target.attestations)
+    if target.attests:
+        custom["attests"] = {"subject": str(target.attests.subject), "type": target.attests.type}
     return custom
+
+
+def attestations_json(attestations: Attestations) -> dict[str, list[str]]:
+    """Return the digests of attestations by type, as JSON has them."""
+    return {kind: [str(digest) for digest in digests] for kind, digests in attestations.items()}
 
 
 def parse_target(
@@ -127,6 +154,12 @@ def parse_target(
             tags=tuple(map(str, custom.get("tags", ()))),
             inside=tuple(parse_digest(text) for text in custom.get("in", ())),
             annotations={str(key): str(value) for key, value in custom.get("annotations", {}).items()} or _NONE,
+            attestations={
+                intern(str(kind)): tuple(parse_digest(text) for text in texts)
+                for kind, texts in custom.get("attestations", {}).items()
+            }
+            or _NONE,
+            attests=_attests(custom.get("attests")),
         )
     except (LookupError, TypeError, AttributeError) as err:
         raise InputError(f"a signed target lacks or misspells a field: {err}") from err
@@ -146,6 +179,12 @@ def _signer(key: object, signers: Sequence[str]) -> str:
     if not isinstance(key, str):
         raise TypeError("a signer is neither a key id nor a number")
     return key
+
+
+def _attests(value: Any) -> Attests | None:  # noqa: ANN401 - JSON is any shape, and what is odd raises
+    if value is None:
+        return None
+    return Attests(subject=parse_digest(value["subject"]), type=intern(str(value["type"])))
 
 
 def tombstone_json(tombstone: Tombstone) -> dict[str, Any]:

@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 from trust.digest import Digest
 from trust.errors import LimitError, RefusedError, StateError, TrustError
 from trust.reference import Reference
-from trust.value import dataclass
+from trust.targets import Attestations, attestations_json
+from trust.value import dataclass, field
 
 
 class Reason(str, Enum):
@@ -55,6 +56,7 @@ class Allowed(_NoTruthValue):
 
     ``signers`` are key ids that signed ``role``; ``versions`` maps role name to metadata version.
     ``notices`` are facts for the user that change nothing (a tag that moved on, an expiry that nears).
+    ``attestations`` are the digests of what is signed about the image, or an index that it is in, by type.
     """
 
     reference: Reference
@@ -65,6 +67,7 @@ class Allowed(_NoTruthValue):
     versions: Mapping[str, int]
     valid_until: datetime
     notices: tuple[str, ...] = ()
+    attestations: Attestations = field(default_factory=dict)
 
     @property
     def pinned(self) -> Reference:
@@ -108,6 +111,7 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
                 "versions": dict(verdict.versions),
                 "valid_until": verdict.valid_until.strftime("%Y-%m-%dT%H:%M:%SZ"),
                 "notices": list(verdict.notices),
+                "attestations": attestations_json(verdict.attestations),
             }
         case Denied():
             return {

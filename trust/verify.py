@@ -11,12 +11,13 @@ Distrust comes back as ``Denied``; so does "could not decide", with a reason of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Protocol
 
+from trust.attestations import attestations_of
 from trust.chain import TrustedChain
-from trust.client import Current, StoredRoles, refresh, trusted_offline
+from trust.client import Current, StoredRoles, UnverifiedRoleError, refresh, trusted_offline
 from trust.deadline import Deadline
 from trust.delegations import Roles, walk
 from trust.digest import Digest
@@ -24,7 +25,7 @@ from trust.errors import InputError, TrustError
 from trust.policy import Evidence, Match, Policy, Stanza, decide, decide_pinned
 from trust.reference import RESERVED_TAG_PREFIX, Reference
 from trust.state import TrustedState
-from trust.targets import Target, Tombstone, digest_path, lookup_path, tag_path
+from trust.targets import Attestations, Target, Tombstone, digest_path, lookup_path, tag_path
 from trust.value import dataclass, replace
 from trust.verdict import Allowed, Denied, Reason, Verdict, reason_of
 
@@ -60,9 +61,7 @@ class Verifier:
             return match
         store = None if self.offline else self.open_store(match.stanza)
         try:
-            current = self._current(match, reference, store)
-            lookup = StoredRoles(state=self.state, pin=match.stanza.root, chain=current.chain)
-            verdict = judge(self.policy, match, reference, chain=current.chain, lookup=lookup, now=self.now)
+            current, verdict = self._judged(match, reference, store)
         except InputError:
             raise  # this machine's own configuration: credentials, certificates, the policy
         except TrustError as err:
@@ -72,10 +71,24 @@ class Verifier:
             return replace(verdict, notices=(notice, *verdict.notices))
         return verdict
 
-    def _current(self, match: Match, reference: Reference, store: Store | None) -> Current:
+    def _judged(self, match: Match, reference: Reference, store: Store | None) -> tuple[Current, Verdict]:
+        """Return the verdict, after as many roles were verified as it needs: bins know only their own paths."""
+        paths = list(_paths(match, reference))
+        while True:
+            current = self._current(match, paths, store)
+            lookup = StoredRoles(state=self.state, pin=match.stanza.root, chain=current.chain)
+            try:
+                return current, judge(
+                    self.policy, match, reference, chain=current.chain, lookup=lookup, now=self.now
+                )
+            except UnverifiedRoleError as err:
+                if store is None or err.path is None or err.path in paths:
+                    raise
+                paths.append(err.path)
+
+    def _current(self, match: Match, paths: Sequence[str], store: Store | None) -> Current:
         if store is None:
             return trusted_offline(match.stanza, self.state, now=self.now)
-        paths = _paths(match, reference)
         return refresh(match.stanza, self.state, store, paths=paths, now=self.now, deadline=self.deadline)
 
 
@@ -99,6 +112,7 @@ def judge(
     route = walk(path, lookup)
     target = lookup.target(route.last, path)
     evidence = Evidence(
+        attestations=_attestations(lookup, match, target) if target is not None else {},
         chain=chain.facts(route.visited),
         role=route.owner,
         target=target,
@@ -107,6 +121,28 @@ def judge(
         tag_target=lookup.target(walk(of_tag[0], lookup).last, of_tag[0]) if of_tag else None,
     )
     return decide(policy, match, reference, evidence, now)
+
+
+def _attestations(lookup: Lookup, match: Match, target: Target) -> Attestations:
+    """Return what is signed about ``target``; of a role that was not verified, only where the policy asks for it.
+
+    Raises:
+        UnverifiedRoleError: it does; the error has the path to verify.
+    """
+
+    def find(path: str) -> Target | None:
+        try:
+            return lookup.target(walk(path, lookup).last, path)
+        except UnverifiedRoleError as err:
+            err.path = path
+            raise
+
+    try:
+        return attestations_of(find, match.path, target.digest)
+    except UnverifiedRoleError:
+        if match.stanza.attestations:
+            raise
+        return {}
 
 
 def _stone(lookup: Lookup, roles: Iterable[str], path: str) -> Tombstone | None:

@@ -21,8 +21,7 @@ from typing import Any
 
 from tuf.api.metadata import Metadata
 
-from trust.chain import RoleFacts
-from trust.edition import ONLINE_ROLES
+from trust.chain import ONLINE_ROLES, RoleFacts
 from trust.errors import ConflictError, LimitError, TrustError, UnreachableError
 from trust.instant import format_span, format_utc
 from trust.metadata import Delegator, trusted_role

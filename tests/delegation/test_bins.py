@@ -152,3 +152,25 @@ def _bins_with(world: World, path: str) -> list[tuple[str, Any]]:
     names = [name.removesuffix(".json") for name in meta if ".g1-" in name]
     found = [(name, world.attacker.metadata(world.attacker.delegate_file(name)).signed) for name in names]
     return [(name, role) for name, role in found if path in role.targets]
+
+
+def test_attestation_in_bins_is_found_wherever_its_bin_is(world: World) -> None:
+    """The tag, its digest, the index above it and the attestation lie in bins of their own."""
+    child = manifest_bytes("child")
+    index = world.sign("multi", manifest=world.images[world.push(child, index_bytes(child))])
+    bins(world, 64)
+    strict = world.consumer("strict", attestations=("spdx",))
+    images = [f"registry.test/acme/web{text}" for text in (":multi", f"@{index}", f"@{world.push(child)}")]
+    assert {strict.denied(image).reason for image in images} == {Reason.ATTESTATION_MISSING}
+    said = world.attest("spdx", index)
+    assert [strict.allowed(image).attestations for image in images] == [{"spdx": (said,)}] * 3
+    assert world.consumer("fresh", attestations=("spdx",)).allowed(images[0]).attestations == {"spdx": (said,)}
+
+
+def test_attestation_of_a_delegated_image_is_signed_by_its_role(world: World) -> None:
+    digest = world.sign("dev-1")
+    delegate(world, "acme.web", "acme/web")
+    delegate(world, "ci", "acme/web:dev-*", delegator="acme.web")
+    said = world.attest("slsa", digest)
+    allowed = world.consumer("strict", attestations=("slsa",)).allowed("registry.test/acme/web:dev-1")
+    assert (allowed.role, allowed.attestations) == ("ci", {"slsa": (said,)})

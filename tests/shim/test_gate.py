@@ -326,3 +326,18 @@ def test_bins_and_roles_are_served_as_metadata_too(world: World) -> None:
         verdict = behind.verify(image, store=_Served(metadata.manifest, dict(metadata.files)))
         assert isinstance(verdict, Allowed), verdict
         assert verdict.role == role
+
+
+def test_attestation_that_the_policy_asks_for_must_be_signed_also_for_the_children_of_an_index(
+    world: World,
+) -> None:
+    child = world.push(manifest_bytes("child"))
+    index = world.sign("multi", manifest=index_bytes(manifest_bytes("child")))
+    images = ("registry.test/acme/web:multi", f"registry.test/acme/web@{index}", f"registry.test/acme/web@{child}")
+    gate = gateway(world, attestations=("spdx",)).read()
+    assert {gate.refused(image) for image in images} == {Reason.ATTESTATION_MISSING}
+    said = world.attest("spdx", index)
+    gate.read()
+    assert [gate.allowed(image).attestations for image in images] == [{"spdx": (said,)}] * 3
+    assert gate.allowed(f"registry.test/acme/web@{said}").digest == said
+    assert gate.refused() is Reason.ATTESTATION_MISSING

@@ -9,7 +9,17 @@ from datetime import timedelta
 from tests.simulators.world import START
 from trust.digest import Digest, sha256
 from trust.roles import Image, Signature, sign_image
-from trust.targets import Table, digest_path, parse_target, parse_tombstones, target_custom, tombstone_json
+from trust.roles import attest as attest_in
+from trust.targets import (
+    Attests,
+    Table,
+    Target,
+    digest_path,
+    parse_target,
+    parse_tombstones,
+    target_custom,
+    tombstone_json,
+)
 
 EMPTY = Table(targets={}, revoked={})
 PATHS = ("acme/web", "acme/db")
@@ -41,6 +51,17 @@ def sign(
     return sign_image(table, path=path, tag=tag, image=image, signature=signature(at), annotations=notes or {})
 
 
+def attestation_of(path: str, subject: Digest, kind: str) -> Image:
+    """Return the attestation of that type of ``subject``; each subject has its own, since they name it."""
+    return image_of(f"{kind} of {path}@{subject}")
+
+
+def attest(table: Table, path: str, subject: Digest, kind: str, *, at: int = 0) -> Table:
+    """Return ``table`` with an attestation of ``subject`` signed."""
+    said = attestation_of(path, subject, kind)
+    return attest_in(table, path=path, subject=subject, kind=kind, attestation=said, signature=signature(at))
+
+
 def descendants(image: Image) -> set[Digest]:
     """Return the digests below ``image``."""
     return {digest for child in image.children for digest in (child.digest, *descendants(child))}
@@ -68,10 +89,28 @@ def require_in_step(table: Table) -> None:
             assert table.targets[f"{path}:{tag}"].digest == target.digest, f"{name}: {tag} is another image"
         for parent in target.inside:
             assert digest_path(path, parent) in table.targets, f"{name}: dangling index {parent}"
+        _require_attestations_in_step(table, path, target)
+        if target.digest not in BY_DIGEST:
+            continue
         for child in BY_DIGEST[target.digest].children:
             held = table.targets.get(digest_path(path, child.digest))
             assert held is not None, f"{name}: its child is unsigned"
             assert target.digest in held.inside, f"{name}: its child does not name it"
+
+
+def _require_attestations_in_step(table: Table, path: str, target: Target) -> None:
+    for kind, digests in target.attestations.items():
+        assert digests
+        for digest in digests:
+            said = table.targets.get(digest_path(path, digest))
+            assert said is not None, f"{path}@{target.digest}: its attestation is unsigned"
+            assert said.attests == Attests(subject=target.digest, type=kind)
+    if target.attests is not None:
+        holder = table.targets.get(digest_path(path, target.attests.subject))
+        assert holder is not None, f"{path}@{target.digest}: speaks of what is not signed"
+        assert target.digest in holder.attestations[target.attests.type]
+    elif target.digest not in BY_DIGEST:
+        raise AssertionError(f"{path}@{target.digest}: an attestation of nothing is left")
 
 
 def through_json(table: Table) -> Table:

@@ -24,17 +24,21 @@ from trust.chain import TOP_LEVEL_ROLES
 from trust.database import DATABASE
 from trust.deadline import Deadline, deadline_in
 from trust.digest import Digest, sha256
+from trust.editing import Edit as RoleEdit
+from trust.editing import editing
 from trust.edition import Role
 from trust.manifest import DOCKER_INDEX, OCI_INDEX, OCI_MANIFEST
 from trust.policy import Policy, Stanza
 from trust.publish import Published, Publisher
 from trust.reference import parse_collection, parse_reference
+from trust.repository import Loaded
 from trust.revoke import Revocation, revoke
-from trust.roles import DEFAULT_EXPIRY
+from trust.roles import DEFAULT_EXPIRY, Signature, attest
 from trust.sign import Order, read_image, sign
 from trust.state import TrustedState
 from trust.stores.file import FileStore
 from trust.stores.interface import Publication, Store, View
+from trust.targets import Table, digest_path
 from trust.verdict import Allowed, Denied, Verdict
 from trust.verify import Verifier
 
@@ -151,6 +155,21 @@ class World:
         """Have the tag, or everything that names the digest, revoked."""
         revocation = Revocation(path=path, tag=tag, digest=digest)
         return self.publish(lambda publisher: revoke(publisher, [revocation]))
+
+    def attest(self, kind: str, subject: Digest, *, path: str = "acme/web") -> Digest:
+        """Have an attestation of ``subject`` signed; return its digest."""
+        said = manifest_bytes(f"{kind} of {path}@{subject}")
+        image = read_image(self.push(said), self.images.__getitem__)
+
+        def edit(table: Table, signature: Signature) -> Table:
+            return attest(table, path=path, subject=subject, kind=kind, attestation=image, signature=signature)
+
+        def edits(loaded: Loaded) -> list[RoleEdit]:
+            names = frozenset(digest_path(path, each) for each in (subject, image.digest))
+            return [RoleEdit(role=loaded.found(digest_path(path, subject))[0], paths=names, apply=edit)]
+
+        self.publish(lambda publisher: publisher.publish(editing(publisher, edits)))
+        return image.digest
 
     def renew(self, *roles: str) -> Published:
         """Have the expiry of ``roles`` extended, and always that of snapshot and timestamp."""

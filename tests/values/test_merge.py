@@ -21,6 +21,8 @@ from tests.simulators.images import (
     TAGS,
     A,
     B,
+    attest,
+    attestation_of,
     descendants,
     require_in_step,
     sign,
@@ -36,11 +38,14 @@ from trust.targets import Table
 
 WEB, DB = PATHS
 Edit = tuple[Any, ...]
+KINDS = ("spdx", "slsa")
 
 edits = st.one_of(
     st.tuples(st.just("sign"), st.sampled_from(PATHS), st.sampled_from(TAGS) | st.none(), st.sampled_from(IMAGES)),
     st.tuples(st.just("untag"), st.sampled_from(PATHS), st.sampled_from(TAGS)),
     st.tuples(st.just("revoke"), st.sampled_from(IMAGES)),
+    st.tuples(st.just("attest"), st.sampled_from(PATHS), st.sampled_from(IMAGES), st.sampled_from(KINDS)),
+    st.tuples(st.just("deny"), st.sampled_from(PATHS), st.sampled_from(IMAGES), st.sampled_from(KINDS)),
 )
 histories = st.lists(edits, max_size=6)
 
@@ -58,6 +63,14 @@ def edited(table: Table, history: Sequence[Edit], *, at: int) -> Table:
                 table = revoke_tag(table, path=path, tag=tag)
             case "revoke", [image]:
                 table = revoke_digest(table, digest=image.digest, signature=signature(at))
+            case "attest", [path, image, kind]:
+                try:
+                    table = attest(table, path, image.digest, kind, at=at)
+                except InputError:
+                    continue
+            case "deny", [path, image, kind]:
+                said = attestation_of(path, image.digest, kind)
+                table = revoke_digest(table, digest=said.digest, signature=signature(at))
     return table
 
 
@@ -111,3 +124,30 @@ def test_annotations_of_a_digest_are_those_of_the_one_who_changed_them() -> None
     merged = merge(sign(base, DB, "1", B), base=base, theirs=theirs)
     assert merged.targets[f"{WEB}@{A.digest}"] == theirs.targets[f"{WEB}@{A.digest}"]
     assert merged.targets[f"{WEB}:1"] == theirs.targets[f"{WEB}:1"]
+
+
+def test_attestation_that_one_signed_stays_with_the_tag_that_the_other_added() -> None:
+    base = sign(EMPTY, WEB, "1", A)
+    attested, tagged = attest(base, WEB, A.digest, "spdx", at=1), sign(base, WEB, "2", A, at=2)
+    said = attestation_of(WEB, A.digest, "spdx").digest
+    for here, there in ((attested, tagged), (tagged, attested)):
+        holder = merge(here, base=base, theirs=there).targets[f"{WEB}@{A.digest}"]
+        assert holder.tags == ("1", "2")
+        assert holder.attestations == {"spdx": (said,)}
+
+
+def test_attestations_of_two_are_both_kept() -> None:
+    base = sign(EMPTY, WEB, "1", A)
+    one, other = attest(base, WEB, A.digest, "spdx", at=1), attest(base, WEB, A.digest, "slsa", at=2)
+    merged = merge(one, base=base, theirs=other)
+    assert set(merged.targets[f"{WEB}@{A.digest}"].attestations) == {"spdx", "slsa"}
+
+
+def test_attestation_that_was_revoked_does_not_come_back() -> None:
+    base = attest(sign(EMPTY, WEB, "1", A), WEB, A.digest, "spdx")
+    said = attestation_of(WEB, A.digest, "spdx").digest
+    revoked, tagged = revoke_digest(base, digest=said, signature=signature(1)), sign(base, WEB, "2", A, at=2)
+    for here, there in ((revoked, tagged), (tagged, revoked)):
+        merged = merge(here, base=base, theirs=there)
+        assert merged.targets[f"{WEB}@{A.digest}"].attestations == {}
+        assert f"{WEB}@{said}" not in merged.targets

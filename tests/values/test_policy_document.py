@@ -40,6 +40,7 @@ publish = "file:/srv/metadata"
 registries = ["mirror.test", "mirror.test:5000"]
 rewrite = {{ from = "hub/acme/", to = "acme/" }}
 roles = ["targets"]
+attestations = ["spdx", "slsa"]
 digests = "current"
 fresh = "deny"
 mode = "audit"
@@ -57,6 +58,7 @@ until = "2031-01-01T00:00:00Z"
     assert stanza.registries == ("mirror.test", "mirror.test:5000")
     assert stanza.rewrites == (Rewrite(source="hub/acme/", to="acme/"),)
     assert (stanza.roles, stanza.digests, stanza.fresh, stanza.mode) == (("targets",), "current", "deny", "audit")
+    assert stanza.attestations == ("spdx", "slsa")
     assert (stanza.max_age, stanza.floors) == (timedelta(seconds=60), {"root": 1, "timestamp": 120})
     assert policy.denied_digests == {sha256(b"root")}
     assert policy.denied_keys == {KEYID}

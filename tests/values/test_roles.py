@@ -23,6 +23,8 @@ from tests.simulators.images import (
     A,
     B,
     C,
+    attest,
+    attestation_of,
     descendants,
     image_of,
     require_in_step,
@@ -76,6 +78,16 @@ class Histories(RuleBasedStateMachine):
         assert revoke_digest(table, digest=image.digest, signature=signature(2)) is table
         self.table = table
         self.meant = {name: digest for name, digest in self.meant.items() if str(digest) not in table.revoked}
+
+    @rule(path=paths, image=images, kind=st.sampled_from(["spdx", "slsa"]))
+    def attest(self, path: str, image: Image, kind: str) -> None:
+        said = str(attestation_of(path, image.digest, kind).digest)
+        if f"{path}@{image.digest}" not in self.table.targets or said in self.table.revoked:
+            with pytest.raises(InputError, match=r"not signed|was revoked"):
+                attest(self.table, path, image.digest, kind)
+            return
+        self.table = attest(self.table, path, image.digest, kind)
+        assert attest(self.table, path, image.digest, kind, at=1) is self.table
 
     @rule()
     def publish(self) -> None:
@@ -168,3 +180,33 @@ def test_revoking_what_is_not_signed_changes_nothing() -> None:
     assert revoke_tag(table, path=WEB, tag="2") is table
     assert revoke_tag(table, path=BASE, tag="1") is table
     assert revoke_digest(table, digest=B.digest, signature=signature()) is table
+
+
+def test_attestation_goes_with_the_last_that_names_its_subject() -> None:
+    table = attest(sign(sign(EMPTY, WEB, "1", A), WEB, "2", A), WEB, A.digest, "spdx")
+    kept = revoke_tag(table, path=WEB, tag="1")
+    assert kept.targets[f"{WEB}@{A.digest}"].attestations == table.targets[f"{WEB}@{A.digest}"].attestations
+    assert revoke_tag(kept, path=WEB, tag="2").targets == {}
+
+
+def test_revoked_image_takes_its_attestations_and_leaves_their_tombstones() -> None:
+    table = attest(sign(EMPTY, WEB, "1", A), WEB, A.digest, "spdx")
+    revoked = revoke_digest(table, digest=A.digest, signature=signature(1))
+    assert revoked.targets == {}
+    assert set(revoked.revoked) == {str(A.digest), str(attestation_of(WEB, A.digest, "spdx").digest)}
+
+
+def test_revoked_attestation_leaves_the_image_signed_without_it() -> None:
+    table = attest(sign(EMPTY, WEB, "1", A), WEB, A.digest, "spdx")
+    said = attestation_of(WEB, A.digest, "spdx").digest
+    revoked = revoke_digest(table, digest=said, signature=signature(1))
+    assert tags_of(revoked) == {f"{WEB}:1": A.digest}
+    assert revoked.targets[f"{WEB}@{A.digest}"].attestations == {}
+    with pytest.raises(InputError, match="digest was revoked"):
+        attest(revoked, WEB, A.digest, "spdx")
+
+
+def test_image_that_is_signed_again_keeps_its_attestations() -> None:
+    table = attest(sign(EMPTY, WEB, "1", A), WEB, A.digest, "spdx")
+    again = sign(table, WEB, "2", A, {"commit": "2"}, at=1)
+    assert again.targets[f"{WEB}@{A.digest}"].attestations == table.targets[f"{WEB}@{A.digest}"].attestations

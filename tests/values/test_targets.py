@@ -14,6 +14,7 @@ from trust.digest import Digest, sha256
 from trust.errors import InputError
 from trust.reference import parse_reference
 from trust.targets import (
+    Attests,
     Target,
     Tombstone,
     digest_path,
@@ -41,6 +42,8 @@ targets = st.builds(
     tags=lists,
     inside=st.lists(digests, max_size=3).map(tuple),
     annotations=st.dictionaries(words, words, max_size=3),
+    attestations=st.dictionaries(words, st.lists(digests, max_size=2).map(tuple), max_size=2),
+    attests=st.none() | st.builds(Attests, subject=digests, type=words),
 )
 tombstones = st.builds(Tombstone, revoked_at=moments, revoked_by=lists, paths=lists)
 
@@ -105,7 +108,10 @@ json_values = st.recursive(
 )
 
 
-@given(field=st.sampled_from(["type", "signed", "by", "tags", "in", "annotations"]), value=json_values)
+@given(
+    field=st.sampled_from(["type", "signed", "by", "tags", "in", "annotations", "attestations", "attests"]),
+    value=json_values,
+)
 def test_odd_field_is_refused_or_read_and_never_a_crash(field: str, value: Any) -> None:
     try:
         found = parse_target(hashes={"sha256": "0" * 64}, size_bytes=1, custom={**GOOD, field: value})

@@ -24,8 +24,11 @@ from trust.cli.render import Output
 from trust.errors import ConflictError, InputError, RefusedError, TrustError
 
 COMMANDS = {
+    "attest": "trust.cli.attesting:attest",
     "bins": "trust.cli.delegating:bins_",
+    "bundle": "trust.cli.bundles:bundle",
     "check": "trust.cli.reporting:check",
+    "copy": "trust.cli.moving:copy_",
     "delegate": "trust.cli.delegating:delegate",
     "doctor": "trust.cli.doctor:doctor",
     "gate": "trust.cli.gate:gate",
@@ -37,6 +40,7 @@ COMMANDS = {
     "login": "trust.cli.transfer:login",
     "logs": "trust.cli.running:logs",
     "policy": "trust.cli.policy:policy",
+    "promote": "trust.cli.moving:promote",
     "ps": "trust.cli.running:ps",
     "publish": "trust.cli.publishing:publish",
     "pull": "trust.cli.transfer:pull",

@@ -83,6 +83,7 @@ def explain(image: str) -> int:
             f"{reference} is decided by collection {stanza.collection}",
             f"  signed as {match.path}, metadata at {stanza.metadata}, root {stanza.root}",
             f"  roles {', '.join(stanza.roles) or 'any'}; digests {stanza.digests}; first use {stanza.fresh}",
+            *([f"  attestations {', '.join(stanza.attestations)}"] if stanza.attestations else []),
             *(f"  floor {role} {version}" for role, version in stanza.floors.items()),
         ]
     elif pin is not None:

@@ -9,6 +9,7 @@ from datetime import timedelta
 
 import click
 
+from trust.chain import ONLINE_ROLES
 from trust.cli.images import TypedImage, parse_image
 from trust.cli.options import Command
 from trust.cli.secrets import Keyring
@@ -16,7 +17,6 @@ from trust.cli.session import PUBLISH_SECONDS, Session, session
 from trust.cli.signing import read_digest_file, settled_digest
 from trust.collect import collect
 from trust.digest import Digest
-from trust.edition import ONLINE_ROLES
 from trust.errors import InputError, TrustError
 from trust.instant import parse_duration
 from trust.policy import Stanza

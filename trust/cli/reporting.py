@@ -17,8 +17,17 @@ from trust.client import refresh, trusted_offline
 from trust.errors import InputError, RefusedError
 from trust.instant import format_span, format_utc, parse_duration, parse_utc
 from trust.policy import Stanza
-from trust.reference import Collection, parse_collection, parse_reference
-from trust.report import Shown, events, expiring, shown_as_published, shown_as_trusted, signed_tags
+from trust.reference import Collection, Reference, parse_collection, parse_reference
+from trust.report import (
+    Shown,
+    events,
+    expiring,
+    image_attestations,
+    shown_as_published,
+    shown_as_trusted,
+    signed_tags,
+)
+from trust.targets import Attestations, attestations_json
 from trust.verdict import Reason
 
 _SHOWN = 12  # hex digits of a key id that a reader compares
@@ -66,10 +75,11 @@ def list_(collection: str, *, offline: bool) -> None:
 @click.argument("subject", metavar="IMAGE|COLLECTION")
 @click.option("--offline", is_flag=True, help="Ask nobody: show the trusted state.")
 def inspect(subject: str, *, offline: bool) -> None:
-    """Show the roles of a collection: keys, thresholds, versions, expiry."""
+    """Show the roles of a collection: keys, thresholds, versions, expiry; of an image, its attestations too."""
     run = session()
-    stanza = _stanza_of_subject(run, subject)
+    stanza, image = _stanza_of_subject(run, subject)
     shown = current(run, stanza, offline=offline)
+    attested = image_attestations(shown.tables, *image) if image else None
     documents = [
         {
             "role": report.facts.name,
@@ -106,8 +116,9 @@ def inspect(subject: str, *, offline: bool) -> None:
             "roles": documents,
             "expired": _expired(run, shown),
             "refused": {name: refusal.reason for name, refusal in shown.refused.items()},
+            "attestations": None if attested is None else attestations_json(attested),
         },
-        [*head, *table(rows, ("ROLE", "VERSION", "KEYS", "EXPIRES", "SIGNED BY"))],
+        [*head, *table(rows, ("ROLE", "VERSION", "KEYS", "EXPIRES", "SIGNED BY")), *_attested_lines(attested)],
     )
 
 
@@ -217,12 +228,20 @@ def _found(run: Session, name: Collection) -> tuple[Stanza, str | None]:
     return run.stanza_for(parse_reference(str(name)))
 
 
-def _stanza_of_subject(run: Session, subject: str) -> Stanza:
+def _stanza_of_subject(run: Session, subject: str) -> tuple[Stanza, tuple[str, Reference] | None]:
+    """Return the collection, and of an image (it has a tag or a digest) its signed path and the reference."""
     try:
         name = parse_collection(subject)
     except InputError:
-        return run.stanza_for(parse_reference(subject))[0]
-    return _found(run, name)[0]
+        reference = parse_reference(subject)
+        stanza, path = run.stanza_for(reference)
+        return stanza, (path, reference)
+    return _found(run, name)[0], None
+
+
+def _attested_lines(attested: Attestations | None) -> list[str]:
+    rows = [(kind, str(digest)) for kind, digests in (attested or {}).items() for digest in digests]
+    return ["", *table(rows, ("TYPE", "ATTESTATION"))] if rows else []
 
 
 def _start(since: str | None, now: datetime) -> datetime:

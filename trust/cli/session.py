@@ -94,12 +94,15 @@ class Session:
 
     def store(self, stanza: Stanza, *, publish: bool = False) -> Store:
         """Return the metadata store of a collection: where it is read, or where it is written."""
+        return self.store_at(stanza.publish if publish and stanza.publish else stanza.metadata, stanza.collection)
+
+    def store_at(self, url: str, collection: Collection) -> Store:
+        """Return the metadata store of a collection at ``url``."""
         from trust.stores import open_store  # noqa: PLC0415 - an offline look-up opens none
 
-        url = stanza.publish if publish and stanza.publish else stanza.metadata
         return open_store(
             url,
-            stanza.collection,
+            collection,
             registry=self.registry,
             http=lambda: self.http,
             environ=os.environ,

@@ -25,6 +25,7 @@ def stanza_document(stanza: Stanza) -> dict[str, Any]:
         "registries": list(stanza.registries),
         "rewrite": [{"from": each.source, "to": each.to} for each in stanza.rewrites],
         "roles": list(stanza.roles),
+        "attestations": list(stanza.attestations),
         "digests": stanza.digests if stanza.digests != "signed" else None,
         "fresh": stanza.fresh if stanza.fresh != "allow" else None,
         "mode": stanza.mode if stanza.mode != "enforce" else None,

@@ -107,6 +107,8 @@ def _report(run: Session, verdicts: list[Verdict]) -> None:
                     run.output.note(
                         f"role {verdict.role} by {signers}; valid until {format_utc(verdict.valid_until)}"
                     )
+                    for kind, digests in verdict.attestations.items():
+                        run.output.note(f"attested: {kind} {' '.join(map(str, digests))}")
             case Denied(hint=str(hint)) if not run.common.json:
                 run.output.hint(hint)
             case Denied():

@@ -77,7 +77,9 @@ def has_blob(session: Session, blob: BlobAddress, *, actions: str = "pull") -> b
     raise session.error(f"look for the blob {session.host}/{blob.path}@{blob.digest}", answer)
 
 
-def push_blob(session: Session, blob: BlobAddress, source: bytes | Path, *, mount_from: str | None) -> bool:
+def push_blob(
+    session: Session, blob: BlobAddress, source: bytes | Path | VerifiedChunks, *, mount_from: str | None
+) -> bool:
     """Have the blob in the registry after this; tell whether it had to be sent.
 
     One POST opens an upload, one PUT carries the whole content. The registry hashes it; so does every reader.
@@ -101,7 +103,7 @@ def push_blob(session: Session, blob: BlobAddress, source: bytes | Path, *, moun
         idle_timeout_seconds=max(blob.idle_timeout_seconds, COMMIT_SECONDS),
         allow_local=opened.is_local,
     )
-    if isinstance(source, bytes):
+    if isinstance(source, (bytes, VerifiedChunks)):
         done = session.whole(replace(ask, body=source))
     else:
         done = _send_file(session, ask, source)

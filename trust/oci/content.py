@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 from trust.digest import Digest
 from trust.oci.errors import tampered
+from trust.oci.message import Passing
 
 
-class VerifiedChunks(Iterator[bytes]):
+class VerifiedChunks(Passing):
     """Yields content piece by piece; it ends only if all of it was ``size_bytes`` long and hashed to ``digest``.
 
     The last piece is withheld until the hash agrees, so that a reader who writes through never holds the whole
@@ -43,6 +44,11 @@ class VerifiedChunks(Iterator[bytes]):
             if ready:
                 return ready
         raise StopIteration
+
+    @property
+    def has_begun(self) -> bool:
+        """Tell whether something was read already: it cannot be read from its beginning again."""
+        return self._got_bytes > 0 or self._ended
 
     def close(self) -> None:
         """Give up what is unread, and the connection or file it comes from."""

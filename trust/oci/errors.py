@@ -4,6 +4,7 @@ UnreachableError
 ├── MalformedAnswerError        it does not speak HTTP here
 ├── UntrustedCertificateError   it speaks TLS, but nobody here vouches for it
 ├── LoginWantedError            it wants another login than ours, or one at all
+├── AbsentError                 it answered that it has no such content
 └── RegistryAnswerError         it answered, but not with what was asked for
 """
 
@@ -22,6 +23,10 @@ class UntrustedCertificateError(UnreachableError):
 
 class LoginWantedError(UnreachableError):
     """A registry, or its token server, does not take who we are."""
+
+
+class AbsentError(UnreachableError):
+    """Content that something names is not where it should be."""
 
 
 class RegistryAnswerError(UnreachableError):

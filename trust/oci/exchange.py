@@ -15,7 +15,7 @@ from trust.deadline import deadline_in
 from trust.errors import InputError, LimitError, UnreachableError
 from trust.oci.connection import Connection, Connections
 from trust.oci.framing import Head, read_body, read_head
-from trust.oci.message import Headers, Request, Response
+from trust.oci.message import Body, Headers, Passing, Request, Response
 from trust.oci.url import Url
 from trust.value import replace
 
@@ -200,7 +200,7 @@ def _send(connection: Connection, request: Request, user_agent: str) -> None:
         lines.append(f"Proxy-Authorization: {proxy.authorization}")
     lines += [f"User-Agent: {user_agent}", "Accept-Encoding: identity"]
     lines += [f"{name}: {value}" for name, value in request.headers.items()]
-    size = len(body or b"") if body is None or isinstance(body, bytes) else _size(body)
+    size = _size(body)
     if not request.is_safe:
         lines.append(f"Content-Length: {size}")
     head = ("\r\n".join(lines) + "\r\n\r\n").encode("ascii")
@@ -208,13 +208,19 @@ def _send(connection: Connection, request: Request, user_agent: str) -> None:
         wire.send(head + (body or b""))
         return
     wire.send(head)
-    for piece in _pieces(body, size):
+    for piece in body if isinstance(body, Passing) else _pieces(body, size):
         wire.send(piece)
 
 
-def _size(file: BinaryIO) -> int:
+def _size(body: Body) -> int:
+    if body is None or isinstance(body, bytes):
+        return len(body or b"")
+    if isinstance(body, Passing):
+        if body.has_begun:
+            raise UnreachableError("content was sent in part already", hint="repeat the command")
+        return body.size_bytes
     try:
-        return file.seek(0, os.SEEK_END)
+        return body.seek(0, os.SEEK_END)
     except OSError as err:
         raise InputError(f"file to send is unreadable: {err.strerror}") from err
 

@@ -171,6 +171,23 @@ class Layout:
             document["manifests"] = [*kept, _entry(name, descriptor)]
             replace_file(self.directory, _INDEX, json.dumps(document, indent=1).encode())
 
+    def nameless(self) -> tuple[Digest, ...]:
+        """Return the manifests of the index that no tag names: referrers, as other tools keep them."""
+        return tuple(each.digest for each in self._index().manifests if REF_NAME not in each.annotations)
+
+    def add_referrer(self, data: bytes) -> bool:
+        """Have the manifest ``data``, which is there, in the index without a tag; tell whether it was not."""
+        from trust.oci.referrers import referrer_entry  # noqa: PLC0415 - a verification adds none
+
+        digest = sha256(data)
+        with exclusive(self.directory):
+            if digest in self.nameless():
+                return False
+            document = self._index_document()
+            document["manifests"] = [*document["manifests"], referrer_entry(digest, data)]
+            replace_file(self.directory, _INDEX, json.dumps(document, indent=1).encode())
+        return True
+
     def _index(self) -> Index:
         data = read_regular(self.directory, (_INDEX,), max_bytes=MANIFEST_MAX_BYTES)
         index = parse_manifest(data)

@@ -49,7 +49,18 @@ class Response:
     is_local: bool
 
 
-Body = bytes | BinaryIO | None  # a file is seekable, and sent from its start to its end
+class Passing(Iterator[bytes]):
+    """Content of ``size_bytes`` bytes on its way through: it can be sent once, from its beginning."""
+
+    size_bytes: int
+
+    @property
+    def has_begun(self) -> bool:
+        """Tell whether something was read already."""
+        raise NotImplementedError
+
+
+Body = bytes | BinaryIO | Passing | None  # a file is seekable, and sent from its start to its end
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

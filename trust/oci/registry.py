@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from trust.deadline import Deadline
 from trust.digest import Digest, sha256
 from trust.errors import InputError, LimitError, UnreachableError
-from trust.manifest import ACCEPTED_TYPES, MANIFEST_MAX_BYTES
+from trust.manifest import ACCEPTED_TYPES, MANIFEST_MAX_BYTES, OCI_INDEX
 from trust.oci.errors import tampered
 from trust.oci.http import IDLE_TIMEOUT_SECONDS, Http
 from trust.oci.message import Response
@@ -155,13 +155,16 @@ class Registry:
         self,
         path: str,
         digest: Digest,
-        source: bytes | Path,
+        source: bytes | Path | VerifiedChunks,
         *,
         deadline: Deadline | None = None,
         idle_timeout_seconds: float = IDLE_TIMEOUT_SECONDS,
         mount_from: str | None = None,
     ) -> bool:
         """Have the blob in the repository after this; tell whether its content, or file, had to be sent.
+
+        ``VerifiedChunks`` are sent as they are read; where they turn out to be of another digest the upload is
+        broken off, so that the registry never has it whole.
 
         ``mount_from`` is a repository of the same registry that has it: it is taken from there if it can be.
         """
@@ -214,6 +217,41 @@ class Registry:
                 return
             where = following
         raise LimitError(f"{self.host}: too many tags in {path}: expected at most {TAG_PAGES_MAX} pages")
+
+    def referrers(self, path: str, subject: Digest, *, deadline: Deadline) -> tuple[Digest, ...]:
+        """Return what the registry says refers to ``subject``: by its API or, without one, by the tag for it.
+
+        Raises:
+            RefusedError: ``tampered``; what stands there is no list of referrers.
+        """
+        from trust.oci.referrers import digests_in, listed_referrers  # noqa: PLC0415 - a verification asks for none
+
+        listed = listed_referrers(self._session, path, subject, deadline=deadline).digests
+        if listed is not None:
+            return listed
+        index = self._referrers_index(path, subject, deadline)
+        return digests_in(index, self._name(path, subject)) if index is not None else ()
+
+    def add_referrer(self, path: str, subject: Digest, data: bytes, *, deadline: Deadline) -> bool:
+        """Have the pushed manifest ``data`` among the referrers of ``subject``; tell whether that changed a tag.
+
+        A registry with the API has seen to it itself. Without one, two who add at once can lose one of the two
+        entries: distribution-spec offers no better, and what is signed does not depend on this list.
+        """
+        from trust.oci.referrers import index_with, listed_referrers, referrers_tag  # noqa: PLC0415 - as above
+
+        if listed_referrers(self._session, path, subject, deadline=deadline).digests is not None:
+            return False
+        index = index_with(self._referrers_index(path, subject, deadline), sha256(data), data)
+        if index is not None:
+            self.put_manifest(path, referrers_tag(subject), index, OCI_INDEX, deadline=deadline)
+        return index is not None
+
+    def _referrers_index(self, path: str, subject: Digest, deadline: Deadline) -> bytes | None:
+        from trust.oci.referrers import referrers_tag  # noqa: PLC0415 - as above
+
+        fetched = self.manifest(path, referrers_tag(subject), deadline=deadline)
+        return fetched.untrusted_bytes if isinstance(fetched, FetchedManifest) else None
 
     def delete_tag(self, path: str, tag: str, *, deadline: Deadline) -> bool:
         """Have no such tag after this; False where the registry does not permit it. The manifest stays."""

@@ -1,0 +1,128 @@
+"""Attestations: a file is of the type it is said to be and of this image, and the policy finds what is signed."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.simulators.images import AB, AB_C, EMPTY, A, B, attest, attestation_of, sign
+from trust.attestation_document import DOCUMENT_MAX_BYTES, parse_document
+from trust.attestations import attestations_of
+from trust.digest import sha256
+from trust.errors import InputError
+from trust.targets import ATTESTATION_TYPES
+from trust.value import replace
+
+SUBJECT, OTHER = sha256(b"image"), sha256(b"another image")
+WEB = "acme/web"
+SPDX = {"spdxVersion": "SPDX-2.3", "SPDXID": "SPDXRef-DOCUMENT", "packages": []}
+CYCLONEDX = {"bomFormat": "CycloneDX", "specVersion": "1.6", "vulnerabilities": [{"score": 9.8}]}
+SARIF = {"version": "2.1.0", "runs": [{"tool": {"driver": {"name": "scanner"}}, "results": []}]}
+STATEMENT = {
+    "_type": "https://in-toto.io/Statement/v1",
+    "subject": [
+        {"name": "other", "digest": {"sha256": OTHER.hex}},
+        {"name": "", "digest": {"sha256": SUBJECT.hex}},
+    ],
+    "predicateType": "https://slsa.dev/provenance/v1",
+    "predicate": {},
+}
+SCAN = {**STATEMENT, "predicateType": "https://cosign.sigstore.dev/attestation/vuln/v1"}
+GOOD = [("spdx", SPDX), ("cyclonedx", CYCLONEDX), ("slsa", STATEMENT), ("vuln", SCAN), ("vuln", SARIF)]
+
+
+def spelled(document: object) -> bytes:
+    return json.dumps(document).encode()
+
+
+@pytest.mark.parametrize(("kind", "document"), GOOD)
+def test_document_of_its_type_is_taken_as_it_is(kind: str, document: dict[str, Any]) -> None:
+    parsed = parse_document(kind, spelled(document), SUBJECT)
+    assert (parsed.kind, parsed.data) == (kind, spelled(document))
+    assert parsed.media_type.startswith("application/")
+
+
+@pytest.mark.parametrize(("kind", "document"), GOOD)
+@pytest.mark.parametrize("said", ATTESTATION_TYPES)
+def test_document_of_another_type_is_refused(kind: str, document: dict[str, Any], said: str) -> None:
+    if said != kind:
+        with pytest.raises(InputError, match=f"no {said} document"):
+            parse_document(said, spelled(document), SUBJECT)
+
+
+@pytest.mark.parametrize("document", [STATEMENT, SCAN])
+def test_statement_about_another_image_is_refused(document: dict[str, Any]) -> None:
+    kind = "slsa" if document is STATEMENT else "vuln"
+    for subject in ([], None, [{"digest": {"sha256": OTHER.hex}}], [{"digest": {"sha512": SUBJECT.hex}}], ["x"]):
+        with pytest.raises(InputError, match=f"expected subject {SUBJECT}"):
+            parse_document(kind, spelled({**document, "subject": subject}), SUBJECT)
+
+
+def test_envelope_is_refused_with_the_reason() -> None:
+    envelope = {"payloadType": "application/vnd.in-toto+json", "payload": "e30=", "signatures": []}
+    with pytest.raises(InputError, match="in an envelope"):
+        parse_document("slsa", spelled(envelope), SUBJECT)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"[]", b'"spdx"', b"\xff\xfe", b"\xef\xbb\xbf" + spelled(SPDX), spelled(SPDX)[:-1],
+        b'{"spdxVersion": "SPDX-2.3", "SPDXID": "SPDXRef-DOCUMENT", "SPDXID": "x"}',
+        b'{"spdxVersion": "SPDX-2.3", "SPDXID": "SPDXRef-DOCUMENT", "x": NaN}',
+        b'{"x": ' + b"[" * 600 + b"]" * 600 + b"}", b" " * (DOCUMENT_MAX_BYTES + 1),
+    ],
+    ids=["empty", "list", "text", "utf-16", "bom", "cut", "twice", "nan", "deep", "large"],
+)  # fmt: skip
+def test_what_two_readers_could_read_differently_is_refused(data: bytes) -> None:
+    with pytest.raises(InputError):
+        parse_document("spdx", data, SUBJECT)
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@given(which=st.sampled_from(GOOD), data=st.data(), value=json_values)
+def test_odd_field_is_refused_or_taken_and_never_a_crash(
+    which: tuple[str, dict[str, Any]], data: st.DataObject, value: object
+) -> None:
+    kind, document = which
+    field = data.draw(st.sampled_from(sorted(document)))
+    try:
+        parse_document(kind, spelled({**document, field: value}), SUBJECT)
+    except InputError:
+        return
+
+
+def test_child_is_attested_by_the_indexes_it_is_in_and_no_index_by_its_child() -> None:
+    table = attest(sign(EMPTY, WEB, "multi", AB_C), WEB, AB_C.digest, "slsa")
+    table = attest(attest(table, WEB, AB.digest, "spdx"), WEB, A.digest, "vuln")
+    said = {kind: (attestation_of(WEB, image.digest, kind).digest,) for image, kind in
+            ((A, "vuln"), (AB, "spdx"), (AB_C, "slsa"))}  # fmt: skip
+
+    def found(image: Any) -> dict[str, Any]:
+        return dict(attestations_of(table.targets.get, WEB, image.digest))
+
+    assert found(A) == said
+    assert found(B) == {kind: said[kind] for kind in ("slsa", "spdx")}
+    assert found(AB_C) == {"slsa": said["slsa"]}
+
+
+def test_circle_of_signed_indexes_ends() -> None:
+    table = sign(sign(EMPTY, WEB, "multi", AB), WEB, "1", A)
+    targets = dict(table.targets)
+    one, other = targets[f"{WEB}@{A.digest}"], targets[f"{WEB}@{AB.digest}"]
+    targets[f"{WEB}@{AB.digest}"] = replace(other, inside=(one.digest,))
+    assert attestations_of(targets.get, WEB, A.digest) == {}
