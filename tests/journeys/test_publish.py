@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 from securesystemslib.signer import Signer
 
-from tests.simulators.world import ONLINE, START, World, index_bytes, manifest_bytes, strangers
+from tests.simulators.world import ONLINE, START, Relay, World, index_bytes, manifest_bytes, strangers
 from trust.deadline import Deadline
 from trust.digest import sha256
 from trust.errors import ConflictError, InputError, LimitError, RefusedError, UnavailableError, UnreachableError
 from trust.publish import ATTEMPTS
 from trust.roles import DEFAULT_EXPIRY, TOP_LEVEL_ROLES
 from trust.sign import Order, read_image, sign
-from trust.stores.interface import Publication, Store, View
+from trust.stores.interface import Publication
 from trust.value import replace
 from trust.verdict import Denied, Reason
 
@@ -205,25 +205,17 @@ def test_chosen_key_signs_alone_and_a_foreign_one_not_at_all(tmp_path: Path) -> 
 
 
 @dataclass(kw_only=True)
-class Contested:
+class Contested(Relay):
     """A store in which a rival publishes just before us, ``times`` times."""
 
-    honest: Store
     rival: Callable[[int], object]
     times: int
-    url: str = "file:contested"
-
-    def view(self, *, known: str | None, deadline: Deadline) -> View | None:
-        return self.honest.view(known=known, deadline=deadline)
 
     def publish(self, publication: Publication, *, deadline: Deadline) -> None:
         if self.times:
             self.times -= 1
             self.rival(self.times)
         self.honest.publish(publication, deadline=deadline)
-
-    def probe(self, *, deadline: Deadline) -> None:
-        self.honest.probe(deadline=deadline)
 
 
 def test_change_is_made_anew_on_what_another_published(world: World) -> None:

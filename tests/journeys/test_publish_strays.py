@@ -8,33 +8,25 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.simulators.world import World, file_store, manifest_bytes, soon, strangers
+from tests.simulators.world import Relay, World, file_store, manifest_bytes, soon, strangers
 from trust.deadline import Deadline
 from trust.publish import Publisher
 from trust.sign import Order, read_image, sign
-from trust.stores.interface import Publication, Store, View
+from trust.stores.interface import View
 from trust.verdict import Allowed
 
 REPOSITORY = "registry.test/acme/web"
 
 
 @dataclass(kw_only=True)
-class Strayed:
+class Strayed(Relay):
     """A store whose views show strays."""
 
-    honest: Store
     strays: tuple[tuple[View, View], ...]
-    url: str = "file:strayed"
 
     def view(self, *, known: str | None, deadline: Deadline) -> View | None:
         view = self.honest.view(known=known, deadline=deadline)
         return None if view is None else _View(view, self.strays)
-
-    def publish(self, publication: Publication, *, deadline: Deadline) -> None:
-        self.honest.publish(publication, deadline=deadline)
-
-    def probe(self, *, deadline: Deadline) -> None:
-        self.honest.probe(deadline=deadline)
 
 
 class _View:

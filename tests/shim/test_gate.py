@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -222,6 +223,18 @@ class _Served:
         raise NotImplementedError
 
     def probe(self, *, deadline: Deadline) -> None:
+        raise NotImplementedError
+
+    def pending(self, *, deadline: Deadline) -> Mapping[str, bytes]:
+        raise NotImplementedError
+
+    def set_pending(self, name: str, data: bytes | None, *, replaces: bytes | None, deadline: Deadline) -> None:
+        raise NotImplementedError
+
+    def names(self, *, deadline: Deadline) -> frozenset[str]:
+        raise NotImplementedError
+
+    def remove(self, names: Collection[str], *, deadline: Deadline) -> None:
         raise NotImplementedError
 
 

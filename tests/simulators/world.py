@@ -268,26 +268,47 @@ class Consumer:
         return {row[1]: row[2] for row in self.rows()["role"]}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Wire:
-    """A store whose reads go through ``read(name, max_bytes, honest_bytes)``: the wire, or who sits on it."""
+@dataclass(kw_only=True)
+class Relay:
+    """A store that hands everything to another; what differs from it says so."""
 
     honest: Store
-    read: Callable[[str, int, bytes | None], bytes | None]
 
     @property
     def url(self) -> str:
         return self.honest.url
 
     def view(self, *, known: str | None, deadline: Deadline) -> View | None:
-        view = self.honest.view(known=known, deadline=deadline)
-        return None if view is None else _WireView(view, self.read)
+        return self.honest.view(known=known, deadline=deadline)
 
     def publish(self, publication: Publication, *, deadline: Deadline) -> None:
         self.honest.publish(publication, deadline=deadline)
 
     def probe(self, *, deadline: Deadline) -> None:
         self.honest.probe(deadline=deadline)
+
+    def pending(self, *, deadline: Deadline) -> Mapping[str, bytes]:
+        return self.honest.pending(deadline=deadline)
+
+    def set_pending(self, name: str, data: bytes | None, *, replaces: bytes | None, deadline: Deadline) -> None:
+        self.honest.set_pending(name, data, replaces=replaces, deadline=deadline)
+
+    def names(self, *, deadline: Deadline) -> frozenset[str]:
+        return self.honest.names(deadline=deadline)
+
+    def remove(self, names: Collection[str], *, deadline: Deadline) -> None:
+        self.honest.remove(names, deadline=deadline)
+
+
+@dataclass(kw_only=True)
+class Wire(Relay):
+    """A store whose reads go through ``read(name, max_bytes, honest_bytes)``: the wire, or who sits on it."""
+
+    read: Callable[[str, int, bytes | None], bytes | None]
+
+    def view(self, *, known: str | None, deadline: Deadline) -> View | None:
+        view = self.honest.view(known=known, deadline=deadline)
+        return None if view is None else _WireView(view, self.read)
 
 
 class _WireView:

@@ -18,7 +18,7 @@ from trust.value import dataclass
 ARTIFACT_TYPE = "application/vnd.content-trust.metadata.v1"
 FILE_TYPE = "application/vnd.content-trust.tuf.v1+json"
 EMPTY = b"{}"
-_EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
 _TITLE = "org.opencontainers.image.title"
 _GENERATION = "dev.content-trust.generation"
 _PARENT = "dev.content-trust.parent"
@@ -57,7 +57,7 @@ def artifact_bytes(artifact: Artifact) -> bytes:
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
         "artifactType": ARTIFACT_TYPE,
-        "config": {"mediaType": _EMPTY_TYPE, "digest": str(sha256(EMPTY)), "size": len(EMPTY)},
+        "config": {"mediaType": EMPTY_TYPE, "digest": str(sha256(EMPTY)), "size": len(EMPTY)},
         "layers": [
             {
                 "mediaType": FILE_TYPE,

@@ -12,18 +12,31 @@ numbers are burnt.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 from trust.deadline import Deadline
 from trust.errors import ConflictError, LimitError, StateError, UnreachableError
-from trust.stores.interface import TIMESTAMP, MissingPlaceError, Publication, View, checked_name
+from trust.stores.durable import create, locked, remove_temporaries, replace, sync
+from trust.stores.interface import (
+    PENDING_MAX_BYTES,
+    TIMESTAMP,
+    MissingPlaceError,
+    Publication,
+    View,
+    checked_name,
+    checked_pending,
+    is_pending_name,
+    is_versioned,
+    require_pending_size,
+    require_removable,
+)
 
-_TEMPORARY = ".tmp-"
+_PENDING = "pending"
+_SUFFIX = ".json"
 
 
 class FileView:
@@ -38,20 +51,9 @@ class FileView:
     def read(self, name: str, max_bytes: int) -> bytes | None:
         """Return the bytes of ``name`` or None; see ``View.read``."""
         self._deadline.remaining_seconds()
-        path = self._directory / checked_name(name)
-        try:
-            # A pipe in the place of a file would hold whoever opens it, for ever.
-            with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-                if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-                    raise UnreachableError(f"metadata is not a regular file: {path}")
-                data = file.read(max_bytes + 1)
-        except FileNotFoundError:
-            self._require_directory()
-            return None
-        except OSError as err:
-            raise UnreachableError(f"metadata cannot be read: {path}: {err.strerror}") from err
-        if len(data) > max_bytes:
-            raise LimitError(f"metadata is too large: {path}: expected at most {max_bytes} bytes")
+        data = _content(self._directory / checked_name(name), max_bytes)
+        if data is None:
+            require_directory(self._directory)
         return data
 
     def taken(self, name: str) -> bool:
@@ -61,13 +63,6 @@ class FileView:
     def strays(self) -> tuple[tuple[View, View], ...]:
         """Return nothing: the lock lets no change be passed over."""
         return ()
-
-    def _require_directory(self) -> None:
-        if not self._directory.is_dir():
-            raise MissingPlaceError(
-                f"metadata directory is missing: {self._directory}",
-                hint="is it mounted? see `metadata` in the policy",
-            )
 
 
 class FileStore:
@@ -84,74 +79,124 @@ class FileStore:
 
     def probe(self, *, deadline: Deadline) -> None:
         """Return if the directory exists, or could be made, and can be written to."""
-        deadline.remaining_seconds()
         try:
             self._directory.mkdir(parents=True, exist_ok=True)
-            with _locked(self._directory):
+            with locked(self._directory, deadline):
                 pass
         except OSError as err:
             raise StateError(f"metadata directory cannot be written: {self._directory}: {err.strerror}") from err
 
     def publish(self, publication: Publication, *, deadline: Deadline) -> None:
         """Publish by the steps of this module; see ``Store.publish``."""
+        with self._writing(self._directory, deadline):
+            current = FileView(self._directory, deadline).read(TIMESTAMP, 1 << 20)
+            if current != publication.base_timestamp:
+                raise ConflictError(f"another publisher was first: {self.url} has moved on")
+            for name, data in publication.files.items():
+                if not create(self._directory / checked_name(name), data):
+                    raise ConflictError(f"a version never has two contents: {name} exists in {self.url}")
+            sync(self._directory)
+            replace(self._directory / TIMESTAMP, publication.timestamp)
+
+    def pending(self, *, deadline: Deadline) -> Mapping[str, bytes]:
+        """Return what waits in ``DIR/pending``; see ``Store.pending``."""
+        directory, size_bytes = self._directory / _PENDING, 0
+        waiting: dict[str, bytes] = {}
+        for name in _stems(directory):
+            deadline.remaining_seconds()
+            require_pending_size(len(waiting) + 1, size_bytes, self.url)
+            data = _content(directory / f"{name}{_SUFFIX}", PENDING_MAX_BYTES - size_bytes)
+            if data is not None:
+                waiting[name] = data
+                size_bytes += len(data)
+        if not waiting:
+            require_directory(self._directory)
+        return waiting
+
+    def set_pending(self, name: str, data: bytes | None, *, replaces: bytes | None, deadline: Deadline) -> None:
+        """Replace or remove ``DIR/pending/NAME.json`` under the lock; see ``Store.set_pending``."""
+        directory = self._directory / _PENDING
+        path = directory / f"{checked_pending(name, data)}{_SUFFIX}"
+        with self._writing(directory, deadline):
+            if _content(path, PENDING_MAX_BYTES) != replaces:
+                raise ConflictError(f"the change of {name} that waits in {self.url} is another one by now")
+            directory.mkdir(exist_ok=True)
+            if data is None:
+                path.unlink(missing_ok=True)
+                sync(directory)
+            else:
+                replace(path, data)
+            sync(self._directory)
+
+    def names(self, *, deadline: Deadline) -> frozenset[str]:
+        """Return the versioned files of the directory."""
+        deadline.remaining_seconds()
         try:
-            with _locked(self._directory):
-                _remove_temporaries(self._directory)
-                current = FileView(self._directory, deadline).read(TIMESTAMP, 1 << 20)
-                if current != publication.base_timestamp:
-                    raise ConflictError(f"another publisher was first: {self.url} has moved on")
-                for name, data in publication.files.items():
-                    self._create(checked_name(name), data)
-                _sync(self._directory)
-                _replace(self._directory / TIMESTAMP, publication.timestamp)
+            return frozenset(path.name for path in self._directory.iterdir() if is_versioned(path.name))
+        except FileNotFoundError:
+            require_directory(self._directory)
+            raise
+        except OSError as err:
+            raise UnreachableError(f"metadata cannot be read: {self._directory}: {err.strerror}") from err
+
+    def remove(self, names: Collection[str], *, deadline: Deadline) -> None:
+        """Remove the files ``names`` under the lock; see ``Store.remove``."""
+        require_removable(names)
+        with self._writing(self._directory, deadline):
+            for name in names:
+                (self._directory / name).unlink(missing_ok=True)
+            sync(self._directory)
+
+    @contextmanager
+    def _writing(self, directory: Path, deadline: Deadline) -> Iterator[None]:
+        """Hold the lock, ``directory`` rid of what killed writers left; what the disk says is our error."""
+        try:
+            with locked(self._directory, deadline):
+                remove_temporaries(directory)
+                yield
         except OSError as err:
             raise StateError(
                 f"metadata cannot be written: {self._directory}: {err.strerror}",
                 hint="nothing that was acknowledged is lost; repeat the command when there is room",
             ) from err
 
-    def _create(self, name: str, data: bytes) -> None:
-        path = self._directory / name
-        temporary = _written(path, data)
-        try:
-            os.link(temporary, path)
-        except FileExistsError as err:
-            if path.read_bytes() != data:
-                raise ConflictError(f"a version never has two contents: {name} exists in {self.url}") from err
-        finally:
-            temporary.unlink(missing_ok=True)
+
+def require_directory(directory: Path) -> None:
+    """Return if there is a directory: a file is absent only from one that is there.
+
+    Raises:
+        MissingPlaceError: there is none.
+    """
+    if not directory.is_dir():
+        raise MissingPlaceError(
+            f"metadata directory is missing: {directory}", hint="is it mounted? see `metadata` in the policy"
+        )
 
 
-@contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    with (directory / ".lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def _remove_temporaries(directory: Path) -> None:
-    """Remove what a killed writer left; the lock says that none is alive."""
-    for leftover in directory.glob(f"{_TEMPORARY}*"):
-        leftover.unlink(missing_ok=True)
-
-
-def _written(path: Path, data: bytes) -> Path:
-    temporary = path.with_name(f"{_TEMPORARY}{path.name}")
-    with temporary.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    return temporary
-
-
-def _replace(path: Path, data: bytes) -> None:
-    _written(path, data).replace(path)
-    _sync(path.parent)
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+def _stems(directory: Path) -> list[str]:
+    """Return the names of the changes in ``directory``; what has another name was put there by somebody else."""
     try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        listed = sorted(path.name for path in directory.iterdir())
+    except FileNotFoundError:
+        return []
+    except OSError as err:
+        raise UnreachableError(f"pending changes cannot be read: {directory}: {err.strerror}") from err
+    stems = (name.removesuffix(_SUFFIX) for name in listed if name.endswith(_SUFFIX))
+    return [stem for stem in stems if is_pending_name(stem)]
+
+
+def _content(path: Path, max_bytes: int) -> bytes | None:
+    """Return the bytes of a regular file, None where there is none."""
+    try:
+        # A pipe in the place of a file would hold whoever opens it, for ever.
+        with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise UnreachableError(f"metadata is not a regular file: {path}")
+            data = file.read(max_bytes + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as err:
+        raise UnreachableError(f"metadata cannot be read: {path}: {err.strerror}") from err
+    if len(data) > max_bytes:
+        raise LimitError(f"metadata is too large: {path}: expected at most {max_bytes} bytes")
+    return data

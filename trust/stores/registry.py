@@ -16,7 +16,7 @@ is a *stray* of the view, and the next publisher merges it (``trust.publish``).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 
 from trust.deadline import Deadline
 from trust.digest import Digest, parse_digest, sha256
@@ -24,7 +24,8 @@ from trust.errors import ConflictError, InputError, LimitError, RefusedError, Tr
 from trust.manifest import OCI_MANIFEST
 from trust.oci.registry import NotModified, Registry
 from trust.stores.artifact import EMPTY, Artifact, File, artifact_bytes, parse_artifact
-from trust.stores.interface import TIMESTAMP, Publication, View, checked_name
+from trust.stores.interface import TIMESTAMP, Publication, View, checked_name, is_versioned, require_removable
+from trust.stores.registry_pending import RegistryPending
 from trust.value import dataclass, replace
 from trust.verdict import Reason
 
@@ -124,6 +125,7 @@ class RegistryStore:
         self._registry = registry
         self._place = place
         self._pause = pause
+        self._pending = RegistryPending(url, registry, place)
 
     def view(self, *, known: str | None, deadline: Deadline) -> View | None:
         """Return the artifact that the tag names now; None where it is ``known``: one conditional request."""
@@ -157,6 +159,24 @@ class RegistryStore:
         self._registry.put_manifest(path, self._place.tag, data, OCI_MANIFEST, deadline=deadline)
         self._require_included(digest, deadline)
         self._forget(known, deadline)
+
+    def pending(self, *, deadline: Deadline) -> Mapping[str, bytes]:
+        """Return what waits beside the metadata; see ``Store.pending``."""
+        return self._pending.read(deadline)
+
+    def set_pending(self, name: str, data: bytes | None, *, replaces: bytes | None, deadline: Deadline) -> None:
+        """Replace what waits, as far as a registry can promise it: see ``trust.stores.registry_pending``."""
+        self._pending.set(name, data, replaces=replaces, deadline=deadline)
+
+    def names(self, *, deadline: Deadline) -> frozenset[str]:
+        """Return the versioned files that the current artifact names."""
+        current = _fetched(self._registry, self._place, self._place.tag, deadline)
+        return frozenset(filter(is_versioned, current.artifact.files)) if current else frozenset()
+
+    def remove(self, names: Collection[str], *, deadline: Deadline) -> None:
+        """Do nothing: a file goes when the next artifact does not name it, and its bytes are the registry's."""
+        deadline.remaining_seconds()
+        require_removable(names)
 
     def probe(self, *, deadline: Deadline) -> None:
         """Return if tags can be pushed and moved; immutable tags would break the commit point."""
