@@ -42,7 +42,14 @@ class Doors:
         Raises:
             InputError: the address is not supported.
         """
-        return open_store(stanza.metadata, stanza.collection, registry=self._registry, pause=time.sleep)
+        return open_store(
+            stanza.metadata,
+            stanza.collection,
+            registry=self._registry,
+            http=lambda: self._any,
+            environ=os.environ,
+            pause=time.sleep,
+        )
 
     def close(self) -> None:
         """Close every idle connection."""

@@ -85,7 +85,14 @@ def test_registry_that_moves_tags_is_told_from_one_that_cannot_be_asked(
         def registry(_host: str) -> Registry:
             return Registry(found.host, http=http, credentials=credentials)
 
-        store = open_store("registry:", consumer.stanza.collection, registry=registry, pause=lambda _: None)
+        store = open_store(
+            "registry:",
+            consumer.stanza.collection,
+            registry=registry,
+            http=lambda: http,
+            environ={},
+            pause=lambda _: None,
+        )
         assert probe_finding(consumer.stanza, store, deadline=soon()).level == "ok"
     gone = probe_finding(consumer.stanza, store, deadline=soon())
     assert (gone.level, "not found out" in gone.what) == ("warning", True)

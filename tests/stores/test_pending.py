@@ -5,33 +5,14 @@ from __future__ import annotations
 import pytest
 
 from tests.simulators.world import soon
+from tests.stores.editions import now, publish
 from trust.errors import ConflictError, InputError, LimitError
 from trust.stores import interface
-from trust.stores.interface import Publication, Store, View
+from trust.stores.interface import Store
 
 
 def put(store: Store, name: str, data: bytes | None, replaces: bytes | None = None) -> None:
     store.set_pending(name, data, replaces=replaces, deadline=soon())
-
-
-def now(store: Store) -> View:
-    view = store.view(known=None, deadline=soon())
-    assert view is not None
-    return view
-
-
-def publish(store: Store, number: int, *, kept: tuple[str, ...] = ()) -> dict[str, bytes]:
-    """Publish edition ``number`` on what is there now; return its files."""
-    view = now(store)
-    files = {f"{number}.targets.json": b"targets %d" % number, f"{number}.snapshot.json": b"snapshot %d" % number}
-    store.publish(
-        Publication(
-            base=view, base_timestamp=view.read("timestamp.json", 100), files=files, kept=kept,
-            timestamp=b"timestamp %d" % number,
-        ),
-        deadline=soon(),
-    )  # fmt: skip
-    return files
 
 
 def test_nothing_waits_in_a_new_store(store: Store) -> None:
@@ -88,23 +69,3 @@ def test_what_waits_is_no_file_of_the_collection(store: Store) -> None:
     assert store.names(deadline=soon()) == {"1.targets.json", "1.snapshot.json"}
     publish(store, 2, kept=("1.targets.json",))
     assert store.pending(deadline=soon()) == {"targets": b"one"}
-
-
-def test_removed_files_are_gone_and_the_others_stay(store: Store) -> None:
-    publish(store, 1)
-    publish(store, 2)
-    old = frozenset({"1.targets.json", "1.snapshot.json"})
-    store.remove(old, deadline=soon())
-    store.remove(old, deadline=soon())
-    assert store.names(deadline=soon()) == {"2.targets.json", "2.snapshot.json"}
-    assert now(store).read("timestamp.json", 100) == b"timestamp 2"
-    assert now(store).read("2.targets.json", 100) == b"targets 2"
-
-
-@pytest.mark.parametrize("name", ["timestamp.json", "1.root.json", "17.root.json", "../1.targets.json", ".lock"])
-def test_what_must_stay_is_not_removed(store: Store, name: str) -> None:
-    publish(store, 1)
-    with pytest.raises(ValueError, match="never removed"):
-        store.remove(["1.targets.json", name], deadline=soon())
-    assert store.names(deadline=soon()) == {"1.targets.json", "1.snapshot.json"}
-    assert now(store).read("timestamp.json", 100) == b"timestamp 1"

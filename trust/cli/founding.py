@@ -37,7 +37,13 @@ _ONLINE = ("snapshot", "timestamp")
 
 @click.command("init", cls=Command)
 @click.argument("collection", metavar="COLLECTION")
-@click.option("--metadata", "url", metavar="URL", required=True, help="Where it lives: file:DIR or registry:")
+@click.option(
+    "--metadata",
+    "url",
+    metavar="URL",
+    required=True,
+    help="Where it lives: file:DIR, registry:, s3://BUCKET/PREFIX",
+)
 @click.option("--root-key", "root_keys", metavar="K", multiple=True, help="Key of the root role; made if missing.")
 @click.option("--root-threshold", type=click.IntRange(1), default=1, show_default=True)
 @click.option("--targets-key", "targets_keys", metavar="K", multiple=True, help="Key that signs images.")

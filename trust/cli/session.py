@@ -97,7 +97,14 @@ class Session:
         from trust.stores import open_store  # noqa: PLC0415 - an offline look-up opens none
 
         url = stanza.publish if publish and stanza.publish else stanza.metadata
-        return open_store(url, stanza.collection, registry=self.registry, pause=time.sleep)
+        return open_store(
+            url,
+            stanza.collection,
+            registry=self.registry,
+            http=lambda: self.http,
+            environ=os.environ,
+            pause=time.sleep,
+        )
 
     def verifier(self, *, offline: bool = False) -> Verifier:
         """Return the verifier of this run."""

@@ -135,6 +135,11 @@ def is_versioned(name: str) -> bool:
     return _VERSIONED.fullmatch(name) is not None and ".." not in name
 
 
+def is_root(name: str) -> bool:
+    """Tell whether ``name`` is that of a root, as ``3.root.json``."""
+    return _ROOT.fullmatch(name) is not None
+
+
 def require_removable(names: Collection[str]) -> None:
     """Return if each of ``names`` may ever be removed from a store.
 
@@ -142,7 +147,7 @@ def require_removable(names: Collection[str]) -> None:
         ValueError: one is a root, whose chain consumers walk for years, or has no version.
     """
     for name in names:
-        if not is_versioned(name) or _ROOT.fullmatch(name):
+        if not is_versioned(name) or is_root(name):
             raise ValueError(f"file is never removed from a store: got {name!r}")
 
 

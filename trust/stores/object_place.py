@@ -1,0 +1,124 @@
+"""Owns where in a cloud an object store is: its address, its endpoint, how it is opened, what its errors say.
+
+Credentials and endpoints come from the environment by the names that each cloud's own tools use; obstore reads
+them. Plain HTTP goes to this machine alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from trust.errors import InputError
+from trust.oci.url import parse_url
+from trust.value import dataclass
+
+if TYPE_CHECKING:
+    from obstore.store import AzureStore, ClientConfig, GCSStore, RetryConfig, S3Store
+
+    Bucket = S3Store | GCSStore | AzureStore
+
+REQUEST_SECONDS = 20
+CONNECT_SECONDS = 5
+RETRIES = 4  # after 0.1, 0.2, 0.4 and 0.8 s, each with a random share
+SCHEMES = ("s3", "gs", "az")
+
+# What each cloud's tools read an endpoint of one's own from.
+_ENDPOINTS = {
+    "s3": ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"),
+    "gs": ("GOOGLE_BASE_URL",),
+    "az": ("AZURE_STORAGE_ENDPOINT", "AZURE_ENDPOINT"),
+}
+CREDENTIALS = {
+    "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and, elsewhere than at AWS, AWS_ENDPOINT_URL",
+    "gs": "GOOGLE_APPLICATIONCREDENTIALS",
+    "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
+}
+_ADDRESS = re.compile(r"//([a-z0-9][a-z0-9._-]{1,221})((?:/[A-Za-z0-9._=-]{1,200})*)/?", re.ASCII)
+_STATUS = re.compile(r"status code: ([0-9]{3}[A-Za-z ]{0,40})")
+CODE = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where in which cloud the objects lie; ``prefix`` is without slashes at its ends."""
+
+    scheme: str
+    bucket: str
+    prefix: str
+
+    def __str__(self) -> str:
+        return f"{self.scheme}://{self.bucket}{'/' if self.prefix else ''}{self.prefix}"
+
+
+def parse_place(url: str) -> Place:
+    """Return the place that ``s3://BUCKET/PREFIX`` names, or the same with ``gs`` or ``az`` (a container).
+
+    Raises:
+        InputError: it names none.
+    """
+    scheme, _, rest = url.partition(":")
+    match = _ADDRESS.fullmatch(rest)
+    if scheme not in SCHEMES or match is None or {"..", "."} & set(match[2].split("/")):
+        raise InputError(f"metadata address is malformed: expected {scheme}://BUCKET/PREFIX, got {url[:200]!r}")
+    return Place(scheme=scheme, bucket=match[1], prefix=match[2].strip("/"))
+
+
+def allows_http(place: Place, environ: Mapping[str, str]) -> bool:
+    """Tell whether an endpoint is plain HTTP on this machine.
+
+    Raises:
+        InputError: plain HTTP to another one; credentials and metadata would be anybody's.
+    """
+    allows = False
+    for name in _ENDPOINTS[place.scheme]:
+        if environ.get(name):
+            url = parse_url(environ[name])
+            if url.scheme == "http" and not url.names_loopback:
+                raise InputError(f"plain HTTP refused: {name} is {url.origin}", hint="serve it over HTTPS")
+            allows |= url.scheme == "http"
+    return allows
+
+
+def opened(place: Place, *, allow_http: bool) -> Bucket:
+    """Return what asks the place; nothing is asked yet.
+
+    Raises:
+        InputError: an address or credentials that obstore does not take.
+    """
+    from obstore.store import AzureStore, GCSStore, S3Store  # noqa: PLC0415 - 15 ms and 16 MB, for these stores alone
+
+    client: ClientConfig = {
+        "allow_http": allow_http,
+        "timeout": timedelta(seconds=REQUEST_SECONDS),
+        "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
+        "user_agent": "content-trust",
+    }
+    retry: RetryConfig = {
+        "max_retries": RETRIES,
+        "retry_timeout": timedelta(seconds=2 * REQUEST_SECONDS),
+        "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=2), "base": 2},
+    }
+    prefix = place.prefix or None
+    try:
+        if place.scheme == "gs":
+            return GCSStore(place.bucket, prefix=prefix, client_options=client, retry_config=retry)
+        if place.scheme == "az":
+            return AzureStore(place.bucket, prefix=prefix, client_options=client, retry_config=retry)
+        return S3Store(place.bucket, prefix=prefix, client_options=client, retry_config=retry)
+    except Exception as err:
+        raise InputError(
+            f"{place}: cannot be opened: {said(err)}", hint=f"set {CREDENTIALS[place.scheme]}"
+        ) from err
+
+
+def said(err: Exception) -> str:
+    """Return what the server or the network said, in one line without the address."""
+    text = str(err).partition("\n\nDebug source")[0]
+    status, code = _STATUS.search(text), CODE.search(text)
+    if status:
+        return f"got {status[1].strip()}{f' ({code[1]})' if code else ''}"
+    rest = text.rpartition("HTTP error: ")[2] if "HTTP error: " in text else re.sub(r"\S+://\S+", "…", text)
+    return " ".join("".join(c if c.isprintable() else " " for c in rest).split())[:200]
