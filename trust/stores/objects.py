@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 
 from trust.deadline import Deadline
-from trust.errors import ConflictError, InputError, LimitError
+from trust.errors import ConflictError, InputError, LimitError, TrustError
 from trust.stores.interface import (
     PENDING_MAX_BYTES,
     TIMESTAMP,
@@ -98,19 +99,25 @@ class ObjectStore:
         A server that ignores those conditions says yes to both writers of a race, and one is lost.
         """
         key = f"probe/{self._randomness(8).hex()}{_SUFFIX}"
+        try:
+            self._require_conditions(key, deadline)
+        except TrustError:
+            with suppress(TrustError):  # the first error is the one to mend
+                self._door.delete([key], deadline=deadline)
+            raise
+        self._door.delete([key], deadline=deadline)
+
+    def _require_conditions(self, key: str, deadline: Deadline) -> None:
         self._put(key, b"1", None, "the probe was written by somebody else", deadline)
         first = fetched(self._door, key, TIMESTAMP_MAX_BYTES, deadline)
         if first is None:
             raise InputError(f"{self.url}: what was written a moment ago is not there", hint=_HINT)
         self._door.require_mark(first.mark)
-        try:
-            if self._door.put(key, b"2", replaces=None, deadline=deadline):
-                raise InputError(f"{self.url}: the server does not honour create-only writes", hint=_HINT)
-            self._put(key, b"3", first.mark, "the probe was written by somebody else", deadline)
-            if self._door.put(key, b"4", replaces=first.mark, deadline=deadline):
-                raise InputError(f"{self.url}: the server does not honour swaps on an ETag", hint=_HINT)
-        finally:
-            self._door.delete([key], deadline=deadline)
+        if self._door.put(key, b"2", replaces=None, deadline=deadline):
+            raise InputError(f"{self.url}: the server does not honour create-only writes", hint=_HINT)
+        self._put(key, b"3", first.mark, "the probe was written by somebody else", deadline)
+        if self._door.put(key, b"4", replaces=first.mark, deadline=deadline):
+            raise InputError(f"{self.url}: the server does not honour swaps on an ETag", hint=_HINT)
 
     def _base(self, publication: Publication, deadline: Deadline) -> Mark | None:
         """Return what the timestamp that the edit began with is called; None where there was none (step 1)."""
