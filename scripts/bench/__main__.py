@@ -16,6 +16,7 @@ from pathlib import Path
 
 from scripts.bench import (
     keys,
+    publishers,
     run_cached,
     shim_blob,
     shim_manifest,
@@ -39,6 +40,7 @@ FIGURES: Figures = {
     shim_blob.FIGURE: shim_blob.measure,
     shim_pulls.FIGURE: shim_pulls.measure,
     shim_memory.FIGURE: shim_memory.measure,
+    publishers.FIGURE: publishers.measure,
     keys.FIGURE: keys.measure,
 }
 
