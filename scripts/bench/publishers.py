@@ -47,8 +47,10 @@ FIGURE = "publishers"
 PUBLISHERS, SIGNATURES = 32, 1_000
 QUICK_PUBLISHERS, QUICK_SIGNATURES = 8, 60
 MISCHIEF_EVERY_SECONDS = 1.0
+SPARED = 4
 STALL_SECONDS = (0.2, 5.0)
-ENDS_SECONDS = 1_800.0
+ENDS_SECONDS = 900.0  # then what is acknowledged is counted: a registry serves so many writers slowly
+QUICK_ENDS_SECONDS = 60.0
 _SEED = 20_261_126
 _LAST = "last-0"
 
@@ -73,30 +75,29 @@ class Crowd:
     environ: Mapping[str, str]
     log: Path
     random: random.Random
+    ends_seconds: float = ENDS_SECONDS
     kills: int = 0
     stalls: int = 0
     running: dict[Path, subprocess.Popen[bytes]] = field(default_factory=dict)
     stopped: dict[Path, float] = field(default_factory=dict)
 
     def run(self) -> float:
-        """Have every publisher do his share; return the seconds that it took.
+        """Have every publisher do his share, or as much as the time allows; return the seconds that it took.
 
         Raises:
-            BenchError: one failed, or they did not end.
+            BenchError: one failed.
         """
         began = mischief_at = time.monotonic()
         try:
             for job in self.jobs:
                 self._start(job)
-            while self.running:
+            while self.running and time.monotonic() - began < self.ends_seconds:
                 time.sleep(0.02)
                 self._wake()
                 self._reap()
                 if time.monotonic() - mischief_at > MISCHIEF_EVERY_SECONDS:
                     mischief_at = time.monotonic()
                     self._harm()
-                if time.monotonic() - began > ENDS_SECONDS:
-                    raise BenchError(f"publishers did not end within {ENDS_SECONDS:.0f} s")
         finally:
             for process in self.running.values():
                 process.kill()
@@ -124,17 +125,16 @@ class Crowd:
                 raise BenchError(f"a publisher ended with status {status}: {said}")
 
     def _harm(self) -> None:
-        """Kill one, and stop another for a while."""
+        """Kill one, and stop another for a while; the last few are left alone, or they would die as they start."""
         victims = [job for job in self.running if job not in self.stopped]
-        self.random.shuffle(victims)
-        if victims:
-            self.running[victims.pop()].kill()
-            self.kills += 1
-        if victims:
-            job = victims.pop()
-            self.running[job].send_signal(signal.SIGSTOP)
-            self.stopped[job] = time.monotonic() + self.random.uniform(*STALL_SECONDS)
-            self.stalls += 1
+        if len(victims) < SPARED:
+            return
+        killed, stopped = self.random.sample(victims, 2)
+        self.running[killed].kill()
+        self.kills += 1
+        self.running[stopped].send_signal(signal.SIGSTOP)
+        self.stopped[stopped] = time.monotonic() + self.random.uniform(*STALL_SECONDS)
+        self.stalls += 1
 
     def _wake(self) -> None:
         for job, until in list(self.stopped.items()):
@@ -150,23 +150,35 @@ def measure(setting: Setting) -> Sequence[Row]:
     Raises:
         BenchError: something could not be started, or a publisher failed.
     """
-    count, signatures = (QUICK_PUBLISHERS, QUICK_SIGNATURES) if setting.is_quick else (PUBLISHERS, SIGNATURES)
+    count, signatures, ends = (
+        (QUICK_PUBLISHERS, QUICK_SIGNATURES, QUICK_ENDS_SECONDS)
+        if setting.is_quick
+        else (PUBLISHERS, SIGNATURES, ENDS_SECONDS)
+    )
     rows: list[Row] = []
     for name, place in _PLACES.items():
         directory = setting.fresh(f"{FIGURE}.{name}")
         with place(setting, directory) as (url, environ):
-            outcome = crowded(directory / "crowd", url, environ, publishers=count, signatures=signatures)
+            outcome = crowded(
+                directory / "crowd", url, environ, publishers=count, signatures=signatures, ends_seconds=ends
+            )
         rows += _rows(name, outcome)
     return rows
 
 
 def crowded(
-    directory: Path, metadata: str, environ: Mapping[str, str], *, publishers: int, signatures: int
+    directory: Path,
+    metadata: str,
+    environ: Mapping[str, str],
+    *,
+    publishers: int,
+    signatures: int,
+    ends_seconds: float = ENDS_SECONDS,
 ) -> Outcome:
     """Return what became of ``signatures`` by ``publishers`` at once in a new collection at ``metadata``.
 
     Raises:
-        BenchError: one failed, or they did not end.
+        BenchError: one failed.
     """
     directory.mkdir(parents=True)
     with environment({name: value for name, value in environ.items() if name.startswith("AWS_")}):
@@ -176,7 +188,8 @@ def crowded(
             jobs=[path for path, _ in jobs],
             environ=environ,
             log=directory / "log",
-            random=random.Random(_SEED),  # noqa: S311
+            random=random.Random(_SEED),  # noqa: S311 - mischief is repeatable, not unguessable
+            ends_seconds=ends_seconds,
         )
         seconds = crowd.run()
         acknowledged = [tag for _, job in jobs for tag in job.done()]
