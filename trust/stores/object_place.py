@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     Bucket = S3Store | GCSStore | AzureStore
 
-REQUEST_SECONDS = 20
 CONNECT_SECONDS = 5
 RETRIES = 4  # after 0.1, 0.2, 0.4 and 0.8 s, each with a random share
 SCHEMES = ("s3", "gs", "az")
@@ -82,8 +81,8 @@ def allows_http(place: Place, environ: Mapping[str, str]) -> bool:
     return allows
 
 
-def opened(place: Place, *, allow_http: bool) -> Bucket:
-    """Return what asks the place; nothing is asked yet.
+def opened(place: Place, *, allow_http: bool, request_seconds: int) -> Bucket:
+    """Return what asks the place, each request for at most ``request_seconds``; nothing is asked yet.
 
     Raises:
         InputError: an address or credentials that obstore does not take.
@@ -92,13 +91,13 @@ def opened(place: Place, *, allow_http: bool) -> Bucket:
 
     client: ClientConfig = {
         "allow_http": allow_http,
-        "timeout": timedelta(seconds=REQUEST_SECONDS),
+        "timeout": timedelta(seconds=request_seconds),
         "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
         "user_agent": "content-trust",
     }
     retry: RetryConfig = {
         "max_retries": RETRIES,
-        "retry_timeout": timedelta(seconds=2 * REQUEST_SECONDS),
+        "retry_timeout": timedelta(seconds=2 * request_seconds),
         "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=2), "base": 2},
     }
     prefix = place.prefix or None

@@ -65,11 +65,11 @@ class ObjectStore:
             name = listed.name.removesuffix(_SUFFIX)
             if not listed.size_bytes or not listed.name.endswith(_SUFFIX) or not is_pending_name(name):
                 continue
-            size_bytes += listed.size_bytes
-            require_pending_size(len(waiting) + 1, size_bytes, self.url)
-            found = fetched(self._door, _pending_key(name), PENDING_MAX_BYTES, deadline)
+            require_pending_size(len(waiting) + 1, size_bytes + listed.size_bytes, self.url)
+            found = fetched(self._door, _pending_key(name), PENDING_MAX_BYTES - size_bytes, deadline)
             if found is not None and found.untrusted_bytes:
                 waiting[name] = found.untrusted_bytes
+                size_bytes += len(found.untrusted_bytes)
         return waiting
 
     def set_pending(self, name: str, data: bytes | None, *, replaces: bytes | None, deadline: Deadline) -> None:
