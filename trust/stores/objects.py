@@ -31,6 +31,7 @@ from trust.stores.interface import (
     require_removable,
 )
 from trust.stores.object_door import ObjectDoor, UnsureError
+from trust.stores.parallel import for_each
 from trust.stores.remote import TIMESTAMP_MAX_BYTES, Fetched, Mark, RemoteView, Unchanged, fetched, remote_view
 
 ATTEMPTS = 3  # of one put whose outcome stays open; obstore asks again by itself where it is certain
@@ -53,8 +54,11 @@ class ObjectStore:
     def publish(self, publication: Publication, *, deadline: Deadline) -> None:
         """Publish by the steps of this module; see ``Store.publish``."""
         base = self._base(publication, deadline)
-        for name, data in publication.files.items():
-            self._put(checked_name(name), data, None, "a version never has two contents", deadline)
+
+        def create(file: tuple[str, bytes]) -> None:
+            self._put(checked_name(file[0]), file[1], None, "a version never has two contents", deadline)
+
+        for_each(publication.files.items(), create)
         self._put(TIMESTAMP, publication.timestamp, base, "another publisher was first", deadline)
 
     def pending(self, *, deadline: Deadline) -> Mapping[str, bytes]:

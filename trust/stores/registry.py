@@ -25,6 +25,7 @@ from trust.manifest import OCI_MANIFEST
 from trust.oci.registry import NotModified, Registry
 from trust.stores.artifact import EMPTY, Artifact, File, artifact_bytes, parse_artifact
 from trust.stores.interface import TIMESTAMP, Publication, View, checked_name, is_versioned, require_removable
+from trust.stores.parallel import for_each
 from trust.stores.registry_pending import RegistryPending
 from trust.value import dataclass, replace
 from trust.verdict import Reason
@@ -208,8 +209,12 @@ class RegistryStore:
 
     def _pushed(self, publication: Publication, base: RegistryView, deadline: Deadline) -> Artifact:
         contents = {**publication.files, TIMESTAMP: publication.timestamp}
-        for data in (EMPTY, *contents.values()):
+
+        def push(data: bytes) -> None:
             self._registry.push_blob(self._place.path, sha256(data), data, deadline=deadline)
+
+        push(EMPTY)  # first, and alone: a login that one of many asks for is asked for by all
+        for_each(contents.values(), push)
         files = {name: base.artifact.files[name] for name in publication.kept}
         files |= {name: File(digest=sha256(data), size_bytes=len(data)) for name, data in contents.items()}
         newest = max([base.artifact.generation, *(claim.generation for claim in base.claims().values())])
