@@ -23,6 +23,7 @@ from scripts.bench import (
     shim_memory,
     shim_pulls,
     sign_one_tag,
+    unchanged,
     verify_offline,
     verify_refresh,
 )
@@ -34,6 +35,7 @@ Figures = Mapping[str, Callable[[Setting], Sequence[Row]]]
 FIGURES: Figures = {
     verify_offline.FIGURE: verify_offline.measure,
     verify_refresh.FIGURE: verify_refresh.measure,
+    unchanged.FIGURE: unchanged.measure,
     sign_one_tag.FIGURE: sign_one_tag.measure,
     run_cached.FIGURE: run_cached.measure,
     shim_manifest.FIGURE: shim_manifest.measure,
