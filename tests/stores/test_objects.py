@@ -5,9 +5,11 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
+from tests.simulators.authority import Authority
 from tests.simulators.memory_s3 import MemoryS3
 from tests.simulators.object_store import BUCKET, OWNER, READER, ObjectServer, environment
 from tests.simulators.wire import Exchange, WireServer
@@ -277,6 +279,31 @@ def test_malformed_address_is_refused(http: Http, url: str) -> None:
 @pytest.mark.parametrize("url", ["s3://bucket", "s3://bucket/", "gs://bucket_of.example/a/b", "az://container/a"])
 def test_address_of_each_cloud_is_taken(http: Http, url: str) -> None:
     assert opened(url, http, environ={}).url == url
+
+
+def test_certificate_is_believed_by_ssl_cert_file_alone(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(scene.store(), 1)
+    authority = Authority(tmp_path)
+    with WireServer(script=scene.s3, tls=authority.server_context("localhost")) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"https://localhost:{server.port}")
+        with pytest.raises(UnreachableError, match="certificate is not trusted"):
+            now(scene.store()).read(TIMESTAMP, 100)
+        assert server.requests == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+        assert now(scene.store()).read(TIMESTAMP, 100) == b"timestamp 1"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "said"), [("http://127.0.0.1:1", "connection refused"), ("https://none.invalid", "no such host")]
+)
+def test_endpoint_that_is_not_there_is_told(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, endpoint: str, said: str
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(UnreachableError, match=said):
+        now(scene.store()).read(TIMESTAMP, 100)
 
 
 def test_edition_is_cached_as_long_as_it_may_be(scene: Scene) -> None:

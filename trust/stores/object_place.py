@@ -36,6 +36,13 @@ CREDENTIALS = {
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
 _ADDRESS = re.compile(r"//([a-z0-9][a-z0-9._-]{1,221})((?:/[A-Za-z0-9._=-]{1,200})*)/?", re.ASCII)
+# What went wrong stands in the part that is written for programmers alone.
+_CAUSES = {
+    "InvalidCertificate": "its certificate is not trusted here; SSL_CERT_FILE names authorities of one's own",
+    "dns error": "no such host",
+    "ConnectionRefused": "connection refused",
+    "TimedOut": "no answer in time",
+}
 _STATUS = re.compile(r"status code: ([0-9]{3}[A-Za-z ]{0,40})")
 CODE = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
 
@@ -119,5 +126,8 @@ def said(err: Exception) -> str:
     status, code = _STATUS.search(text), CODE.search(text)
     if status:
         return f"got {status[1].strip()}{f' ({code[1]})' if code else ''}"
+    for word, meaning in _CAUSES.items():
+        if word in str(err):
+            return meaning
     rest = text.rpartition("HTTP error: ")[2] if "HTTP error: " in text else re.sub(r"\S+://\S+", "…", text)
     return " ".join("".join(c if c.isprintable() else " " for c in rest).split())[:200]
