@@ -131,7 +131,7 @@ class RegistryStore:
     def view(self, *, known: str | None, deadline: Deadline) -> View | None:
         """Return the artifact that the tag names now; None where it is ``known``: one conditional request."""
         path, tag = self._place.path, self._place.tag
-        digest = parse_digest(known) if known else None
+        digest = _digest_of(known)
         fetched = self._registry.manifest(path, tag, deadline=deadline, known=digest)
         if isinstance(fetched, NotModified):
             return None
@@ -256,6 +256,14 @@ def _fetched(registry: Registry, place: Place, reference: str | Digest, deadline
     if isinstance(fetched, NotModified):
         raise UnreachableError(f"the registry answered 'not modified' to nobody's question: {registry.host}")
     return RegistryView(registry, place, fetched.digest, _parsed(fetched.untrusted_bytes), deadline)
+
+
+def _digest_of(token: str | None) -> Digest | None:
+    """Return the digest that ``token`` is; None for that of another store, where the collection lived before."""
+    try:
+        return parse_digest(token) if token else None
+    except InputError:
+        return None
 
 
 def _parsed(untrusted_bytes: bytes) -> Artifact:
