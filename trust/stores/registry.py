@@ -4,7 +4,8 @@ Moving the tag is the commit point, and registries ignore ``If-Match`` on it: wi
 writers' acknowledged changes were lost. So a writer claims first (``_trust.<generation>.<digest>``):
 
   1. claims that are open when it starts get a while to be settled
-  2. the files and the claim are pushed, then the claims are listed: any new one besides its own, and it withdraws
+  2. the files and the claim are pushed, then the claims are listed: a new one of a lower tag, and it withdraws; of
+     higher ones, and it waits until they have withdrawn
   3. the tag is re-read: it must still be what the edit began with
   4. the tag is moved and read back: it must be this edition, or one built upon it
 
@@ -153,8 +154,7 @@ class RegistryStore:
         digest, path = sha256(data), self._place.path
         tag = claim_tag(self._place.tag, artifact, digest)
         self._registry.put_manifest(path, tag, data, OCI_MANIFEST, deadline=deadline)
-        others = set(base.claims_now()) - set(known) - {tag}
-        if others or self._current(deadline) != base.digest:
+        if not self._is_alone(base, tag, deadline):
             self._withdraw(tag, artifact, deadline)
             raise ConflictError(f"another publisher was first: {self.url} has moved on")
         self._registry.put_manifest(path, self._place.tag, data, OCI_MANIFEST, deadline=deadline)
@@ -225,8 +225,25 @@ class RegistryStore:
             files=files,
         )
 
+    def _is_alone(self, base: RegistryView, tag: str, deadline: Deadline) -> bool:
+        """Tell whether the tag may be moved: nobody else has a new claim, and it is where the edit began.
+
+        Of many who see each other the lowest tag waits until the others have withdrawn; without that, all did.
+        """
+        known, waited = base.claims(), 0.0
+        while True:
+            others = set(base.claims_now()) - set(known) - {tag}
+            if self._current(deadline) != base.digest:
+                return False
+            if not others or min(others) < tag or waited >= SETTLE_SECONDS:
+                return not others
+            self._pause(SETTLE_STEP_SECONDS)
+            waited += SETTLE_STEP_SECONDS
+
     def _withdraw(self, tag: str, artifact: Artifact, deadline: Deadline) -> None:
-        """Say under the claim's own tag that nobody need wait for it: many registries delete no tag."""
+        """Have nobody wait for the claim: without its tag, or, many registries delete none, by what it says."""
+        if self._registry.delete_tag(self._place.path, tag, deadline=deadline):
+            return
         data = artifact_bytes(replace(artifact, withdrawn=True))
         self._registry.put_manifest(self._place.path, tag, data, OCI_MANIFEST, deadline=deadline)
 
