@@ -17,7 +17,7 @@ is a *stray* of the view, and the next publisher merges it (``trust.publish``).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from trust.deadline import Deadline
 from trust.digest import Digest, parse_digest, sha256
@@ -80,23 +80,35 @@ class RegistryView:
     def claims(self) -> dict[str, Artifact]:
         """Return the claims above this artifact's parent, by tag: settled, open, or passed over."""
         if self._claims is None:
-            self._claims = self.claims_now()
+            self._claims = self._claims_now()
         return self._claims
 
-    def claims_now(self) -> dict[str, Artifact]:
-        """Return the same, asked anew."""
-        prefix, lowest = self._place.tag, self.artifact.parent_generation
+    def lowest_claim(self, *, besides: Collection[str]) -> str | None:
+        """Return the lowest tag of an open claim besides those, asked anew; as few claims as need be are read."""
+        tags = sorted(set(self._claim_tags()) - set(besides))
+        return next((tag for tag in tags if self._open_claim(tag)), None)
+
+    def _claims_now(self) -> dict[str, Artifact]:
         found: dict[str, Artifact] = {}
-        for tag in self._registry.tags(self._place.path, deadline=self._deadline):
-            match = _CLAIM.fullmatch(tag.removeprefix(prefix)) if tag.startswith(prefix) else None
-            if match is None or int(match[1]) <= lowest:
-                continue
-            claim = self._claim(tag)
-            if claim is not None and not claim.withdrawn and tag != claim_tag(prefix, self.artifact, self.digest):
+        for tag in self._claim_tags():
+            claim = self._open_claim(tag)
+            if claim is not None:
                 found[tag] = claim
             if len(found) > CLAIMS_MAX:
                 raise LimitError(f"metadata has more than {CLAIMS_MAX} open claims in {self._place.path}")
         return found
+
+    def _claim_tags(self) -> Iterator[str]:
+        """Yield the tags of claims above this artifact's parent, but for its own."""
+        prefix, own = self._place.tag, claim_tag(self._place.tag, self.artifact, self.digest)
+        for tag in self._registry.tags(self._place.path, deadline=self._deadline):
+            match = _CLAIM.fullmatch(tag.removeprefix(prefix)) if tag.startswith(prefix) else None
+            if match is not None and int(match[1]) > self.artifact.parent_generation and tag != own:
+                yield tag
+
+    def _open_claim(self, tag: str) -> Artifact | None:
+        claim = self._claim(tag)
+        return None if claim is None or claim.withdrawn else claim
 
     def strays(self) -> tuple[tuple[View, View], ...]:
         """Return each claim that this artifact does not include, with the artifact that the claim was built on."""
@@ -232,11 +244,11 @@ class RegistryStore:
         """
         known, waited = base.claims(), 0.0
         while True:
-            others = set(base.claims_now()) - set(known) - {tag}
+            other = base.lowest_claim(besides={*known, tag})
             if self._current(deadline) != base.digest:
                 return False
-            if not others or min(others) < tag or waited >= SETTLE_SECONDS:
-                return not others
+            if other is None or other < tag or waited >= SETTLE_SECONDS:
+                return other is None
             self._pause(SETTLE_STEP_SECONDS)
             waited += SETTLE_STEP_SECONDS
 
