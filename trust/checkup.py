@@ -89,12 +89,12 @@ def collection_finding(
 
 
 def probe_finding(stanza: Stanza, store: Store, *, deadline: Deadline) -> Finding:
-    """Return whether the registry lets the commit point be moved; a tag of ours is pushed twice for it."""
+    """Return whether the store keeps what publishing rests on; a tag or an object of ours is written for it."""
     name = f"collection {stanza.collection}"
     try:
         store.probe(deadline=deadline)
     except InputError as err:
         return warning(f"{name}: {err}", err.hint)
     except TrustError as err:
-        return warning(f"{name}: whether its tag can be moved was not found out: {err}", err.hint)
-    return fine(f"{name}: {store.url} lets its tag be moved")
+        return warning(f"{name}: whether its store can be published to was not found out: {err}", err.hint)
+    return fine(f"{name}: {store.url} can be published to")

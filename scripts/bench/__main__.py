@@ -17,6 +17,7 @@ from pathlib import Path
 from scripts.bench import (
     canonical,
     keys,
+    publishers,
     run_cached,
     scale,
     shim_blob,
@@ -24,6 +25,7 @@ from scripts.bench import (
     shim_memory,
     shim_pulls,
     sign_one_tag,
+    unchanged,
     verify_offline,
     verify_refresh,
 )
@@ -35,12 +37,14 @@ Figures = Mapping[str, Callable[[Setting], Sequence[Row]]]
 FIGURES: Figures = {
     verify_offline.FIGURE: verify_offline.measure,
     verify_refresh.FIGURE: verify_refresh.measure,
+    unchanged.FIGURE: unchanged.measure,
     sign_one_tag.FIGURE: sign_one_tag.measure,
     run_cached.FIGURE: run_cached.measure,
     shim_manifest.FIGURE: shim_manifest.measure,
     shim_blob.FIGURE: shim_blob.measure,
     shim_pulls.FIGURE: shim_pulls.measure,
     shim_memory.FIGURE: shim_memory.measure,
+    publishers.FIGURE: publishers.measure,
     keys.FIGURE: keys.measure,
     canonical.FIGURE: canonical.measure,
     scale.FIGURE: scale.measure,

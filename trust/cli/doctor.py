@@ -25,6 +25,7 @@ from trust.reference import Reference, parse_collection, parse_reference
 
 _ANSWER_MAX_BYTES = 64 * 1024
 _OK, _UNAUTHORIZED = 200, 401
+_PROBED = ("registry:", "s3:", "gs:", "az:")  # stores that promise what their servers may not keep
 
 
 @click.command("doctor", cls=Command)
@@ -84,7 +85,7 @@ def _collection(run: Session, stanza: Stanza, *, live: bool) -> Iterator[Finding
     try:
         store = run.store(stanza)
         yield collection_finding(stanza, run.state, store, now=run.now, deadline=run.deadline())
-        if live and (stanza.publish or stanza.metadata).startswith("registry:"):
+        if live and (stanza.publish or stanza.metadata).startswith(_PROBED):
             yield probe_finding(stanza, run.store(stanza, publish=True), deadline=run.deadline())
     except TrustError as err:
         yield unknown(f"collection {stanza.collection}: {err}", err.hint)

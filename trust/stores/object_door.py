@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+READ_SECONDS = 20  # then it is asked again; what is read is small
+WRITE_SECONDS = 90  # a role at its limit of 32 MB, over half a megabyte a second
 LISTED_MAX = 1_000_000
 # A 404 with another code, or with none, is one of the bucket, or of a machine between: no word on the object.
 _ABSENT = frozenset({"NoSuchKey", "BlobNotFound"})
@@ -51,7 +53,7 @@ class ObjectDoor:
     def __init__(self, place: Place, environ: Mapping[str, str]) -> None:
         self.place = place
         self._allow_http = allows_http(place, environ)
-        self._opened: Bucket | None = None
+        self._opened: dict[int, Bucket] = {}
 
     def get(
         self, name: str, max_bytes: int, *, unless: str | None = None, deadline: Deadline
@@ -106,7 +108,9 @@ class ObjectDoor:
         def write() -> bool:
             try:
                 # In parts, the condition would hold for the last of them only.
-                obstore.put(self._bucket(), name, data, mode=mode, attributes=attributes, use_multipart=False)
+                obstore.put(
+                    self._bucket(WRITE_SECONDS), name, data, mode=mode, attributes=attributes, use_multipart=False
+                )
             except (AlreadyExistsError, PreconditionError):
                 return False
             except FileNotFoundError as err:
@@ -151,10 +155,10 @@ class ObjectDoor:
 
         self._run("delete old files", drop, deadline)
 
-    def _bucket(self) -> Bucket:
-        if self._opened is None:
-            self._opened = opened(self.place, allow_http=self._allow_http)
-        return self._opened
+    def _bucket(self, seconds: int = READ_SECONDS) -> Bucket:
+        if seconds not in self._opened:
+            self._opened[seconds] = opened(self.place, allow_http=self._allow_http, request_seconds=seconds)
+        return self._opened[seconds]
 
     def _run(self, doing: str, call: Callable[[], T], deadline: Deadline) -> T:
         from obstore.exceptions import BaseError, PermissionDeniedError, UnauthenticatedError  # noqa: PLC0415

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
 
     Bucket = S3Store | GCSStore | AzureStore
 
-REQUEST_SECONDS = 20
 CONNECT_SECONDS = 5
 RETRIES = 4  # after 0.1, 0.2, 0.4 and 0.8 s, each with a random share
 SCHEMES = ("s3", "gs", "az")
@@ -37,6 +36,13 @@ CREDENTIALS = {
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
 _ADDRESS = re.compile(r"//([a-z0-9][a-z0-9._-]{1,221})((?:/[A-Za-z0-9._=-]{1,200})*)/?", re.ASCII)
+# What went wrong stands in the part that is written for programmers alone.
+_CAUSES = {
+    "InvalidCertificate": "its certificate is not trusted here; SSL_CERT_FILE names authorities of one's own",
+    "dns error": "no such host",
+    "ConnectionRefused": "connection refused",
+    "TimedOut": "no answer in time",
+}
 _STATUS = re.compile(r"status code: ([0-9]{3}[A-Za-z ]{0,40})")
 CODE = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
 
@@ -82,8 +88,8 @@ def allows_http(place: Place, environ: Mapping[str, str]) -> bool:
     return allows
 
 
-def opened(place: Place, *, allow_http: bool) -> Bucket:
-    """Return what asks the place; nothing is asked yet.
+def opened(place: Place, *, allow_http: bool, request_seconds: int) -> Bucket:
+    """Return what asks the place, each request for at most ``request_seconds``; nothing is asked yet.
 
     Raises:
         InputError: an address or credentials that obstore does not take.
@@ -92,13 +98,13 @@ def opened(place: Place, *, allow_http: bool) -> Bucket:
 
     client: ClientConfig = {
         "allow_http": allow_http,
-        "timeout": timedelta(seconds=REQUEST_SECONDS),
+        "timeout": timedelta(seconds=request_seconds),
         "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
         "user_agent": "content-trust",
     }
     retry: RetryConfig = {
         "max_retries": RETRIES,
-        "retry_timeout": timedelta(seconds=2 * REQUEST_SECONDS),
+        "retry_timeout": timedelta(seconds=2 * request_seconds),
         "backoff": {"init_backoff": timedelta(seconds=0.1), "max_backoff": timedelta(seconds=2), "base": 2},
     }
     prefix = place.prefix or None
@@ -120,5 +126,8 @@ def said(err: Exception) -> str:
     status, code = _STATUS.search(text), CODE.search(text)
     if status:
         return f"got {status[1].strip()}{f' ({code[1]})' if code else ''}"
+    for word, meaning in _CAUSES.items():
+        if word in str(err):
+            return meaning
     rest = text.rpartition("HTTP error: ")[2] if "HTTP error: " in text else re.sub(r"\S+://\S+", "…", text)
     return " ".join("".join(c if c.isprintable() else " " for c in rest).split())[:200]

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 
 from trust.deadline import Deadline
-from trust.errors import ConflictError, InputError, LimitError
+from trust.errors import ConflictError, InputError, LimitError, TrustError
 from trust.stores.interface import (
     PENDING_MAX_BYTES,
     TIMESTAMP,
@@ -30,6 +31,7 @@ from trust.stores.interface import (
     require_removable,
 )
 from trust.stores.object_door import ObjectDoor, UnsureError
+from trust.stores.parallel import for_each
 from trust.stores.remote import TIMESTAMP_MAX_BYTES, Fetched, Mark, RemoteView, Unchanged, fetched, remote_view
 
 ATTEMPTS = 3  # of one put whose outcome stays open; obstore asks again by itself where it is certain
@@ -52,8 +54,11 @@ class ObjectStore:
     def publish(self, publication: Publication, *, deadline: Deadline) -> None:
         """Publish by the steps of this module; see ``Store.publish``."""
         base = self._base(publication, deadline)
-        for name, data in publication.files.items():
-            self._put(checked_name(name), data, None, "a version never has two contents", deadline)
+
+        def create(file: tuple[str, bytes]) -> None:
+            self._put(checked_name(file[0]), file[1], None, "a version never has two contents", deadline)
+
+        for_each(publication.files.items(), create)
         self._put(TIMESTAMP, publication.timestamp, base, "another publisher was first", deadline)
 
     def pending(self, *, deadline: Deadline) -> Mapping[str, bytes]:
@@ -64,11 +69,11 @@ class ObjectStore:
             name = listed.name.removesuffix(_SUFFIX)
             if not listed.size_bytes or not listed.name.endswith(_SUFFIX) or not is_pending_name(name):
                 continue
-            size_bytes += listed.size_bytes
-            require_pending_size(len(waiting) + 1, size_bytes, self.url)
-            found = fetched(self._door, _pending_key(name), PENDING_MAX_BYTES, deadline)
+            require_pending_size(len(waiting) + 1, size_bytes + listed.size_bytes, self.url)
+            found = fetched(self._door, _pending_key(name), PENDING_MAX_BYTES - size_bytes, deadline)
             if found is not None and found.untrusted_bytes:
                 waiting[name] = found.untrusted_bytes
+                size_bytes += len(found.untrusted_bytes)
         return waiting
 
     def set_pending(self, name: str, data: bytes | None, *, replaces: bytes | None, deadline: Deadline) -> None:
@@ -98,19 +103,25 @@ class ObjectStore:
         A server that ignores those conditions says yes to both writers of a race, and one is lost.
         """
         key = f"probe/{self._randomness(8).hex()}{_SUFFIX}"
+        try:
+            self._require_conditions(key, deadline)
+        except TrustError:
+            with suppress(TrustError):  # the first error is the one to mend
+                self._door.delete([key], deadline=deadline)
+            raise
+        self._door.delete([key], deadline=deadline)
+
+    def _require_conditions(self, key: str, deadline: Deadline) -> None:
         self._put(key, b"1", None, "the probe was written by somebody else", deadline)
         first = fetched(self._door, key, TIMESTAMP_MAX_BYTES, deadline)
         if first is None:
             raise InputError(f"{self.url}: what was written a moment ago is not there", hint=_HINT)
         self._door.require_mark(first.mark)
-        try:
-            if self._door.put(key, b"2", replaces=None, deadline=deadline):
-                raise InputError(f"{self.url}: the server does not honour create-only writes", hint=_HINT)
-            self._put(key, b"3", first.mark, "the probe was written by somebody else", deadline)
-            if self._door.put(key, b"4", replaces=first.mark, deadline=deadline):
-                raise InputError(f"{self.url}: the server does not honour swaps on an ETag", hint=_HINT)
-        finally:
-            self._door.delete([key], deadline=deadline)
+        if self._door.put(key, b"2", replaces=None, deadline=deadline):
+            raise InputError(f"{self.url}: the server does not honour create-only writes", hint=_HINT)
+        self._put(key, b"3", first.mark, "the probe was written by somebody else", deadline)
+        if self._door.put(key, b"4", replaces=first.mark, deadline=deadline):
+            raise InputError(f"{self.url}: the server does not honour swaps on an ETag", hint=_HINT)
 
     def _base(self, publication: Publication, deadline: Deadline) -> Mark | None:
         """Return what the timestamp that the edit began with is called; None where there was none (step 1)."""

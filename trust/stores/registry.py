@@ -4,7 +4,8 @@ Moving the tag is the commit point, and registries ignore ``If-Match`` on it: wi
 writers' acknowledged changes were lost. So a writer claims first (``_trust.<generation>.<digest>``):
 
   1. claims that are open when it starts get a while to be settled
-  2. the files and the claim are pushed, then the claims are listed: any new one besides its own, and it withdraws
+  2. the files and the claim are pushed, then the claims are listed: a new one of a lower tag, and it withdraws; of
+     higher ones, and it waits until they have withdrawn
   3. the tag is re-read: it must still be what the edit began with
   4. the tag is moved and read back: it must be this edition, or one built upon it
 
@@ -16,7 +17,7 @@ is a *stray* of the view, and the next publisher merges it (``trust.publish``).
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from trust.deadline import Deadline
 from trust.digest import Digest, parse_digest, sha256
@@ -25,6 +26,7 @@ from trust.manifest import OCI_MANIFEST
 from trust.oci.registry import NotModified, Registry
 from trust.stores.artifact import EMPTY, Artifact, File, artifact_bytes, parse_artifact
 from trust.stores.interface import TIMESTAMP, Publication, View, checked_name, is_versioned, require_removable
+from trust.stores.parallel import for_each
 from trust.stores.registry_pending import RegistryPending
 from trust.value import dataclass, replace
 from trust.verdict import Reason
@@ -78,23 +80,35 @@ class RegistryView:
     def claims(self) -> dict[str, Artifact]:
         """Return the claims above this artifact's parent, by tag: settled, open, or passed over."""
         if self._claims is None:
-            self._claims = self.claims_now()
+            self._claims = self._claims_now()
         return self._claims
 
-    def claims_now(self) -> dict[str, Artifact]:
-        """Return the same, asked anew."""
-        prefix, lowest = self._place.tag, self.artifact.parent_generation
+    def lowest_claim(self, *, besides: Collection[str]) -> str | None:
+        """Return the lowest tag of an open claim besides those, asked anew; as few claims as need be are read."""
+        tags = sorted(set(self._claim_tags()) - set(besides))
+        return next((tag for tag in tags if self._open_claim(tag)), None)
+
+    def _claims_now(self) -> dict[str, Artifact]:
         found: dict[str, Artifact] = {}
-        for tag in self._registry.tags(self._place.path, deadline=self._deadline):
-            match = _CLAIM.fullmatch(tag.removeprefix(prefix)) if tag.startswith(prefix) else None
-            if match is None or int(match[1]) <= lowest:
-                continue
-            claim = self._claim(tag)
-            if claim is not None and not claim.withdrawn and tag != claim_tag(prefix, self.artifact, self.digest):
+        for tag in self._claim_tags():
+            claim = self._open_claim(tag)
+            if claim is not None:
                 found[tag] = claim
             if len(found) > CLAIMS_MAX:
                 raise LimitError(f"metadata has more than {CLAIMS_MAX} open claims in {self._place.path}")
         return found
+
+    def _claim_tags(self) -> Iterator[str]:
+        """Yield the tags of claims above this artifact's parent, but for its own."""
+        prefix, own = self._place.tag, claim_tag(self._place.tag, self.artifact, self.digest)
+        for tag in self._registry.tags(self._place.path, deadline=self._deadline):
+            match = _CLAIM.fullmatch(tag.removeprefix(prefix)) if tag.startswith(prefix) else None
+            if match is not None and int(match[1]) > self.artifact.parent_generation and tag != own:
+                yield tag
+
+    def _open_claim(self, tag: str) -> Artifact | None:
+        claim = self._claim(tag)
+        return None if claim is None or claim.withdrawn else claim
 
     def strays(self) -> tuple[tuple[View, View], ...]:
         """Return each claim that this artifact does not include, with the artifact that the claim was built on."""
@@ -130,7 +144,7 @@ class RegistryStore:
     def view(self, *, known: str | None, deadline: Deadline) -> View | None:
         """Return the artifact that the tag names now; None where it is ``known``: one conditional request."""
         path, tag = self._place.path, self._place.tag
-        digest = parse_digest(known) if known else None
+        digest = _digest_of(known)
         fetched = self._registry.manifest(path, tag, deadline=deadline, known=digest)
         if isinstance(fetched, NotModified):
             return None
@@ -152,8 +166,7 @@ class RegistryStore:
         digest, path = sha256(data), self._place.path
         tag = claim_tag(self._place.tag, artifact, digest)
         self._registry.put_manifest(path, tag, data, OCI_MANIFEST, deadline=deadline)
-        others = set(base.claims_now()) - set(known) - {tag}
-        if others or self._current(deadline) != base.digest:
+        if not self._is_alone(base, tag, deadline):
             self._withdraw(tag, artifact, deadline)
             raise ConflictError(f"another publisher was first: {self.url} has moved on")
         self._registry.put_manifest(path, self._place.tag, data, OCI_MANIFEST, deadline=deadline)
@@ -208,8 +221,12 @@ class RegistryStore:
 
     def _pushed(self, publication: Publication, base: RegistryView, deadline: Deadline) -> Artifact:
         contents = {**publication.files, TIMESTAMP: publication.timestamp}
-        for data in (EMPTY, *contents.values()):
+
+        def push(data: bytes) -> None:
             self._registry.push_blob(self._place.path, sha256(data), data, deadline=deadline)
+
+        push(EMPTY)  # first, and alone: a login that one of many asks for is asked for by all
+        for_each(contents.values(), push)
         files = {name: base.artifact.files[name] for name in publication.kept}
         files |= {name: File(digest=sha256(data), size_bytes=len(data)) for name, data in contents.items()}
         newest = max([base.artifact.generation, *(claim.generation for claim in base.claims().values())])
@@ -220,8 +237,25 @@ class RegistryStore:
             files=files,
         )
 
+    def _is_alone(self, base: RegistryView, tag: str, deadline: Deadline) -> bool:
+        """Tell whether the tag may be moved: nobody else has a new claim, and it is where the edit began.
+
+        Of many who see each other the lowest tag waits until the others have withdrawn; without that, all did.
+        """
+        known, waited = base.claims(), 0.0
+        while True:
+            other = base.lowest_claim(besides={*known, tag})
+            if self._current(deadline) != base.digest:
+                return False
+            if other is None or other < tag or waited >= SETTLE_SECONDS:
+                return other is None
+            self._pause(SETTLE_STEP_SECONDS)
+            waited += SETTLE_STEP_SECONDS
+
     def _withdraw(self, tag: str, artifact: Artifact, deadline: Deadline) -> None:
-        """Say under the claim's own tag that nobody need wait for it: many registries delete no tag."""
+        """Have nobody wait for the claim: without its tag, or, many registries delete none, by what it says."""
+        if self._registry.delete_tag(self._place.path, tag, deadline=deadline):
+            return
         data = artifact_bytes(replace(artifact, withdrawn=True))
         self._registry.put_manifest(self._place.path, tag, data, OCI_MANIFEST, deadline=deadline)
 
@@ -251,6 +285,14 @@ def _fetched(registry: Registry, place: Place, reference: str | Digest, deadline
     if isinstance(fetched, NotModified):
         raise UnreachableError(f"the registry answered 'not modified' to nobody's question: {registry.host}")
     return RegistryView(registry, place, fetched.digest, _parsed(fetched.untrusted_bytes), deadline)
+
+
+def _digest_of(token: str | None) -> Digest | None:
+    """Return the digest that ``token`` is; None for that of another store, where the collection lived before."""
+    try:
+        return parse_digest(token) if token else None
+    except InputError:
+        return None
 
 
 def _parsed(untrusted_bytes: bytes) -> Artifact:

@@ -1,0 +1,322 @@
+"""An object store that fails, lies or hangs: nothing acknowledged is lost, and no failure is taken for absence."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.simulators.authority import Authority
+from tests.simulators.memory_s3 import MemoryS3
+from tests.simulators.object_store import BUCKET, OWNER, READER, ObjectServer, environment
+from tests.simulators.wire import Exchange, WireServer
+from tests.simulators.world import soon
+from tests.stores.conftest import opened
+from tests.stores.editions import edition, now, publish
+from trust.errors import ConflictError, InputError, LimitError, UnreachableError
+from trust.oci.http import Http
+from trust.stores.interface import TIMESTAMP, MissingPlaceError, Store
+
+URL = "s3://bucket/acme"
+KEY = "/bucket/acme/"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Scene:
+    """A store before a scriptable server."""
+
+    s3: MemoryS3
+    server: WireServer
+    http: Http
+
+    def store(self) -> Store:
+        return opened(URL, self.http)
+
+    def seen(self, method: str, name: str) -> int:
+        return sum(each.method == method and each.target == f"{KEY}{name}" for each in self.server.requests)
+
+    def current(self) -> bytes | None:
+        return self.s3.objects.get(f"{KEY}{TIMESTAMP}")
+
+
+@pytest.fixture
+def scene(http: Http) -> Iterator[Scene]:
+    s3 = MemoryS3()
+    with WireServer(script=s3) as server:
+        own = {"AWS_ENDPOINT_URL": f"http://{server.host}", "AWS_REGION": "us-east-1"}
+        with environment({**own, "AWS_ACCESS_KEY_ID": "a", "AWS_SECRET_ACCESS_KEY": "b"}):
+            yield Scene(s3=s3, server=server, http=http)
+
+
+def times(
+    count: int, fault: Callable[[Exchange], None], *, method: str = "", name: str = ""
+) -> Callable[..., bool]:
+    """Return a fault that comes ``count`` times for requests of ``method`` on ``name``."""
+    left = [count]
+
+    def strike(exchange: Exchange) -> bool:
+        request = exchange.request
+        if not left[0] or method not in {"", request.method} or not request.target.endswith(name):
+            return False
+        left[0] -= 1
+        fault(exchange)
+        return True
+
+    return strike
+
+
+@pytest.mark.parametrize("status", [500, 503, 429])
+def test_fault_that_passes_is_asked_again_with_back_off(scene: Scene, status: int) -> None:
+    publish(scene.store(), 1)
+    scene.s3.faults.append(times(2, lambda exchange: exchange.answer(status, b""), method="GET"))
+    before = scene.seen("GET", TIMESTAMP)
+    began = time.monotonic()
+    assert now(scene.store()).read(TIMESTAMP, 100) == b"timestamp 1"
+    assert scene.seen("GET", TIMESTAMP) - before == 3
+    assert time.monotonic() - began > 0.1, "at once is no back-off"
+
+
+def test_fault_that_stays_is_told_in_one_line_and_is_no_absence(scene: Scene) -> None:
+    scene.s3.faults.append(
+        times(100, lambda exchange: exchange.answer(503, b"<Error><Code>SlowDown</Code></Error>"))
+    )
+    with pytest.raises(
+        UnreachableError, match=r"^s3://bucket/acme: could not read 2.root.json: got 503"
+    ) as caught:
+        now(scene.store()).read("2.root.json", 100)
+    assert "\n" not in str(caught.value)
+    assert "http" not in str(caught.value)
+
+
+def test_server_that_hangs_is_left_at_the_deadline(scene: Scene) -> None:
+    scene.s3.faults.append(times(100, Exchange.hold))
+    began = time.monotonic()
+    with pytest.raises(LimitError, match="deadline"):
+        now(scene.store(), soon(0.5)).read(TIMESTAMP, 100)
+    assert time.monotonic() - began < 3
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error"),
+    [
+        (403, b"<Error><Code>AccessDenied</Code></Error>", UnreachableError),
+        (404, b"<Error><Code>NoSuchBucket</Code></Error>", MissingPlaceError),
+        (404, b"<html>not here</html>", UnreachableError),
+        (404, b"", UnreachableError),
+        (400, b"<Error><Code>ExpiredToken</Code></Error>", UnreachableError),
+    ],
+)
+def test_answer_that_is_no_plain_absence_is_not_taken_for_one(
+    scene: Scene, status: int, body: bytes, error: type[Exception]
+) -> None:
+    scene.s3.faults.append(times(100, lambda exchange: exchange.answer(status, body)))
+    with pytest.raises(error):
+        now(scene.store()).read("2.root.json", 100)
+
+
+def test_swap_whose_answer_was_lost_is_settled_by_what_stands_there(scene: Scene) -> None:
+    publish(scene.store(), 1)
+
+    def done_but_not_told(exchange: Exchange) -> None:
+        scene.s3.done(exchange)
+        exchange.reset()
+
+    scene.s3.faults.append(times(1, done_but_not_told, method="PUT", name=TIMESTAMP))
+    publish(scene.store(), 2)
+    assert scene.current() == b"timestamp 2"
+
+
+def test_swap_that_was_lost_on_its_way_is_made_again(scene: Scene) -> None:
+    publish(scene.store(), 1)
+    scene.s3.faults.append(times(1, Exchange.reset, method="PUT", name=TIMESTAMP))
+    publish(scene.store(), 2)
+    assert scene.current() == b"timestamp 2"
+
+
+def test_swap_after_which_another_published_is_a_conflict(scene: Scene) -> None:
+    publish(scene.store(), 1)
+
+    def rival(exchange: Exchange) -> None:
+        scene.s3.objects[f"{KEY}{TIMESTAMP}"] = b"of the rival"
+        exchange.reset()
+
+    scene.s3.faults.append(times(1, rival, method="PUT", name=TIMESTAMP))
+    with pytest.raises(ConflictError, match="another"):
+        publish(scene.store(), 2)
+    assert scene.current() == b"of the rival"
+
+
+def test_file_whose_answer_was_lost_is_not_taken_for_anothers(scene: Scene) -> None:
+    def done_but_not_told(exchange: Exchange) -> None:
+        scene.s3.done(exchange)
+        exchange.reset()
+
+    scene.s3.faults.append(times(1, done_but_not_told, method="PUT", name="1.targets.json"))
+    publish(scene.store(), 1)
+    assert scene.current() == b"timestamp 1"
+
+
+@pytest.mark.parametrize("name", ["2.targets.json", "2.snapshot.json", TIMESTAMP])
+def test_store_that_is_gone_in_mid_publish_shows_the_old_edition(scene: Scene, name: str) -> None:
+    publish(scene.store(), 1)
+    gone = times(100, Exchange.reset)
+
+    def go(exchange: Exchange) -> None:
+        scene.s3.faults.append(gone)
+        exchange.reset()
+
+    scene.s3.faults.append(times(1, go, method="PUT", name=name))
+    with pytest.raises(UnreachableError):
+        publish(scene.store(), 2)
+    assert scene.current() == b"timestamp 1"
+    scene.s3.faults.clear()
+    publish(scene.store(), 2, by="")
+    assert scene.current() == b"timestamp 2"
+
+
+def test_lost_etag_is_an_error_and_nothing_is_written(scene: Scene) -> None:
+    publish(scene.store(), 1)
+    before = dict(scene.s3.objects)
+    scene.s3.gives_etags = False
+    with pytest.raises((UnreachableError, InputError), match=r"(?i)etag"):
+        publish(scene.store(), 2)
+    assert scene.s3.objects == before
+    scene.s3.gives_etags = True
+    publish(scene.store(), 2)
+
+
+@pytest.mark.parametrize(("broken", "said"), [("honours_create", "create-only"), ("honours_match", "ETag")])
+def test_server_that_ignores_conditions_is_not_used(scene: Scene, broken: str, said: str) -> None:
+    scene.store().probe(deadline=soon())
+    setattr(scene.s3, broken, False)
+    with pytest.raises(InputError, match=said):
+        scene.store().probe(deadline=soon())
+    assert scene.s3.objects == {}
+
+
+def test_change_that_waits_is_settled_like_a_swap(scene: Scene) -> None:
+    scene.store().set_pending("targets", b"one", replaces=None, deadline=soon())
+
+    def done_but_not_told(exchange: Exchange) -> None:
+        scene.s3.done(exchange)
+        exchange.reset()
+
+    scene.s3.faults.append(times(1, done_but_not_told, method="PUT", name="targets.json"))
+    scene.store().set_pending("targets", b"two", replaces=b"one", deadline=soon())
+    assert scene.s3.objects[f"{KEY}pending/targets.json"] == b"two"
+
+    def rival(exchange: Exchange) -> bool:
+        if exchange.request.method == "PUT":
+            scene.s3.objects[f"{KEY}pending/targets.json"] = b"three"
+        return False
+
+    scene.s3.faults[:] = [rival]
+    with pytest.raises(ConflictError):
+        scene.store().set_pending("targets", None, replaces=b"two", deadline=soon())
+    assert scene.s3.objects[f"{KEY}pending/targets.json"] == b"three"
+
+
+@pytest.mark.parametrize("who", [READER, (OWNER[0], "another secret"), ("nobody", "x")])
+def test_denied_credentials_are_told_and_nothing_is_written(
+    object_server: ObjectServer, http: Http, who: tuple[str, str]
+) -> None:
+    url = f"s3://{BUCKET}/denied/{who[0]}"
+    with environment(object_server.environ(who)):
+        store = opened(url, http)
+        attempts: list[Callable[[], None]] = [
+            lambda: store.probe(deadline=soon()),
+            lambda: store.set_pending("targets", b"x", replaces=None, deadline=soon()),
+            lambda: publish(store, 1),
+        ]
+        for attempt in attempts:
+            with pytest.raises(UnreachableError, match="got 403") as caught:
+                attempt()
+            assert "AWS_ACCESS_KEY_ID" in str(caught.value.hint)
+            assert who[1] not in str(caught.value)
+    with environment(object_server.environ()):
+        assert opened(url, http).names(deadline=soon()) == frozenset()
+
+
+def test_reader_without_the_right_to_write_verifies(object_server: ObjectServer, http: Http, place: str) -> None:
+    publish(opened(place, http), 1)
+    with environment(object_server.environ(READER)):
+        view = now(opened(place, http))
+        assert view.read(TIMESTAMP, 100) == b"timestamp 1"
+        assert view.read("1.root.json", 100) is None
+
+
+def test_missing_bucket_is_not_a_store_without_files(object_server: ObjectServer, http: Http) -> None:
+    with environment(object_server.environ(READER)), pytest.raises(MissingPlaceError, match="bucket is missing"):
+        now(opened("s3://no-such-bucket/x", http)).read("1.root.json", 100)
+
+
+@pytest.mark.parametrize("name", ["AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT"])
+def test_plain_http_goes_to_this_machine_alone(http: Http, name: str) -> None:
+    with pytest.raises(InputError, match="plain HTTP refused"):
+        opened(URL, http, environ={name: "http://storage.example.com"})
+
+
+def test_plain_http_is_not_allowed_by_the_environment(scene: Scene, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ALLOW_HTTP", "true")
+    with pytest.raises(UnreachableError):
+        now(opened(URL, scene.http, environ={})).read(TIMESTAMP, 100)
+    assert scene.server.requests == []
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["s3:", "s3://", "s3://B", "s3://bucket/../x", "s3://bucket//x", "s3://u:p@bucket/x", "s3://bucket/a b",
+     "s3://bucket/x?y", "gs://", "az:///x", "s3://bucket/."],
+)  # fmt: skip
+def test_malformed_address_is_refused(http: Http, url: str) -> None:
+    with pytest.raises(InputError, match="metadata address is malformed"):
+        opened(url, http)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket", "s3://bucket/", "gs://bucket_of.example/a/b", "az://container/a"])
+def test_address_of_each_cloud_is_taken(http: Http, url: str) -> None:
+    assert opened(url, http, environ={}).url == url
+
+
+def test_certificate_is_believed_by_ssl_cert_file_alone(
+    scene: Scene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(scene.store(), 1)
+    authority = Authority(tmp_path)
+    with WireServer(script=scene.s3, tls=authority.server_context("localhost")) as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", f"https://localhost:{server.port}")
+        with pytest.raises(UnreachableError, match="certificate is not trusted"):
+            now(scene.store()).read(TIMESTAMP, 100)
+        assert server.requests == []
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority.certificate))
+        assert now(scene.store()).read(TIMESTAMP, 100) == b"timestamp 1"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "said"), [("http://127.0.0.1:1", "connection refused"), ("https://none.invalid", "no such host")]
+)
+def test_endpoint_that_is_not_there_is_told(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, endpoint: str, said: str
+) -> None:
+    monkeypatch.setenv("AWS_ENDPOINT_URL", endpoint)
+    with pytest.raises(UnreachableError, match=said):
+        now(scene.store()).read(TIMESTAMP, 100)
+
+
+def test_edition_is_cached_as_long_as_it_may_be(scene: Scene) -> None:
+    publish(scene.store(), 1)
+    said = {each.target.removeprefix(KEY): each.headers.get("cache-control", "") for each in scene.server.requests
+            if each.method == "PUT"}  # fmt: skip
+    assert said[TIMESTAMP] == "no-cache"
+    assert "immutable" in said["1.targets.json"]
+
+
+def test_base_that_the_store_never_showed_is_compared_by_its_bytes(scene: Scene) -> None:
+    publish(scene.store(), 1)
+    base = edition(now(scene.store()), 2)
+    scene.store().publish(base, deadline=soon())
+    with pytest.raises(ConflictError):
+        scene.store().publish(base, deadline=soon())
