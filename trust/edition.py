@@ -113,7 +113,9 @@ def first_edition(root_bytes: bytes, *, signers: Signers, view: View, now: datet
         base_version=0,
         expires=expiry(now, period_of(root, "targets")),
     )
-    role = DraftRole(name="targets", metadata=Metadata(targets), delegators=(root,), base_version=0)
+    role = DraftRole(
+        name="targets", delegator="root", metadata=Metadata(targets), delegators=(root,), base_version=0
+    )
     role.sign(signers)
     require_signed(role.delegators, role.metadata, role.name)
     seal = _Seal(identity=identity_of(root), delegators=(root,), signers=signers, now=now)
@@ -153,7 +155,8 @@ def sealed(
         LimitError: no free version number within ``VERSION_JUMP_MAX``.
     """
     draft.require_complete()
-    before, root = loaded.root, draft.root or loaded.root
+    before = loaded.top.root.signed
+    root = draft.root or before
     moved = {name for name in (*ONLINE_ROLES, "targets") if _keys(before, name) != _keys(root, name)}
     seal = _Seal(
         identity=loaded.identity,
@@ -190,6 +193,14 @@ def sealed(
     versions = loaded.versions() | {role.name: role.version for role in draft.roles}
     versions |= {"snapshot": number, "timestamp": timestamp.version}
     return Edition(publication=publication, versions=versions, roots_after=roots if is_safe else {})
+
+
+def can_seal(root: Root, signers: Signers) -> bool:
+    """Tell whether ``signers`` are enough for a snapshot and a timestamp under ``root``."""
+    return all(
+        len(signers.keys() & set(role_keys(root, name).keyids)) >= role_keys(root, name).threshold
+        for name in ONLINE_ROLES
+    )
 
 
 def role_of(file_name: str) -> str:
