@@ -113,6 +113,7 @@ class Settled:
     """What became of the changes that waited: those published, and those that still wait, or never will be."""
 
     published: tuple[Published, ...]
+    ids: tuple[Digest, ...]
     left: tuple[Listed, ...]
 
 
@@ -122,14 +123,16 @@ def settle(publisher: Publisher) -> Settled:
     Whoever can write to the store can put anything there: what does not stand the comparison is told of.
     """
     done: list[Published] = []
+    ids: list[Digest] = []
     left: list[Listed] = []
     for entry in entries(publisher.store, publisher.deadline):
         found = _settled(publisher, entry)
         if isinstance(found, Published):
             done.append(found)
+            ids.append(entry.id)
         else:
             left.append(found)
-    return Settled(published=tuple(done), left=tuple(left))
+    return Settled(published=tuple(done), ids=tuple(ids), left=tuple(left))
 
 
 def _settled(publisher: Publisher, entry: Entry) -> Published | Listed:

@@ -216,7 +216,9 @@ class Publisher:
         online = self._online(loaded.top.root.signed, made.root)
         if not is_authorised(made) or not can_seal(made.root or loaded.top.root.signed, online):
             return None
-        return sealed(loaded, made, signers=online, now=self.now, settles=not loaded.view.strays(), periods=self.periods)
+        return sealed(
+            loaded, made, signers=online, now=self.now, settles=not loaded.view.strays(), periods=self.periods
+        )
 
     def _online(self, *roots: Root | None) -> Signers:
         return {} if self.stage else self.keyring(_online_keyids(*roots))
