@@ -12,16 +12,12 @@ from securesystemslib.signer import Signer
 from tests.simulators.world import Keys, World, manifest_bytes, soon
 from trust.approve import Listed, Settled, approve, listed, reject, settle
 from trust.difference import Difference
-from trust.pending import Pending
+from trust.pending import Pending, parse_pending, pending_bytes
 from trust.proposal import Waiting
 from trust.publish import Published, Publisher
 from trust.sign import Order, read_image, sign
 from trust.state import TrustedState
 from trust.stores.interface import Store
-
-
-def agreed(*_shown: Any) -> None:
-    """Agree to whatever is shown."""
 
 
 @dataclass
@@ -105,6 +101,14 @@ def team(world: World, role: str = "targets", *, online: bool = True) -> list[Me
 def waiting(world: World) -> dict[str, bytes]:
     """Return what waits in the store, by the name under which it waits."""
     return dict(world.store.pending(deadline=soon()))
+
+
+def unsigned(data: bytes) -> bytes:
+    """Return a change that waits without any signature, as whoever can write to the store makes it."""
+    pending = parse_pending(data)
+    for role in pending.roles:
+        role.metadata.signatures.clear()
+    return pending_bytes(pending)
 
 
 def words(shown: Listed) -> str:
