@@ -19,7 +19,7 @@ Who = Callable[[str], str]
 
 _NOTHING = Content(table=Table(targets={}, revoked={}))
 _SAID = frozenset({"keys", "roles"})  # of a root: in sentences of their own
-_SPELLED = frozenset({"targets", "delegations", "x-revoked"})  # of a targets role: by its content
+_SPELLED = frozenset({"targets", "delegations", "x-revoked", "x-signers"})  # of a targets role: by its content
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

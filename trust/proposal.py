@@ -15,9 +15,9 @@ from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from securesystemslib.formats import encode_canonical
 from tuf.api.metadata import Metadata, Targets
 
+from trust.canonical import canonical_bytes
 from trust.chain import TOP_LEVEL_ROLES
 from trust.difference import Difference, Who, field_words, root_words, targets_words
 from trust.digest import sha256
@@ -202,7 +202,7 @@ def _compared(own: DraftRole, theirs: PendingRole) -> DraftRole:
     mine.version, mine.expires, mine.spec_version = signed.version, signed.expires, signed.spec_version
     if isinstance(mine, Targets):
         mine.unrecognized_fields[BASE_FIELD] = base
-    if encode_canonical(mine.to_dict()) != encode_canonical(signed.to_dict()):
+    if canonical_bytes(mine.to_dict()) != canonical_bytes(signed.to_dict()):
         raise _refused(f"{theirs.name} has a signed field that is not known here")
     return replace(own, metadata=theirs.metadata, base_version=base).with_valid_signatures()
 
@@ -244,7 +244,7 @@ def _require_keys(keys: Mapping[str, Any], known: Mapping[str, Any]) -> None:
         if known.get(keyid) == key:
             continue
         is_plain = set(key) == {"keytype", "keyval", "scheme"} and set(key["keyval"]) == {"public"}
-        if not is_plain or sha256((encode_canonical(key) or "").encode()).hex != keyid:
+        if not is_plain or sha256(canonical_bytes(key)).hex != keyid:
             raise _refused(f"key {keyid[:80]} is not the key of this id")
 
 

@@ -16,7 +16,7 @@ from typing import Any
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timestamp
 
-from trust.delegations import TARGETS, VISITED_MAX, Delegations, is_of_tags, walk
+from trust.delegations import TARGETS, VISITED_MAX, Bins, Delegation, Delegations, is_of_tags, walk
 from trust.errors import InputError, LimitError, RefusedError, UnreachableError
 from trust.floors import NOTHING, Roots
 from trust.metadata import (
@@ -225,11 +225,8 @@ class Loaded:
 
     def keyids(self, role: LoadedRole) -> tuple[str, ...]:
         """Return the keys that sign ``role``, and its bins where it has some, as its delegator now says."""
-        if role.delegator == "root":
-            return tuple(role_keys(self.root, role.name).keyids)
-        delegations = self._roles[role.delegator].content.delegations
-        named = delegations.named(role.name) or delegations.bins
-        return named.keyids if named is not None else tuple(role_keys(self.delegator(role), role.name).keyids)
+        below = self._delegation(role)
+        return below.keyids if below is not None else tuple(role_keys(self.delegator(role), role.name).keyids)
 
     def delegator(self, role: LoadedRole) -> Delegator:
         """Return the metadata that delegates to ``role``."""
@@ -245,17 +242,31 @@ class Loaded:
 
     def threshold(self, role: LoadedRole) -> int:
         """Return how many keys must sign ``role``."""
-        return role_keys(self.delegator(role), role.name).threshold
+        below = self._delegation(role)
+        return below.threshold if below is not None else role_keys(self.delegator(role), role.name).threshold
 
     def keys(self, role: LoadedRole) -> dict[str, Any]:
         """Return the public keys of ``role`` by id, as TUF spells them."""
+        if self._delegation(role) is not None:
+            spelled = self._roles[role.delegator].content.delegations.keys
+            return {keyid: spelled[keyid] for keyid in self.keyids(role)}
         above = self.delegator(role)
         known = above.keys if isinstance(above, Root) else above.delegations.keys if above.delegations else {}
         return {keyid: {"keyid": keyid, **known[keyid].to_dict()} for keyid in self.keyids(role)}
 
     def patterns(self, role: LoadedRole) -> tuple[str, ...]:
         """Return what is delegated to ``role``; nothing of the targets role, to which everything is."""
+        below = self._delegation(role)
+        if below is not None:
+            return below.patterns if isinstance(below, Delegation) else ()
         return tuple(getattr(role_keys(self.delegator(role), role.name), "paths", None) or ())
+
+    def _delegation(self, role: LoadedRole) -> Delegation | Bins | None:
+        """Return how ``role`` is delegated now, an edit included; None of the targets role."""
+        if role.delegator == "root":
+            return None
+        delegations = self._roles[role.delegator].content.delegations
+        return delegations.named(role.name) or delegations.bins
 
     def find(self, name: str) -> LoadedRole:
         """Return the role ``name``, wherever in the collection it is delegated; bins are not looked into.

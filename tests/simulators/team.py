@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from trust.publish import Published, Publisher
 from trust.sign import Order, read_image, sign
 from trust.state import TrustedState
 from trust.stores.interface import Store
+from trust.value import replace
 
 
 @dataclass

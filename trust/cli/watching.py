@@ -15,13 +15,14 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 
 from keys.errors import KeysError
+from trust.approve import publish_pending
 from trust.cli.publishing import EXIT_OK, collect_old, publisher
 from trust.cli.secrets import Keyring
 from trust.cli.session import PUBLISH_SECONDS, Session
 from trust.errors import TrustError
 from trust.instant import format_utc
 from trust.notify import Notifier, watchdog_seconds
-from trust.publish import Publisher
+from trust.publish import Published, Publisher
 from trust.reference import parse_collection
 from trust.value import replace
 from trust.watch import PERIODS, Event, Watch
@@ -67,8 +68,15 @@ def watch(run: Session, collections: tuple[str, ...], periods: Mapping[str, time
             report=report,
             failures=(TrustError, KeysError, OSError),
             collect=lambda publishing, loaded: collect_old(run, publishing, loaded),
+            publish_pending=_publish_pending,
         ).run()
     return EXIT_OK
+
+
+def _publish_pending(publishing: Publisher) -> Published:
+    """Return what was published of the changes that wait; the last one, where there were several."""
+    done = [each for each in publish_pending(publishing) if each.changed]
+    return done[-1] if done else Published(changed=False, versions={})
 
 
 @contextmanager
