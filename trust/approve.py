@@ -187,7 +187,7 @@ def _approved(
     publisher: Publisher, loaded: Loaded, entry: Entry, made: Draft, brought: Pending | None
 ) -> Published:
     before = _signed_by(made)
-    made = _with_signatures(made, brought) if brought is not None else made
+    made = with_signatures(made, brought) if brought is not None else made
     if brought is None or publisher.chosen:
         publisher.sign(loaded, made)
     after = _signed_by(made)
@@ -224,7 +224,7 @@ def _again(publisher: Publisher, wanted: Pending) -> Entry:
     )
 
 
-def _with_signatures(made: Draft, brought: Pending) -> Draft:
+def with_signatures(made: Draft, brought: Pending) -> Draft:
     """Return ``made`` with those signatures of ``brought`` that are valid for it."""
     found = {role.name: role.metadata.signatures for role in brought.roles}
     roles = []

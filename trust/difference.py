@@ -47,9 +47,9 @@ def root_words(before: Mapping[str, Any], after: Mapping[str, Any], who: Who) ->
         was, now = before["roles"].get(name, {}), after["roles"].get(name, {})
         words += _key_words(name, was.get("keyids", ()), now.get("keyids", ()), who)
         if was.get("threshold") != now.get("threshold"):
+            before_it = f", not {was['threshold']} of {len(was['keyids'])}" if was else ""
             words.append(
-                f"role {name} needs {now.get('threshold')} of {len(now.get('keyids', ()))} keys, "
-                f"not {was.get('threshold')} of {len(was.get('keyids', ()))}"
+                f"role {name} needs {now.get('threshold')} of {len(now.get('keyids', ()))} keys{before_it}"
             )
     return (*words, *_spelling_words(before["keys"], after["keys"]), *field_words(before, after, without=_SAID))
 

@@ -98,18 +98,18 @@ def proposed(loaded: Loaded, pending: Pending, *, now: datetime) -> Draft:
         RefusedError: it is not what a publisher here would have made.
     """
     if pending.identity != loaded.identity:
-        raise _refused(f"it is of another collection: expected {loaded.identity}, got {pending.identity}")
+        raise refused(f"it is of another collection: expected {loaded.identity}, got {pending.identity}")
     for role in pending.roles:
         _require_known_fields(loaded, role)
     try:
         contents = pending.contents()
         made = draft(loaded, Changes(contents=contents, root=pending.root), now=now)
     except (TrustError, ValueError, TypeError, KeyError, OverflowError) as err:
-        raise _refused(f"it cannot be made here: {err}") from err
+        raise refused(f"it cannot be made here: {err}") from err
     if [(role.name, role.delegator) for role in made.roles] != [
         (role.name, role.delegator) for role in pending.roles
     ]:
-        raise _refused("it has other roles, or in another order, than what it says")
+        raise refused("it has other roles, or in another order, than what it says")
     for name, content in contents.items():
         _require_sound(name, content)
     return Draft(roles=tuple(map(_compared, made.roles, pending.roles)))
@@ -193,9 +193,9 @@ def _compared(own: DraftRole, theirs: PendingRole) -> DraftRole:
     mine, signed = own.metadata.signed, theirs.metadata.signed
     base = theirs.base.version if theirs.base is not None else 0
     if not base < signed.version <= base + (1 if theirs.name == "root" else VERSION_JUMP_MAX):
-        raise _refused(f"{theirs.name} jumps from version {base} to {signed.version}")
+        raise refused(f"{theirs.name} jumps from version {base} to {signed.version}")
     if signed.expires > mine.expires + CLOCK_SKEW:
-        raise _refused(
+        raise refused(
             f"{theirs.name} expires too late: expected at most {format_utc(mine.expires)}, "
             f"got {format_utc(signed.expires)}"
         )
@@ -203,7 +203,7 @@ def _compared(own: DraftRole, theirs: PendingRole) -> DraftRole:
     if isinstance(mine, Targets):
         mine.unrecognized_fields[BASE_FIELD] = base
     if canonical_bytes(mine.to_dict()) != canonical_bytes(signed.to_dict()):
-        raise _refused(f"{theirs.name} has a signed field that is not known here")
+        raise refused(f"{theirs.name} has a signed field that is not known here")
     return replace(own, metadata=theirs.metadata, base_version=base).with_valid_signatures()
 
 
@@ -214,20 +214,28 @@ def _require_known_fields(loaded: Loaded, role: PendingRole) -> None:
         known = _known_keys(loaded, role)
         _require_keys((spelled.get("delegations") or {}).get("keys", {}), known)
         return
+    require_known_root(spelled, identity=loaded.identity, known=loaded.top.root.signed.to_dict()["keys"])
+
+
+def require_known_root(spelled: Mapping[str, Any], *, identity: str, known: Mapping[str, Any]) -> None:
+    """Refuse a root with a field that is not known here, of another collection, or that could never be signed.
+
+    ``known`` are the keys that were there before, as they were spelled.
+    """
     extra = spelled.keys() - _ROOT_FIELDS
     if extra or spelled["consistent_snapshot"] is not True or spelled["roles"].keys() != set(TOP_LEVEL_ROLES):
-        raise _refused(f"root has a signed field that is not known here: {', '.join(sorted(extra)) or 'roles'}")
-    binding = {COLLECTION_FIELD: loaded.identity, ROLE_FIELD: "root"}
+        raise refused(f"root has a signed field that is not known here: {', '.join(sorted(extra)) or 'roles'}")
+    binding = {COLLECTION_FIELD: identity, ROLE_FIELD: "root"}
     if any(spelled.get(key) != value for key, value in binding.items()):
-        raise _refused("root belongs elsewhere")
+        raise refused("root belongs elsewhere")
     periods = spelled.get(EXPIRY_FIELD, {})
     if not isinstance(periods, dict) or not all(
         name in TOP_LEVEL_ROLES and type(seconds) is int and seconds > 0 for name, seconds in periods.items()
     ):
-        raise _refused("root has periods that are not understood here")
+        raise refused("root has periods that are not understood here")
     if any(set(each) != {"keyids", "threshold"} for each in spelled["roles"].values()):
-        raise _refused("root has a role with a field that is not known here")
-    _require_keys(spelled["keys"], loaded.top.root.signed.to_dict()["keys"])
+        raise refused("root has a role with a field that is not known here")
+    _require_keys(spelled["keys"], known)
     for name, each in spelled["roles"].items():
         _require_reachable(name, each["keyids"], each["threshold"])
 
@@ -245,13 +253,13 @@ def _require_keys(keys: Mapping[str, Any], known: Mapping[str, Any]) -> None:
             continue
         is_plain = set(key) == {"keytype", "keyval", "scheme"} and set(key["keyval"]) == {"public"}
         if not is_plain or sha256(canonical_bytes(key)).hex != keyid:
-            raise _refused(f"key {keyid[:80]} is not the key of this id")
+            raise refused(f"key {keyid[:80]} is not the key of this id")
 
 
 def _require_sound(name: str, content: Content) -> None:
     for path, target in content.table.targets.items():
         if "@" in path and path.rpartition("@")[2] != str(target.digest):
-            raise _refused(f"{path} in {name} is another digest: {target.digest}")
+            raise refused(f"{path} in {name} is another digest: {target.digest}")
     bins = content.delegations.bins
     for role in content.delegations.roles:
         _require_reachable(role.name, role.keyids, role.threshold)
@@ -269,12 +277,12 @@ def _require_revocations(loaded: Loaded, role: PendingRole) -> None:
         - table_of(role.metadata.signed).revoked.keys()
     )
     if gone:
-        raise _refused(f"it takes back the revocation of {min(gone)} in {role.name}")
+        raise refused(f"it takes back the revocation of {min(gone)} in {role.name}")
 
 
 def _require_reachable(name: str, keyids: Collection[str], threshold: int) -> None:
     if threshold > len(set(keyids)):
-        raise _refused(f"threshold of {name} cannot be met: {threshold} of {len(set(keyids))} keys")
+        raise refused(f"threshold of {name} cannot be met: {threshold} of {len(set(keyids))} keys")
 
 
 def _spelled(base: Base | None) -> str:
@@ -288,7 +296,8 @@ def _stale(pending: Pending, cause: str) -> StaleError:
     )
 
 
-def _refused(cause: str) -> RefusedError:
+def refused(cause: str) -> RefusedError:
+    """Return the refusal of a change that is not what a publisher here would have made."""
     return RefusedError(
         f"a pending change is not what it says: {cause}",
         reason=Reason.TAMPERED.value,

@@ -135,3 +135,35 @@ def test_change_is_carried_to_a_signer_without_a_store_and_back(
     bob.expect(0, *bob.verify("2.0"))
     replayed = ann.said(2, "approve", NAME, "--import", str(file))
     assert "no change with this id waits" in replayed["error"]["message"]
+
+
+def test_collection_of_several_hands_is_made_by_the_last_of_them(founder: CommandLine, tmp_path: Path) -> None:
+    user = CommandLine(tmp_path, founder.zygote)
+    write_layout(user.layout)
+    (tmp_path / "user-tmp").mkdir()
+    ann, bob = Person(user, "ann"), Person(user, "bob")
+    for person in (ann, bob):
+        for role in ("root", "targets"):
+            name = f"{person.home.name}-{role}"
+            person.expect(0, "key", "generate", name)
+            (tmp_path / f"{name}.pub").write_text(person.expect(0, "key", "export", name))
+    roles = [
+        f"--{role}-{word}"
+        for role in ("root", "targets")
+        for word in (f"key=ann-{role}", f"key={tmp_path}/bob-{role}.pub", "threshold=2")
+    ]
+    where = ("--metadata", f"file:{user.metadata}")
+    begun = ann.said(5, "init", NAME, *where, *roles, "--online-key", "online")
+    assert begun["root"] is None
+    change = begun["waits"]["id"]
+    assert not list(user.metadata.glob("*.json"))
+    assert change in bob.expect(0, "pending", NAME, *where)
+    signed = bob.said(5, "approve", NAME, change, *where)
+    assert signed["waits"]["complete"] is True
+    made = ann.said(0, "init", NAME, *where, *roles, "--online-key", "online", "--write-policy")
+    assert made["changed"] is True
+    bob.expect(0, "policy", "add", NAME, "--root", made["root"], *where)
+    waits = ann.said(5, *ann.sign("2.0"))["waits"]
+    bob.expect(5, "approve", NAME, waits["id"])
+    ann.expect(0, "publish", NAME)
+    bob.expect(0, *bob.verify("2.0"))

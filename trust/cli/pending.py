@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import click
@@ -11,18 +10,23 @@ import click
 from trust.approve import Listed, listed
 from trust.approve import approve as approve_change
 from trust.approve import reject as reject_change
+from trust.birth import approve_birth, waits_to_be_born
 from trust.carry import FILE_MAX_BYTES, CarriedStore, carried, exported
 from trust.cli.options import Command
-from trust.cli.publishing import EXIT_OK, publisher, report, word_of
+from trust.cli.publishing import EXIT_OK, EXIT_WAITS, publisher, report, word_of
 from trust.cli.reporting import names_of_keys
-from trust.cli.session import Session, session
-from trust.cli.stanzas import write_bytes
+from trust.cli.session import KNOWN, Session, session
+from trust.cli.stanzas import absolute_url, add_stanza, stanza_text, write_bytes
 from trust.cli.waiting import difference_lines, waiting_document, waiting_lines
+from trust.digest import sha256
 from trust.errors import InputError, UnreachableError
+from trust.instant import format_utc
 from trust.pending import id_prefix
 from trust.policy import Stanza
+from trust.proposal import Waiting
 from trust.publish import Published, Publisher
 from trust.reference import parse_collection
+from trust.value import replace
 
 _WHOLE_ID = 64 + len("sha256:")
 
@@ -30,18 +34,20 @@ _WHOLE_ID = 64 + len("sha256:")
 @click.command("pending", cls=Command)
 @click.argument("collection", metavar="COLLECTION")
 @click.argument("change", metavar="[CHANGE]", required=False)
+@click.option("--metadata", "url", metavar="URL", help="Where it lives, of a collection that begins.")
 @click.option("--export", "file", metavar="FILE", type=click.Path(path_type=Path), help="Carry it to a signer.")
-def pending(collection: str, change: str | None, file: Path | None) -> int:
+def pending(collection: str, change: str | None, url: str | None, file: Path | None) -> int:
     """List the changes of COLLECTION that wait for signatures, each in words; with --quiet, their ids alone.
 
     --export writes one of them (CHANGE, where several wait) with all that a signer without a network needs to
     compare it with: he signs it by `trust approve COLLECTION --import FILE`.
     """
     run = session()
-    stanza = run.stanza_of(parse_collection(collection))
+    stanza = _stanza(run, collection, url)
     by = publisher(run, stanza, (), dry_run=False, stage=True)
     prefix = id_prefix(change) if change is not None else ""
-    found = [each for each in listed(by) if each.id.hex.startswith(prefix)]
+    waiting = listed(by) if url is None else waits_to_be_born(by, by.who)
+    found = [each for each in waiting if each.id.hex.startswith(prefix)]
     if file is not None:
         return _export(run, by, found, file)
     names = names_of_keys(run)
@@ -64,6 +70,7 @@ def pending(collection: str, change: str | None, file: Path | None) -> int:
 @click.argument("collection", metavar="COLLECTION")
 @click.argument("change", metavar="[CHANGE]", required=False)
 @click.option("--key", "keys", metavar="K", multiple=True, help="Sign with this key, not with every one at hand.")
+@click.option("--metadata", "url", metavar="URL", help="Where it lives, of a collection that begins.")
 @click.option("--import", "file", metavar="FILE", type=click.Path(path_type=Path, exists=True, dir_okay=False),
               help="The change is in FILE: sign it there, or add its signatures to what waits.")  # fmt: skip
 @click.option("--offline", is_flag=True, help="With --import: ask no store, sign in FILE.")
@@ -74,6 +81,7 @@ def approve(
     collection: str,
     change: str | None,
     keys: tuple[str, ...],
+    url: str | None,
     file: Path | None,
     offline: bool,
     yes: bool,
@@ -85,8 +93,10 @@ def approve(
     that it was seen: it is the digest of what is signed.
     """
     run = session()
-    stanza = run.stanza_of(parse_collection(collection))
+    stanza = _stanza(run, collection, url)
     by = publisher(run, stanza, keys, dry_run=dry_run)
+    if url is not None:
+        return _approve_birth(run, by, change, yes=yes)
     if file is None:
         if change is None:
             raise InputError("which change?", hint=f"trust pending {collection} lists those that wait")
@@ -110,13 +120,45 @@ def approve(
 @click.command("reject", cls=Command)
 @click.argument("collection", metavar="COLLECTION")
 @click.argument("change", metavar="CHANGE")
-def reject(collection: str, change: str) -> int:
+@click.option("--metadata", "url", metavar="URL", help="Where it lives, of a collection that begins.")
+def reject(collection: str, change: str, url: str | None) -> int:
     """Drop CHANGE: it waits no longer, and signatures that it had are worth nothing."""
     run = session()
-    stanza = run.stanza_of(parse_collection(collection))
+    stanza = _stanza(run, collection, url)
     gone = reject_change(publisher(run, stanza, (), dry_run=False, stage=True), change)
     document = {"collection": str(stanza.collection), "id": str(gone.id), "role": gone.place, "changed": True}
     run.output.result("reject", document, [f"rejected {gone.id} of {gone.place}"])
+    return EXIT_OK
+
+
+def _stanza(run: Session, collection: str, url: str | None) -> Stanza:
+    """Return what is known of a collection; of one that begins, at ``url``, its root is not known yet."""
+    name = parse_collection(collection)
+    if url is None:
+        return run.stanza_of(name)
+    return Stanza(collection=name, root=sha256(b""), metadata=absolute_url(url))
+
+
+def _approve_birth(run: Session, by: Publisher, change: str | None, *, yes: bool) -> int:
+    """Sign the first metadata of a collection; whoever gives the last signature knows its pin."""
+    if change is None:
+        raise InputError("which change?", hint="trust pending COLLECTION --metadata URL shows what waits")
+    done = approve_birth(by, change, consent=lambda shown: _agree(run, shown, change, yes=yes))
+    collection = str(by.stanza.collection)
+    if isinstance(done, Waiting):
+        document = {"collection": collection, "id": str(done.change.id), "waits": waiting_document(done)}
+        run.output.result(
+            "approve", document, [f"signed {done.change.id}", *waiting_lines(done, names_of_keys(run))]
+        )
+        return EXIT_WAITS
+    stanza = replace(by.stanza, root=done.root)
+    add_stanza(run.home / KNOWN, stanza)
+    document = {"collection": collection, "root": str(done.root), "valid_until": format_utc(done.valid_until)}
+    run.output.result(
+        "approve",
+        {**document, "metadata": stanza.metadata, "waits": None},
+        [f"collection {collection}", f"root {done.root}", "", *stanza_text(stanza).splitlines()],
+    )
     return EXIT_OK
 
 
