@@ -22,6 +22,11 @@ _SAID = frozenset({"keys", "roles"})  # of a root: in sentences of their own
 _SPELLED = frozenset({"targets", "delegations", "x-revoked", "x-signers"})  # of a targets role: by its content
 
 
+_WORDED = frozenset({
+    "digest", "size_bytes", "media_type", "signed_at", "signed_by", "tags", "inside", "annotations",
+})  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
     """What changes in one role, one sentence for each thing."""
@@ -103,7 +108,19 @@ def _facts(target: Target, who: Who) -> dict[str, Any]:
         "tags": ", ".join(target.tags) or "none",
         "in": ", ".join(map(str, target.inside)) or "none",
         "annotations": dict(target.annotations),
+        **{name: _spelled(value) for name in _further() if (value := getattr(target, name))},
     }
+
+
+def _further() -> Iterator[str]:
+    """Yield the fields of a target that no word above was written for: they are shown as they are."""
+    return (name for name in Target.__annotations__ if name not in _WORDED)
+
+
+def _spelled(value: object) -> str:
+    if isinstance(value, Mapping):
+        return ", ".join(f"{key} {_spelled(each)}" for key, each in value.items())
+    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _described(target: Target, who: Who) -> str:
@@ -112,6 +129,7 @@ def _described(target: Target, who: Who) -> str:
     said = [facts["size"], facts["type"], f"signed {facts['date']} by {facts['signed by']}"]
     said += [f"tags {facts['tags']}"] if target.tags else []
     said += [f"in {facts['in']}"] if target.inside else []
+    said += [f"{name} {facts[name]}" for name in _further() if name in facts]
     return ", ".join([*said, *(["annotations " + " ".join(notes)] if notes else [])])
 
 

@@ -3,7 +3,7 @@
   1. it is of this collection
   2. every signed field, written anew from what was understood of it, is what is signed: nothing is unknown
   3. nobody but whoever is named now may sign it; signatures of others, and of other bytes, are dropped
-  4. it names no digest under another, and wants no more keys than there are
+  4. it names no digest under another, signs nothing that it has delegated, wants no more keys than there are
   5. it stands on what is current, else it is stale, and takes back no revocation
 
 What comes out is the very draft that a publisher here would have made, with the signatures that it has.
@@ -19,6 +19,7 @@ from tuf.api.metadata import Metadata, Targets
 
 from trust.canonical import canonical_bytes
 from trust.chain import TOP_LEVEL_ROLES
+from trust.delegations import Delegations, is_of_tags
 from trust.difference import Difference, Who, field_words, root_words, targets_words
 from trust.digest import sha256
 from trust.draft import Changes, Draft, DraftRole, draft
@@ -110,8 +111,9 @@ def proposed(loaded: Loaded, pending: Pending, *, now: datetime) -> Draft:
         (role.name, role.delegator) for role in pending.roles
     ]:
         raise refused("it has other roles, or in another order, than what it says")
-    for name, content in contents.items():
-        _require_sound(name, content)
+    for role in pending.roles:
+        if role.name != "root":
+            _require_sound(loaded, role, contents[role.name])
     return Draft(roles=tuple(map(_compared, made.roles, pending.roles)))
 
 
@@ -256,15 +258,37 @@ def _require_keys(keys: Mapping[str, Any], known: Mapping[str, Any]) -> None:
             raise refused(f"key {keyid[:80]} is not the key of this id")
 
 
-def _require_sound(name: str, content: Content) -> None:
+def _require_sound(loaded: Loaded, role: PendingRole, content: Content) -> None:
+    """Refuse what no edit here makes of a targets role, though each field of it is understood (step 4)."""
     for path, target in content.table.targets.items():
         if "@" in path and path.rpartition("@")[2] != str(target.digest):
-            raise refused(f"{path} in {name} is another digest: {target.digest}")
+            raise refused(f"{path} in {role.name} is another digest: {target.digest}")
+    before = loaded.current(role.name, role.delegator)
+    is_same = before is not None and delegations_of(before.metadata.signed) == content.delegations
+    known = table_of(before.metadata.signed).targets if before is not None and is_same else {}
+    for path in content.table.targets.keys() - known.keys():
+        below = _delegate_of(content.delegations, path)
+        if below is not None:
+            raise refused(f"{role.name} signs {path}, which it has delegated to {below}, and would hide it there")
     bins = content.delegations.bins
-    for role in content.delegations.roles:
-        _require_reachable(role.name, role.keyids, role.threshold)
+    for each in content.delegations.roles:
+        _require_reachable(each.name, each.keyids, each.threshold)
     if bins is not None:
         _require_reachable(bins.prefix, bins.keyids, bins.threshold)
+
+
+def _delegate_of(delegations: Delegations, path: str) -> str | None:
+    """Return the role below that alone signs ``path``; the digests of some tags are their delegator's too."""
+    if delegations.bins is not None:
+        return delegations.bins.prefix
+    return next(
+        (
+            each.name
+            for each in delegations.roles
+            if each.covers(path) and not ("@" in path and is_of_tags(each.patterns))
+        ),
+        None,
+    )
 
 
 def _require_revocations(loaded: Loaded, role: PendingRole) -> None:

@@ -5,16 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tuf.api.metadata import Root
+from tuf.api.metadata import Root, TargetFile
 
 from tests.simulators.team import Member, team, waiting, words
-from tests.simulators.world import Consumer, Keys, World, manifest_bytes, strangers
+from tests.simulators.world import Consumer, Keys, World, manifest_bytes, soon, strangers
 from trust.bins import rebin
 from trust.delegate import NewRole, add, remove
 from trust.delegations import expanded
 from trust.digest import sha256
 from trust.draft import Changes
-from trust.errors import UnavailableError
+from trust.errors import RefusedError, UnavailableError
+from trust.pending import parse_pending, pending_bytes
 from trust.publish import Published
 from trust.repository import Loaded
 from trust.verdict import Reason
@@ -174,6 +175,21 @@ def test_either_of_two_online_keys_publishes(tmp_path: Path, number: int) -> Non
     daemon.renew()
     assert len(world.attacker.current("timestamp").signatures) == 1
     consumer.allowed(WEB2)
+
+
+def test_role_that_signs_what_it_has_delegated_is_refused(world: World, consumer: Consumer) -> None:
+    _delegated(world)
+    ann, bob, _ = team(world)
+    ann.sign("1.0", path="acme/other")
+    (data,) = waiting(world).values()
+    pending = parse_pending(data)
+    signed = pending.roles[0].metadata.signed
+    shadow = TargetFile.from_dict(signed.targets["acme/other:1.0"].to_dict(), "acme/web:1.4")
+    signed.targets["acme/web:1.4"] = shadow
+    world.store.set_pending("targets", pending_bytes(pending), replaces=data, deadline=soon())
+    with pytest.raises(RefusedError, match=r"signs acme/web:1\.4, which it has delegated to acme\.web"):
+        bob.approve(pending.id)
+    assert consumer.allowed().role == "acme.web"
 
 
 def _none(_loaded: Loaded) -> None:

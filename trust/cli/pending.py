@@ -56,7 +56,7 @@ def pending(collection: str, change: str | None, url: str | None, file: Path | N
         if run.output.quiet:
             lines.append(str(each.id))
         elif each.waiting is None or each.problem is not None:
-            lines += [f"change {each.id}", f"  of {each.place}, and will never be published: {each.problem}"]
+            lines += [f"change {each.id}", f"  of {each.place} can no longer be signed: {each.problem}"]
         else:
             lines += [*waiting_lines(each.waiting, names), *difference_lines(each.differences)]
     if not lines and not run.output.quiet:

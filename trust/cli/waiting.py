@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
+
 import click
 
 from trust.cli.reporting import names_of_keys, who
 from trust.cli.session import Session
 from trust.difference import Difference
 from trust.digest import Digest
+from trust.pending import is_bin_name
 from trust.policy import Stanza
-from trust.proposal import Waiting
+from trust.proposal import Lacking, Waiting
+from trust.value import replace
 
 
 def waiting_document(waiting: Waiting) -> dict[str, object]:
@@ -28,7 +33,7 @@ def waiting_document(waiting: Waiting) -> dict[str, object]:
 def waiting_lines(waiting: Waiting, names: dict[str, str]) -> list[str]:
     """Return what a reader is told of a change that waits: its id, how many signatures it lacks, and whose."""
     lines = [f"change {waiting.change.id}"]
-    for role in waiting.roles:
+    for role in _folded(waiting.roles):
         said = f"signed by {who(names, role.signed)}" if role.signed else "signed by nobody"
         if role.count:
             noun = "signature" if role.count == 1 else "signatures"
@@ -36,6 +41,22 @@ def waiting_lines(waiting: Waiting, names: dict[str, str]) -> list[str]:
         else:
             lines.append(f"  {role.role} is {said}")
     return lines
+
+
+def _folded(roles: tuple[Lacking, ...]) -> Iterator[Lacking]:
+    """Yield ``roles``, but of many bins that lack the same the first one, by a name for all of them."""
+    bins = Counter(_alike(role) for role in roles)
+    for role in roles:
+        count = bins.pop(_alike(role), 0)
+        if count > 1:
+            yield replace(role, role=f"{role.role.rpartition('-')[0]}-… ({count} bins)")
+        elif count:
+            yield role
+
+
+def _alike(role: Lacking) -> tuple[object, ...]:
+    name = role.role.rpartition("-")[0] if is_bin_name(role.role) else role.role
+    return name, role.count, role.signed, role.open
 
 
 class Review:
