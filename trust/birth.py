@@ -120,7 +120,7 @@ def _settled(
             for role in made.roles
         ),
     )
-    if not publisher.stage and is_authorised(made) and can_seal(root, signers):
+    if not (publisher.stage or publisher.dry_run) and is_authorised(made) and can_seal(root, signers):
         return _born(publisher, made, entry, signers, view)
     data = pending_bytes(pending)
     before = entry.data if entry is not None else None

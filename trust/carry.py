@@ -14,7 +14,7 @@ from typing import Any
 
 from trust.deadline import Deadline
 from trust.errors import ConflictError, InputError, UnreachableError
-from trust.pending import Pending, parse_pending_document, pending_bytes, pending_document
+from trust.pending import Pending, parse_pending, parse_pending_document, pending_bytes, pending_document
 from trust.proposal import differences, is_published, proposed, require_current
 from trust.publish import Publisher
 from trust.repository import load
@@ -143,6 +143,16 @@ def exported(publisher: Publisher, change: str) -> bytes:
     require_current(loaded, entry.untrusted, now=publisher.now)
     differences(loaded, made, publisher.who)
     return _text(recorder.files, entry.untrusted)
+
+
+def exported_birth(publisher: Publisher, change: str) -> bytes:
+    """Return the file that carries the first metadata of a collection: nothing was there that it is made on.
+
+    Raises:
+        InputError: no such change waits, or it is not understood.
+    """
+    entry = find(entries(publisher.store, publisher.deadline), change)
+    return _text({}, parse_pending(entry.data))
 
 
 def carried(untrusted_bytes: bytes, *, url: str) -> CarriedStore:

@@ -158,10 +158,16 @@ def test_collection_of_several_hands_is_made_by_the_last_of_them(founder: Comman
     change = begun["waits"]["id"]
     assert not list(user.metadata.glob("*.json"))
     assert change in bob.expect(0, "pending", NAME, *where)
-    signed = bob.said(5, "approve", NAME, change, *where)
-    assert signed["waits"]["complete"] is True
+    stick = str(tmp_path / "stick.json")
+    ann.expect(0, "pending", NAME, *where, "--export", stick)
+    said = bob.expect(5, "approve", NAME, change, *where, "--import", stick, "--offline")
+    assert "the collection is new" in said
+    assert not list(user.metadata.glob("*.json"))
+    signed = ann.said(0, "approve", NAME, "--import", stick, *where)
+    assert signed["root"] is not None
     made = ann.said(0, "init", NAME, *where, *roles, "--online-key", "online", "--write-policy")
-    assert made["changed"] is True
+    assert made["changed"] is False
+    assert made["root"] == signed["root"]
     bob.expect(0, "policy", "add", NAME, "--root", made["root"], *where)
     waits = ann.said(5, *ann.sign("2.0"))["waits"]
     bob.expect(5, "approve", NAME, waits["id"])

@@ -11,7 +11,8 @@ from trust.approve import Listed, listed
 from trust.approve import approve as approve_change
 from trust.approve import reject as reject_change
 from trust.birth import approve_birth, waits_to_be_born
-from trust.carry import FILE_MAX_BYTES, CarriedStore, carried, exported
+from trust.carry import FILE_MAX_BYTES, CarriedStore, carried, exported, exported_birth
+from trust.ceremony import Born
 from trust.cli.options import Command
 from trust.cli.publishing import EXIT_OK, EXIT_WAITS, publisher, report, word_of
 from trust.cli.reporting import names_of_keys
@@ -49,7 +50,7 @@ def pending(collection: str, change: str | None, url: str | None, file: Path | N
     waiting = listed(by) if url is None else waits_to_be_born(by, by.who)
     found = [each for each in waiting if each.id.hex.startswith(prefix)]
     if file is not None:
-        return _export(run, by, found, file)
+        return _export(run, by, found, file, is_birth=url is not None)
     names = names_of_keys(run)
     lines: list[str] = []
     for each in found:
@@ -95,26 +96,26 @@ def approve(
     run = session()
     stanza = _stanza(run, collection, url)
     by = publisher(run, stanza, keys, dry_run=dry_run)
-    if url is not None:
-        return _approve_birth(run, by, change, yes=yes)
-    if file is None:
-        if change is None:
-            raise InputError("which change?", hint=f"trust pending {collection} lists those that wait")
-        done = approve_change(by, change, consent=lambda shown: _agree(run, shown, change, yes=yes))
-        return _report(run, stanza, change, done, dry_run=dry_run)
-    store = _carried(file)
-    given = change or str(store.change.id)
-    if offline or not _is_reachable(run, by):
-        aside = replace(by, store=store, stage=True)
-        done = approve_change(aside, given, consent=lambda shown: _agree(run, shown, change, yes=yes))
-        if done.changed and not dry_run:
-            write_bytes(file, store.text())
-            run.output.note(f"signed in {file}: carry it on, or back to where the store is")
-    else:
-        done = approve_change(
-            by, given, consent=lambda shown: _agree(run, shown, change, yes=yes), brought=store.change
-        )
-    return _report(run, stanza, str(store.change.id), done, dry_run=dry_run)
+    store = _carried(file) if file is not None else None
+    given = change or (str(store.change.id) if store is not None else None)
+    if given is None:
+        raise InputError("which change?", hint=f"trust pending {collection} lists those that wait")
+    brought = None
+    if store is not None and (offline or not _is_reachable(run, by)):
+        by = replace(by, store=store, stage=True)
+    elif store is not None:
+        brought = store.change
+
+    def consent(shown: Listed) -> None:
+        _agree(run, shown, change, yes=yes)
+
+    done = (approve_change if url is None else approve_birth)(by, given, consent=consent, brought=brought)
+    if file is not None and store is not None and by.store is store and not dry_run:
+        write_bytes(file, store.text())
+        run.output.note(f"signed in {file}: carry it on, or back to where the store is")
+    if isinstance(done, Published):
+        return _report(run, stanza, given, done, dry_run=dry_run)
+    return _report_birth(run, stanza, done)
 
 
 @click.command("reject", cls=Command)
@@ -139,19 +140,16 @@ def _stanza(run: Session, collection: str, url: str | None) -> Stanza:
     return Stanza(collection=name, root=sha256(b""), metadata=absolute_url(url))
 
 
-def _approve_birth(run: Session, by: Publisher, change: str | None, *, yes: bool) -> int:
-    """Sign the first metadata of a collection; whoever gives the last signature knows its pin."""
-    if change is None:
-        raise InputError("which change?", hint="trust pending COLLECTION --metadata URL shows what waits")
-    done = approve_birth(by, change, consent=lambda shown: _agree(run, shown, change, yes=yes))
-    collection = str(by.stanza.collection)
+def _report_birth(run: Session, stanza: Stanza, done: Born | Waiting) -> int:
+    """Say what became of the first metadata of a collection; whoever gives the last signature knows its pin."""
+    collection = str(stanza.collection)
     if isinstance(done, Waiting):
         document = {"collection": collection, "id": str(done.change.id), "waits": waiting_document(done)}
         run.output.result(
             "approve", document, [f"signed {done.change.id}", *waiting_lines(done, names_of_keys(run))]
         )
         return EXIT_WAITS
-    stanza = replace(by.stanza, root=done.root)
+    stanza = replace(stanza, root=done.root)
     add_stanza(run.home / KNOWN, stanza)
     document = {"collection": collection, "root": str(done.root), "valid_until": format_utc(done.valid_until)}
     run.output.result(
@@ -204,15 +202,18 @@ def _document(each: Listed) -> dict[str, object]:
     }
 
 
-def _export(run: Session, by: Publisher, found: list[Listed], file: Path) -> int:
+def _export(run: Session, by: Publisher, found: list[Listed], file: Path, *, is_birth: bool) -> int:
     if len(found) != 1:
         ids = ", ".join(str(each.id) for each in found) or "none"
         raise InputError(f"one change is exported: expected its id, got {ids}")
-    data = exported(by, str(found[0].id))
+    data = (exported_birth if is_birth else exported)(by, str(found[0].id))
     write_bytes(file, data)
     document = {"id": str(found[0].id), "file": str(file), "size_bytes": len(data)}
     run.output.result("pending", document, [f"exported {found[0].id} to {file}"])
-    run.output.note(f"whoever signs it without a network: trust approve {by.stanza.collection} --import {file}")
+    where = f" --metadata {by.stanza.metadata}" if is_birth else ""
+    run.output.note(
+        f"whoever signs it without a network: trust approve {by.stanza.collection}{where} --import {file}"
+    )
     return EXIT_OK
 
 
@@ -228,7 +229,7 @@ def _carried(file: Path) -> CarriedStore:
 def _is_reachable(run: Session, by: Publisher) -> bool:
     """Tell whether the store is at hand; if not, say so: what is signed stays in the file."""
     try:
-        by.load()
+        by.store.pending(deadline=by.deadline)
     except UnreachableError as err:
         run.output.note(f"the store is not at hand ({err}); the signature is kept in the file")
         return False
