@@ -16,11 +16,12 @@ from tuf.api.metadata import Metadata, Root
 from trust.approve import Consent, Listed, with_signatures
 from trust.canonical import canonical_bytes, metadata_bytes
 from trust.ceremony import IDENTITY_BYTES, Born, init, require_unused_keys, root_there
+from trust.chain import ONLINE_ROLES
 from trust.client import refresh
 from trust.difference import Difference, Who, field_words, root_words
 from trust.digest import sha256
 from trust.draft import Draft, DraftRole, Signers
-from trust.edition import ONLINE_ROLES, Role, can_seal, first_sealed, first_targets, root_of
+from trust.edition import Role, can_seal, first_sealed, first_targets, root_of
 from trust.errors import ConflictError, InputError, StaleError, UnavailableError, UnreachableError
 from trust.metadata import ROOT_MAX_BYTES, period_of
 from trust.pending import Pending, PendingRole, parse_pending, pending_bytes

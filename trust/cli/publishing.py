@@ -289,7 +289,7 @@ def report(
     names = names_of_keys(run)
     waits = published.waits
     more = waiting_lines(waits, names) if waits is not None else []
-    run.output.result(command, {**document, **publish_document(published, dry_run=dry_run)}, [*lines, *more])
+    run.output.result(command, {**publish_document(published, dry_run=dry_run), **document}, [*lines, *more])
     if published.discarded:
         run.output.warn(
             f"the change that waited is another one now: signatures of {who(names, published.discarded)} "
