@@ -135,7 +135,7 @@ class _Overlay:
         self.signed += [keyid for role in waiting_of(pending, made).roles for keyid in role.signed]
         stale: StaleError | None = None
         try:
-            require_current(self._loaded, pending, now=self._now)
+            require_current(self._loaded, pending, made, now=self._now)
         except StaleError as err:
             stale = err
             self.is_merged = True

@@ -173,7 +173,7 @@ def _current(publisher: Publisher, loaded: Loaded, entry: Entry) -> tuple[Listed
     """Return the change as it is shown and as it is signed: one parse of it, and never another."""
     pending = parse_pending(entry.data)
     made = proposed(loaded, pending, now=publisher.now)
-    require_current(loaded, pending, now=publisher.now)
+    require_current(loaded, pending, made, now=publisher.now)
     shown = Listed(
         id=pending.id,
         place=entry.place,

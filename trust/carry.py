@@ -140,7 +140,7 @@ def exported(publisher: Publisher, change: str) -> bytes:
     loaded = load(publisher.stanza, recorder, floors=publisher.floors())
     is_published(loaded, entry.untrusted)  # reads what the signer will read
     made = proposed(loaded, entry.untrusted, now=publisher.now)
-    require_current(loaded, entry.untrusted, now=publisher.now)
+    require_current(loaded, entry.untrusted, made, now=publisher.now)
     differences(loaded, made, publisher.who)
     return _text(recorder.files, entry.untrusted)
 

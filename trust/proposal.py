@@ -17,7 +17,7 @@ from typing import Any
 
 from tuf.api.metadata import Metadata, Targets
 
-from trust.canonical import canonical_bytes
+from trust.canonical import canonical_bytes, metadata_bytes
 from trust.chain import TOP_LEVEL_ROLES
 from trust.delegations import Delegations, is_of_tags
 from trust.difference import Difference, Who, field_words, root_words, targets_words
@@ -25,7 +25,14 @@ from trust.digest import sha256
 from trust.draft import Changes, Draft, DraftRole, draft
 from trust.errors import RefusedError, StaleError, TrustError
 from trust.instant import format_utc
-from trust.metadata import delegations_of, require_distinct_keys, signers_of, table_of
+from trust.metadata import (
+    TARGETS_MAX_BYTES,
+    delegations_of,
+    parse_metadata,
+    require_distinct_keys,
+    signers_of,
+    table_of,
+)
 from trust.pending import Base, Pending, PendingRole
 from trust.repository import Loaded
 from trust.roles import BASE_FIELD, COLLECTION_FIELD, EXPIRY_FIELD, REVOKED_FIELD, ROLE_FIELD, VERSION_JUMP_MAX
@@ -117,23 +124,46 @@ def proposed(loaded: Loaded, pending: Pending, *, now: datetime) -> Draft:
     return Draft(roles=tuple(map(_compared, made.roles, pending.roles)))
 
 
-def require_current(loaded: Loaded, pending: Pending, *, now: datetime) -> None:
-    """Return if ``pending`` stands on what is current (step 5).
+def require_current(loaded: Loaded, pending: Pending, made: Draft, *, now: datetime) -> None:
+    """Return if ``pending``, of which ``made`` is the draft, stands on what is current (step 5).
 
     Raises:
         StaleError: it does not: it was overtaken, published, or waited too long.
     """
-    for role in pending.roles:
+    for role, own in zip(pending.roles, made.roles, strict=True):
         signed, current = role.metadata.signed, base_of(loaded, role.name, role.delegator)
         if role.base != current:
             raise _stale(
                 pending, f"{role.name} is at {_spelled(current)}, the change was made on {_spelled(role.base)}"
             )
-        if loaded.view.taken(role.file_name):
+        if loaded.view.taken(role.file_name) and _orphan(loaded, own) is None:
             raise _stale(pending, f"the number {signed.version} of {role.name} is taken")
         if signed.expires <= now:
             raise _stale(pending, f"{role.name} in it expired on {format_utc(signed.expires)}")
         _require_revocations(loaded, role)
+
+
+def adopted(loaded: Loaded, made: Draft) -> Draft:
+    """Return ``made`` with those files that a publisher of this very change left when he died.
+
+    A version never has two contents, and one more signature would make another one of it.
+    """
+    return Draft(roles=tuple(_orphan(loaded, role) or role for role in made.roles))
+
+
+def _orphan(loaded: Loaded, role: DraftRole) -> DraftRole | None:
+    """Return ``role`` as its file has it already: complete, and byte for byte what would be written."""
+    data = loaded.view.read(role.file_name, TARGETS_MAX_BYTES) if loaded.view.taken(role.file_name) else None
+    if data is None:
+        return None
+    try:
+        metadata = parse_metadata(data, role.name)
+        for delegator in role.delegators:
+            require_distinct_keys(delegator, metadata, role.name)
+    except RefusedError:
+        return None
+    is_same = metadata.signed.to_dict() == role.metadata.signed.to_dict() and metadata_bytes(metadata) == data
+    return replace(role, metadata=metadata) if is_same else None
 
 
 def is_published(loaded: Loaded, pending: Pending) -> bool:

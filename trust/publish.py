@@ -35,7 +35,7 @@ from trust.errors import (
 )
 from trust.pending import parse_pending, pending_bytes
 from trust.policy import Stanza
-from trust.proposal import Waiting, differences, is_authorised, pending_of, proposed, waiting_of
+from trust.proposal import Waiting, adopted, differences, is_authorised, pending_of, proposed, waiting_of
 from trust.repository import Loaded, load
 from trust.state import TrustedState
 from trust.stores.interface import Store
@@ -213,6 +213,7 @@ class Publisher:
 
     def seal(self, loaded: Loaded, made: Draft) -> Edition | None:
         """Return the edition of ``made``; None if it waits for signatures still, or for an online key."""
+        made = adopted(loaded, made)
         online = self._online(loaded.top.root.signed, made.root)
         if not is_authorised(made) or not can_seal(made.root or loaded.top.root.signed, online):
             return None

@@ -275,6 +275,34 @@ def test_publisher_who_dies_after_the_timestamp_leaves_a_change_that_is_merely_d
     consumer.allowed(NEW)
 
 
+def test_publisher_who_dies_before_the_timestamp_leaves_a_file_that_the_next_one_adopts(
+    world: World, consumer: Consumer, people: list[Member]
+) -> None:
+    ann, bob, eve = people
+    waits = _signed(ann)
+    data, timestamp = waiting(world)["targets"], (world.directory / "timestamp.json").read_bytes()
+    bob.approve(waits.change.id)
+    (world.directory / "timestamp.json").write_bytes(timestamp)
+    world.store.set_pending("targets", data, replaces=None, deadline=soon())
+    left = (world.directory / "3.targets.json").read_bytes()
+    assert eve.approve(waits.change.id).waits is None
+    assert (world.directory / "3.targets.json").read_bytes() == left
+    consumer.allowed(NEW)
+
+
+def test_file_of_another_content_under_the_number_of_a_change_makes_it_stale(
+    world: World, people: list[Member]
+) -> None:
+    ann, bob, _ = people
+    waits = _signed(ann)
+    (world.directory / "3.targets.json").write_bytes((world.directory / "2.targets.json").read_bytes())
+    with pytest.raises(StaleError, match="the number 3 of targets is taken"):
+        bob.approve(waits.change.id)
+    merged = ann.sign("3.0").waits
+    assert merged is not None
+    assert bob.approve(merged.change.id).waits is None
+
+
 def test_another_content_in_the_place_of_a_change_is_a_conflict_and_gets_nothing(
     world: World, people: list[Member]
 ) -> None:

@@ -2,63 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from tests.simulators.command_line import NAME, CommandLine, write_layout
-
-IMAGE = f"{NAME}web:2.0"
-
-
-class Person(CommandLine):
-    """Somebody with a home of his own beside the others' store, policy and images."""
-
-    def __init__(self, of: CommandLine, name: str) -> None:
-        super().__init__(of.folder, of.zygote)
-        self.home = of.folder / name
-
-    @property
-    def environment(self) -> dict[str, str]:
-        return {**super().environment, "TRUST_HOME": str(self.home)}
-
-    def said(self, code: int, *argv: str) -> dict[str, Any]:
-        """Return the document of a command that ends with ``code``; what goes to stderr is left out."""
-        lines = self.expect(code, *argv, "--json").splitlines()
-        found: dict[str, Any] = json.loads(next(line for line in lines if line.startswith("{")))
-        return found
-
-
-@pytest.fixture(scope="session")
-def first_two(founder: CommandLine, tmp_path_factory: pytest.TempPathFactory) -> tuple[Person, Person]:
-    """Give ann and bob: two targets keys, both must sign; each has one, and the online key."""
-    user = CommandLine(tmp_path_factory.mktemp("two"), founder.zygote)
-    write_layout(user.layout)
-    (user.folder / "user-tmp").mkdir()
-    both = Person(user, "both")
-    more = ("--targets-key", "ann", "--targets-key", "bob", "--targets-threshold", "2", "--online-key", "online")
-    both.expect(0, *both.init(*more))
-    people = Person(user, "ann-home"), Person(user, "bob-home")
-    for person, other in zip(people, ("bob", "ann"), strict=True):
-        shutil.copytree(both.home, person.home)
-        for path in (person.home / "keys").glob(f"{other}*"):
-            path.unlink()
-    return people
-
-
-@pytest.fixture
-def two(first_two: tuple[Person, Person], tmp_path: Path) -> tuple[Person, Person]:
-    """Give people like them, who may change everything."""
-    before = first_two[0].folder
-    shutil.copytree(before, tmp_path, dirs_exist_ok=True)
-    for path in (tmp_path / "policy.toml", *tmp_path.glob("*/collections.toml")):
-        path.write_text(path.read_text().replace(str(before), str(tmp_path)))
-    user = CommandLine(tmp_path, first_two[0].zygote)
-    return Person(user, "ann-home"), Person(user, "bob-home")
+from tests.simulators.person import Person
 
 
 def test_one_signs_the_other_approves_and_it_is_verified(two: tuple[Person, Person]) -> None:
