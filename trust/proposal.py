@@ -132,6 +132,8 @@ def require_current(loaded: Loaded, pending: Pending, made: Draft, *, now: datet
     """
     for role, own in zip(pending.roles, made.roles, strict=True):
         signed, current = role.metadata.signed, base_of(loaded, role.name, role.delegator)
+        if _is_current(loaded, role):
+            continue
         if role.base != current:
             raise _stale(
                 pending, f"{role.name} is at {_spelled(current)}, the change was made on {_spelled(role.base)}"
@@ -168,15 +170,17 @@ def _orphan(loaded: Loaded, role: DraftRole) -> DraftRole | None:
 
 def is_published(loaded: Loaded, pending: Pending) -> bool:
     """Tell whether ``pending`` is what is current: whoever published it died before he removed it."""
-    for role in pending.roles:
-        if role.name == "root":
-            current: Metadata[Any] | None = loaded.top.root
-        else:
-            found = loaded.current(role.name, role.delegator)
-            current = found.metadata if found is not None else None
-        if current is None or current.signed.to_dict() != role.metadata.signed.to_dict():
-            return False
-    return True
+    return all(_is_current(loaded, role) for role in pending.roles)
+
+
+def _is_current(loaded: Loaded, role: PendingRole) -> bool:
+    """Tell whether ``role`` is published: alone, where whoever published a root after it died in between."""
+    if role.name == "root":
+        current: Metadata[Any] | None = loaded.top.root
+    else:
+        found = loaded.current(role.name, role.delegator)
+        current = found.metadata if found is not None else None
+    return current is not None and current.signed.to_dict() == role.metadata.signed.to_dict()
 
 
 def is_authorised(made: Draft) -> bool:

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from tuf.api.metadata import Root, TargetFile
 
 from tests.simulators.team import Member, team, waiting, words
-from tests.simulators.world import Consumer, Keys, World, manifest_bytes, soon, strangers
+from tests.simulators.world import Consumer, Keys, Relay, World, manifest_bytes, soon, strangers
 from trust.bins import rebin
+from trust.deadline import Deadline
 from trust.delegate import NewRole, add, remove
 from trust.delegations import expanded
 from trust.digest import sha256
 from trust.draft import Changes
-from trust.errors import RefusedError, UnavailableError
+from trust.errors import RefusedError, UnavailableError, UnreachableError
 from trust.pending import parse_pending, pending_bytes
 from trust.publish import Published
 from trust.repository import Loaded
+from trust.stores.interface import Publication
 from trust.verdict import Reason
 
 WEB2 = "registry.test/acme/web:2.0"
@@ -158,6 +161,47 @@ def test_two_changes_of_the_root_become_one(world: World) -> None:
     assert list(waiting(world)) == ["root"]
     assert ann.do(lambda publisher: publisher.publish(_none)).waits is None
     assert eve.approve(second.change.id).waits is None
+
+
+def test_root_that_was_to_follow_its_roles_is_published_by_the_next_one(world: World, consumer: Consumer) -> None:
+    (root_ann, root_bob, _), owners = team(world, "root"), world.keys["targets"]
+    new = strangers(1)[0]
+    for each in (root_ann, root_bob):
+        each.keys += owners
+
+    def change(loaded: Loaded) -> Changes:
+        root = Root.from_dict(loaded.root.to_dict())
+        root.add_key(new.public_key, "targets")
+        return Changes(root=root, renewed=frozenset({"targets"}))
+
+    waits = root_ann.do(lambda publisher: publisher.publish(change)).waits
+    assert [(role.role, role.count) for role in waits.roles] == [("root", 1), ("targets", 0)]
+    root_bob.store = _Dying(honest=world.store, left=1)
+    with pytest.raises(UnreachableError, match="gone"):
+        root_bob.approve(waits.change.id)
+    assert (world.attacker.current("root").signed.version, world.attacker.current("targets").signed.version) == (
+        1,
+        3,
+    )
+    consumer.allowed()
+    root_bob.store = None
+    assert root_bob.approve(waits.change.id).waits is None
+    assert world.attacker.current("root").signed.version == 2
+    consumer.allowed()
+    assert waiting(world) == {}
+
+
+@dataclass(kw_only=True)
+class _Dying(Relay):
+    """A store that goes away after ``left`` publications."""
+
+    left: int
+
+    def publish(self, publication: Publication, *, deadline: Deadline) -> None:
+        if not self.left:
+            raise UnreachableError("the store is gone")
+        self.left -= 1
+        self.honest.publish(publication, deadline=deadline)
 
 
 @pytest.mark.parametrize("number", [0, 1])
