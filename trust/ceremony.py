@@ -65,9 +65,9 @@ def init(
     view = store.view(known=None, deadline=deadline)
     if view is None:
         raise UnreachableError(f"the store answered 'not modified' to nobody's question: {store.url}")
-    root_bytes = _root_there(view, roles, store.url)
+    root_bytes = root_there(view, roles, store.url)
     if root_bytes is None:
-        _require_unused_keys(state, roles, str(stanza.collection))
+        require_unused_keys(state, roles, str(stanza.collection))
         identity = randomness(IDENTITY_BYTES).hex()
         root_bytes = first_root(identity=identity, roles=roles, signers=keyring(_keyids(roles)), now=now)
     changed = view.read(TIMESTAMP, ROOT_MAX_BYTES) is None
@@ -102,12 +102,12 @@ def plan(
     if view is None:
         raise UnreachableError(f"the store answered 'not modified' to nobody's question: {store.url}")
     try:
-        root_bytes = _root_there(view, roles, store.url)
+        root_bytes = root_there(view, roles, store.url)
         changed = view.read(TIMESTAMP, ROOT_MAX_BYTES) is None
     except MissingPlaceError:
         root_bytes, changed = None, True
     if root_bytes is None and state is not None:
-        _require_unused_keys(state, roles, str(stanza.collection))
+        require_unused_keys(state, roles, str(stanza.collection))
     return Planned(
         root=None if root_bytes is None else sha256(root_bytes),
         changed=changed,
@@ -115,7 +115,7 @@ def plan(
     )
 
 
-def _root_there(view: View, roles: Mapping[str, Role], url: str) -> bytes | None:
+def root_there(view: View, roles: Mapping[str, Role], url: str) -> bytes | None:
     """Return the first root that is there already if it has exactly these keys: this very init, begun before.
 
     Raises:
@@ -136,7 +136,12 @@ def _keyids(roles: Mapping[str, Role]) -> set[str]:
     return {key.keyid for role in roles.values() for key in role.keys}
 
 
-def _require_unused_keys(state: TrustedState, roles: Mapping[str, Role], name: str) -> None:
+def require_unused_keys(state: TrustedState, roles: Mapping[str, Role], name: str) -> None:
+    """Return if no collection known here uses a key of ``roles``.
+
+    Raises:
+        InputError: one does: metadata of two that share a key could be swapped.
+    """
     wanted = {key.keyid: role for role, entry in roles.items() for key in entry.keys}
     for pin, (other, body) in state.newest_roots().items():
         used = set(parse_metadata(body, "root").signed.keys)

@@ -30,7 +30,7 @@ from tuf.api.metadata import Delegations as TufDelegations
 from trust.canonical import CANONICAL
 from trust.delegations import Delegations
 from trust.errors import LimitError, UnavailableError
-from trust.metadata import Delegator, period_of, role_keys, signed_bytes_of
+from trust.metadata import Delegator, period_of, role_keys, signed_bytes_of, signers_of
 from trust.repository import Loaded
 from trust.roles import (
     BASE_FIELD,
@@ -43,7 +43,7 @@ from trust.roles import (
 )
 from trust.stores.interface import View
 from trust.targets import Content, target_custom, tombstone_json
-from trust.value import dataclass, field
+from trust.value import dataclass, field, replace
 
 Signers = Mapping[str, Signer]
 Keyring = Callable[[Collection[str]], Signers]
@@ -64,6 +64,7 @@ class DraftRole:
     """One role of a draft. Each of ``delegators`` has a threshold for it; ``base_version`` is what it replaces."""
 
     name: str
+    delegator: str
     metadata: Metadata[Any]
     delegators: tuple[Delegator, ...]
     base_version: int
@@ -94,6 +95,12 @@ class DraftRole:
     def lacks(self) -> int:
         """Return how many signatures it lacks."""
         return max(missing(each, self.metadata, self.name) for each in self.delegators)
+
+    def with_valid_signatures(self) -> DraftRole:
+        """Return it without signatures by others than its keys, or of other bytes."""
+        valid = {keyid for each in self.delegators for keyid in signers_of(each, self.metadata, self.name)}
+        kept = {keyid: each for keyid, each in self.metadata.signatures.items() if keyid in valid}
+        return replace(self, metadata=Metadata(self.metadata.signed, kept))
 
     def sign(self, signers: Signers) -> None:
         """Add the signatures of those keys that are at hand.
@@ -150,7 +157,7 @@ class _Drafting:
         self._loaded = loaded
         self._changes = changes
         self._now = now
-        self._root = loaded.root
+        self._root = loaded.top.root.signed
         self._made: dict[str, DraftRole] = {}
         self._delegators = {
             name: delegator
@@ -159,14 +166,18 @@ class _Drafting:
         }
 
     def roles(self) -> Iterator[DraftRole]:
-        before = self._loaded.root
+        before = self._loaded.top.root.signed
         if self._changes.root is not None or "root" in self._changes.renewed:
             self._root = Root.from_dict((self._changes.root or before).to_dict())
             self._root.version = before.version + 1
             self._root.expires = expiry(self._now, period_of(self._root, "root"))
             metadata: Metadata[Any] = Metadata(self._root)
             yield DraftRole(
-                name="root", metadata=metadata, delegators=(before, self._root), base_version=before.version
+                name="root",
+                delegator="root",
+                metadata=metadata,
+                delegators=(before, self._root),
+                base_version=before.version,
             )
         for name in (*self._changes.contents, *sorted(self._changes.renewed - {"root"})):
             self._make(name)
@@ -191,7 +202,13 @@ class _Drafting:
             base_version=version,
             expires=expiry(self._now, period_of(above, name)),
         )
-        role = DraftRole(name=name, metadata=Metadata(targets), delegators=(above,), base_version=version)
+        role = DraftRole(
+            name=name,
+            delegator=delegator,
+            metadata=Metadata(targets),
+            delegators=(above,),
+            base_version=version,
+        )
         self._made[name] = role
         return role
 

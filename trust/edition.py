@@ -79,6 +79,15 @@ def first_root(*, identity: str, roles: Mapping[str, Role], signers: Signers, no
     Raises:
         UnavailableError: the root's threshold cannot be met by ``signers``.
     """
+    root = root_of(identity=identity, roles=roles, now=now)
+    metadata: Metadata[Any] = Metadata(root)
+    sign_for((root,), metadata, "root", signers)
+    require_signed((root,), metadata, "root")
+    return metadata_bytes(metadata)
+
+
+def root_of(*, identity: str, roles: Mapping[str, Role], now: datetime) -> Root:
+    """Return root version 1, not signed."""
     periods = {name: int(role.period.total_seconds()) for name, role in roles.items()}
     root = Root(
         version=1,
@@ -90,10 +99,7 @@ def first_root(*, identity: str, roles: Mapping[str, Role], signers: Signers, no
         for key in role.keys:
             root.add_key(key, name)
         root.roles[name].threshold = role.threshold
-    metadata: Metadata[Any] = Metadata(root)
-    sign_for((root,), metadata, "root", signers)
-    require_signed((root,), metadata, "root")
-    return metadata_bytes(metadata)
+    return root
 
 
 def first_edition(root_bytes: bytes, *, signers: Signers, view: View, now: datetime) -> Edition:
@@ -104,7 +110,13 @@ def first_edition(root_bytes: bytes, *, signers: Signers, view: View, now: datet
     Raises:
         UnavailableError: a role's threshold cannot be met by ``signers``.
     """
-    root = parse_metadata(root_bytes, "root").signed
+    role = first_targets(parse_metadata(root_bytes, "root").signed, view=view, now=now)
+    role.sign(signers)
+    return first_sealed(root_bytes, role, signers=signers, view=view, now=now)
+
+
+def first_targets(root: Root, *, view: View, now: datetime) -> DraftRole:
+    """Return the first targets role under ``root``: it signs nothing yet, and is not signed."""
     targets = targets_role(
         Content(table=Table(targets={}, revoked={})),
         name="targets",
@@ -113,13 +125,23 @@ def first_edition(root_bytes: bytes, *, signers: Signers, view: View, now: datet
         base_version=0,
         expires=expiry(now, period_of(root, "targets")),
     )
-    role = DraftRole(name="targets", metadata=Metadata(targets), delegators=(root,), base_version=0)
-    role.sign(signers)
+    return DraftRole(
+        name="targets", delegator="root", metadata=Metadata(targets), delegators=(root,), base_version=0
+    )
+
+
+def first_sealed(root_bytes: bytes, role: DraftRole, *, signers: Signers, view: View, now: datetime) -> Edition:
+    """Return the first edition over a signed root and its signed targets ``role``.
+
+    Raises:
+        UnavailableError: ``role`` is below its threshold, or an online key is missing.
+    """
+    root = parse_metadata(root_bytes, "root").signed
     require_signed(role.delegators, role.metadata, role.name)
     seal = _Seal(identity=identity_of(root), delegators=(root,), signers=signers, now=now)
     body = metadata_bytes(role.metadata)
     snapshot, timestamp = seal.over(
-        {"targets.json": _link(targets.version, body, is_bin=False)},
+        {"targets.json": _link(role.version, body, is_bin=False)},
         version=free(view, "snapshot", 0),
         timestamp=1,
     )
@@ -127,7 +149,7 @@ def first_edition(root_bytes: bytes, *, signers: Signers, view: View, now: datet
     publication = Publication(base=view, base_timestamp=None, files=files, kept=(), timestamp=timestamp.body)
     versions = {
         "root": 1,
-        "targets": targets.version,
+        "targets": role.version,
         "snapshot": snapshot.version,
         "timestamp": timestamp.version,
     }
@@ -153,7 +175,8 @@ def sealed(
         LimitError: no free version number within ``VERSION_JUMP_MAX``.
     """
     draft.require_complete()
-    before, root = loaded.root, draft.root or loaded.root
+    before = loaded.top.root.signed
+    root = draft.root or before
     moved = {name for name in (*ONLINE_ROLES, "targets") if _keys(before, name) != _keys(root, name)}
     seal = _Seal(
         identity=loaded.identity,
@@ -190,6 +213,14 @@ def sealed(
     versions = loaded.versions() | {role.name: role.version for role in draft.roles}
     versions |= {"snapshot": number, "timestamp": timestamp.version}
     return Edition(publication=publication, versions=versions, roots_after=roots if is_safe else {})
+
+
+def can_seal(root: Root, signers: Signers) -> bool:
+    """Tell whether ``signers`` are enough for a snapshot and a timestamp under ``root``."""
+    return all(
+        len(signers.keys() & set(role_keys(root, name).keyids)) >= role_keys(root, name).threshold
+        for name in ONLINE_ROLES
+    )
 
 
 def role_of(file_name: str) -> str:

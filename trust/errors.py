@@ -8,6 +8,7 @@
     │   ├── LimitError               a cap on bytes, time or rotations was reached
     │   └── StateError               what is on this disk is damaged or cannot be written
     ├── ConflictError      another publisher was first: nothing published   (exit 4)
+    │   └── StaleError               a change that waits was made on what is no longer current
     └── RefusedError       what was found is not trusted: stop              (exit 1)
 
 Distrust of an *image* is a ``Denied`` verdict and never an exception; ``RefusedError`` is for journeys that
@@ -54,6 +55,10 @@ class StateError(UnavailableError):
 
 class ConflictError(TrustError):
     """Another publisher was first; nothing of this change was published."""
+
+
+class StaleError(ConflictError):
+    """A change that waits for signatures was made on something that is no longer current."""
 
 
 class RefusedError(TrustError):

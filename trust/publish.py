@@ -1,24 +1,41 @@
 """Owns the one way in which a collection changes: load, edit, publish, and again if another was first.
 
 1. the store's current metadata is loaded and verified, against what was published from here before
-2. a change says what is to be another, or that there is nothing to do; changes passed over come along
+2. a change says what is to be another, or that there is nothing to do; changes passed over come along, and what
+   waits for the same roles is amended
 3. the store publishes it; where another publisher was first, the change is made anew on what he published
 4. what consumers now see is remembered here, so that a store set back is noticed by its own publisher
+
+Below its threshold, without an online key or when it is only staged, a change that has a signature from here is
+left to wait in the store instead of step 3; consumers see nothing of it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from datetime import datetime, timedelta
 
 from tuf.api.metadata import Root
 
+from trust.amend import Amended, Change, amended
 from trust.chain import ONLINE_ROLES
 from trust.deadline import Deadline
+from trust.difference import Difference, Who
 from trust.draft import Changes, Draft, Keyring, Signers, draft
-from trust.edition import NO_PERIODS, Edition, sealed
-from trust.errors import ConflictError, InputError, RefusedError, StateError, UnreachableError
+from trust.edition import NO_PERIODS, Edition, can_seal, sealed
+from trust.errors import (
+    ConflictError,
+    InputError,
+    RefusedError,
+    StaleError,
+    StateError,
+    UnavailableError,
+    UnreachableError,
+)
+from trust.pending import parse_pending, pending_bytes
 from trust.policy import Stanza
+from trust.proposal import Waiting, adopted, differences, is_authorised, pending_of, proposed, waiting_of
 from trust.repository import Loaded, load
 from trust.state import TrustedState
 from trust.stores.interface import Store
@@ -26,11 +43,13 @@ from trust.strays import take_strays
 from trust.targets import Content
 from trust.value import dataclass, replace
 from trust.verdict import Reason
+from trust.waiting_room import Entry, entries
 
 ATTEMPTS = 8
 PAUSE_SECONDS = 0.2  # doubled at each conflict, with a random share, so that two publishers fall out of step
 
-Change = Callable[[Loaded], Changes | None]
+Review = Callable[[Waiting, tuple[Difference, ...]], None]
+"""Takes what waits and its words, returns if the person has seen them; raises if he does not want them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +59,8 @@ class Published:
     changed: bool
     versions: Mapping[str, int]
     rebased: int = 0
+    waits: Waiting | None = None  # accepted, and not published: it waits for signatures
+    discarded: tuple[str, ...] = ()  # key ids whose signatures were of what was amended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,17 +77,20 @@ class Publisher:
     chosen: frozenset[str] = frozenset()  # of several keys of targets at hand, sign with these alone
     dry_run: bool = False
     periods: Mapping[str, timedelta] = NO_PERIODS  # of snapshot and timestamp, where shorter than the root's
+    stage: bool = False  # leave the publishing to others: online keys are never opened
+    review: Review | None = None  # shows what waits and would be signed along with an edit
+    who: Who = str
 
     def load(self) -> Loaded:
         """Return the current metadata of the store, verified."""
         view = self.store.view(known=None, deadline=self.deadline)
         if view is None:
             raise UnreachableError(f"the store answered 'not modified' to nobody's question: {self.store.url}")
-        loaded = load(self.stanza, view, floors=self._floors())
+        loaded = load(self.stanza, view, floors=self.floors())
         self._require_no_rollback(loaded)
         return loaded
 
-    def _floors(self) -> dict[str, int]:
+    def floors(self) -> dict[str, int]:
         """Return the lowest versions to build on: what was published from here, and what the policy demands."""
         floors = dict(self.state.published(self.stanza.root))
         for name, version in self.stanza.floors.items():
@@ -103,21 +127,62 @@ class Publisher:
         for attempt in range(ATTEMPTS):
             loaded = self.load()
             strays = take_strays(loaded)
-            changes = change(loaded)
-            if changes is None and not strays:
+            edit = amended(loaded, change, _Room(self), now=self.now)
+            if edit is None and not strays:
                 return Published(changed=False, versions=loaded.versions())
-            edition = self._edition(loaded, changes or Changes(), strays)
-            if self.dry_run:
-                return Published(changed=True, versions=edition.versions)
             try:
-                self._write(edition)
+                return replace(self._settled(loaded, edit or Amended(changes=Changes()), strays), rebased=attempt)
+            except StaleError:
+                raise
             except ConflictError:
                 if attempt + 1 == ATTEMPTS:
                     raise
                 self.pause(PAUSE_SECONDS * 2**attempt)
-                continue
-            return Published(changed=True, versions=edition.versions, rebased=attempt)
         raise ConflictError(f"another publisher was first {ATTEMPTS} times: {self.store.url}")
+
+    def _settled(self, loaded: Loaded, edit: Amended, strays: Mapping[str, Content]) -> Published:
+        """Return what became of ``edit``: published, or left to wait."""
+        if edit.is_there:
+            return self._there(loaded, edit)
+        made, settles = self._drafted(loaded, edit.changes, strays)
+        online = self._online(loaded.top.root.signed, made.root)
+        if not made.is_complete or not can_seal(made.root or loaded.top.root.signed, online):
+            waits = self._left(loaded, edit, made if not strays else self._signed(loaded, edit.changes))
+            if waits is not None:
+                signed = {keyid for role in waits.roles for keyid in role.signed}
+                discarded = tuple(keyid for keyid in edit.signed if keyid not in signed)
+                return Published(changed=True, versions=loaded.versions(), waits=waits, discarded=discarded)
+        edition = sealed(loaded, made, signers=online, now=self.now, settles=settles, periods=self.periods)
+        if not self.dry_run:
+            self.write(edition, replaces=edit.replaces)
+        return Published(changed=True, versions=edition.versions)
+
+    def _there(self, loaded: Loaded, edit: Amended) -> Published:
+        """Return what became of an edit that is in a change that waits: that is published, or waits on."""
+        (entry,) = edit.replaces
+        pending = parse_pending(entry.data)
+        made = proposed(loaded, pending, now=self.now)
+        edition = self.seal(loaded, made)
+        if edition is None:
+            return Published(changed=False, versions=loaded.versions(), waits=waiting_of(pending, made))
+        if not self.dry_run:
+            self.write(edition, replaces=edit.replaces)
+        return Published(changed=True, versions=edition.versions)
+
+    def _left(self, loaded: Loaded, edit: Amended, made: Draft) -> Waiting | None:
+        """Return the change that now waits in the store, None if nobody here has signed anything of it."""
+        if not any(role.metadata.signatures for role in made.roles):
+            return None
+        pending = pending_of(loaded, made)
+        if not self.dry_run:
+            before = {entry.place: entry for entry in edit.replaces}
+            own = before.pop(pending.place, None)
+            data = pending_bytes(pending)
+            self.store.set_pending(
+                pending.place, data, replaces=own.data if own is not None else None, deadline=self.deadline
+            )
+            self.forget(before.values())
+        return waiting_of(pending, made)
 
     def renew(self, roles: frozenset[str]) -> Published:
         """Return what was published to extend the expiry of ``roles``; snapshot and timestamp always are."""
@@ -129,21 +194,15 @@ class Publisher:
         Online keys are opened with them, side by side: every edition needs one in the end.
         """
         wanted = set(keyids) & self.chosen if self.chosen else set(keyids)
-        opened = self.keyring(wanted | _online_keyids(loaded.root))
+        opened = self.keyring(wanted if self.stage else wanted | _online_keyids(loaded.root))
         return {keyid: signer for keyid, signer in opened.items() if keyid in wanted}
 
-    def _edition(self, loaded: Loaded, changes: Changes, strays: Mapping[str, Content]) -> Edition:
-        """Return the signed edition of ``changes``, and of those ``strays`` whose keys are at hand."""
-        made = self._signed(loaded, replace(changes, contents={**strays, **changes.contents}))
-        left = {role.name for role in made.roles if role.lacks()} & (strays.keys() - changes.contents.keys())
-        if left:  # somebody else's role: it stays passed over until a publisher comes who has its keys
-            kept = {name: content for name, content in strays.items() if name not in left}
-            made = self._signed(loaded, replace(changes, contents={**kept, **changes.contents}))
-        online = self.keyring(_online_keyids(loaded.root, made.root))
-        return sealed(loaded, made, signers=online, now=self.now, settles=not left, periods=self.periods)
+    def sign(self, loaded: Loaded, made: Draft) -> None:
+        """Add the signatures of the keys at hand to ``made``.
 
-    def _signed(self, loaded: Loaded, changes: Changes) -> Draft:
-        made = draft(loaded, changes, now=self.now)
+        Raises:
+            InputError: a key that was chosen signs nothing of it.
+        """
         keyids = {role.name: set(role.keyids()) for role in made.roles}
         foreign = self.chosen.difference(*keyids.values()) if made.roles else frozenset()
         if foreign:
@@ -151,21 +210,76 @@ class Publisher:
                 f"key {min(foreign)[:12]} does not sign {', '.join(keyids)} of {self.stanza.collection}"
             )
         made.sign(self.signers(loaded, set().union(*keyids.values())))
+
+    def seal(self, loaded: Loaded, made: Draft) -> Edition | None:
+        """Return the edition of ``made``; None if it waits for signatures still, or for an online key."""
+        made = adopted(loaded, made)
+        online = self._online(loaded.top.root.signed, made.root)
+        if not is_authorised(made) or not can_seal(made.root or loaded.top.root.signed, online):
+            return None
+        return sealed(
+            loaded, made, signers=online, now=self.now, settles=not loaded.view.strays(), periods=self.periods
+        )
+
+    def _online(self, *roots: Root | None) -> Signers:
+        return {} if self.stage else self.keyring(_online_keyids(*roots))
+
+    def _drafted(self, loaded: Loaded, changes: Changes, strays: Mapping[str, Content]) -> tuple[Draft, bool]:
+        """Return the signed draft of ``changes`` and those ``strays`` whose keys are at hand; whether all are."""
+        made = self._signed(loaded, replace(changes, contents={**strays, **changes.contents}))
+        left = {role.name for role in made.roles if role.lacks()} & (strays.keys() - changes.contents.keys())
+        if left:  # somebody else's role: it stays passed over until a publisher comes who has its keys
+            kept = {name: content for name, content in strays.items() if name not in left}
+            made = self._signed(loaded, replace(changes, contents={**kept, **changes.contents}))
+        return made, not left
+
+    def _signed(self, loaded: Loaded, changes: Changes) -> Draft:
+        made = draft(loaded, changes, now=self.now)
+        self.sign(loaded, made)
         return made
 
-    def _write(self, edition: Edition) -> None:
+    def write(self, edition: Edition, *, replaces: Iterable[Entry] = ()) -> None:
+        """Make ``edition`` what consumers see, and remember it here; changes that are in it wait no longer."""
         self.store.publish(edition.publication, deadline=self.deadline)
         if edition.roots_after:
             view = self.store.view(known=None, deadline=self.deadline)
             if view is None:
                 raise UnreachableError(f"the store answered 'not modified' to nobody's question: {self.store.url}")
             self.store.publish(edition.second(view), deadline=self.deadline)
+        self.forget(replaces)
         try:
             self.state.set_published(self.stanza.root, edition.versions)
         except StateError as err:
             raise StateError(
                 f"published, but not recorded here: {err}", hint="consumers see the change; make room on this disk"
             ) from err
+
+    def forget(self, replaced: Iterable[Entry]) -> None:
+        """Have what is in another change, or published, wait no longer; what stays of it is merely stale."""
+        for entry in replaced:
+            with suppress(ConflictError, UnavailableError):
+                self.store.set_pending(entry.place, None, replaces=entry.data, deadline=self.deadline)
+
+
+class _Room:
+    """The publisher, as the amending of changes sees it."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+
+    def waiting(self) -> tuple[Entry, ...]:
+        return entries(self._publisher.store, self._publisher.deadline)
+
+    def at_hand(self, loaded: Loaded, keyids: Iterable[str]) -> Signers:
+        return self._publisher.signers(loaded, keyids)
+
+    def review(self, loaded: Loaded, waiting: Waiting, made: Draft) -> None:
+        if self._publisher.review is None:
+            raise ConflictError(
+                f"change {waiting.change.id} of {waiting.change.place} waits, and was not approved from here",
+                hint="see it and sign it first: trust approve; or drop it: trust reject",
+            )
+        self._publisher.review(waiting, differences(loaded, made, self._publisher.who))
 
 
 def _online_keyids(*roots: Root | None) -> set[str]:

@@ -16,7 +16,7 @@ from typing import Any
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timestamp
 
-from trust.delegations import TARGETS, VISITED_MAX, Delegations, is_of_tags, walk
+from trust.delegations import TARGETS, VISITED_MAX, Bins, Delegation, Delegations, is_of_tags, walk
 from trust.errors import InputError, LimitError, RefusedError, UnreachableError
 from trust.floors import NOTHING, Roots
 from trust.metadata import (
@@ -85,11 +85,12 @@ class Loaded:
         self.view = view
         self.top = top
         self._roles: dict[str, LoadedRole] = {}
+        self._root: Root | None = None
 
     @property
     def root(self) -> Root:
-        """The newest root."""
-        return self.top.root.signed
+        """The newest root, or the one that was laid over it."""
+        return self._root or self.top.root.signed
 
     @property
     def identity(self) -> str:
@@ -102,10 +103,11 @@ class Loaded:
         return self.role(TARGETS, "root")
 
     def versions(self) -> dict[str, int]:
-        """Return the current version of each role that was read."""
+        """Return the current version of each role that was read; one that was laid here is not there yet."""
         top = (self.top.root, self.top.timestamp, self.top.snapshot)
+        meta = self.top.snapshot.signed.meta
         return {each.signed.type: each.signed.version for each in top} | {
-            name: role.version for name, role in self._roles.items()
+            name: meta[f"{name}.json"].version for name in self._roles if f"{name}.json" in meta
         }
 
     def files(self) -> tuple[str, ...]:
@@ -140,6 +142,41 @@ class Loaded:
     def put(self, name: str, content: Content) -> None:
         """Have ``name``, which was read, say ``content`` from now on: an edit builds on it."""
         self._roles[name] = replace(self._roles[name], content=content)
+
+    def lay(self, role: LoadedRole) -> None:
+        """Have a role that the snapshot does not name yet: an edit builds on it."""
+        self._roles[role.name] = role
+
+    def lay_root(self, root: Root) -> None:
+        """Have ``root``, which is not published, in the place of the newest one: an edit builds on it."""
+        self._root = root
+
+    def current(self, name: str, delegator: str) -> LoadedRole | None:
+        """Return the role that the next version of ``name`` replaces, None where ``delegator`` has none yet."""
+        if f"{name}.json" not in self.top.snapshot.signed.meta:
+            return None
+        try:
+            if delegator not in {"root", *self._roles}:
+                self.find(delegator)
+            return self.role(name, delegator)
+        except (InputError, RefusedError):
+            return None
+
+    def base(self, name: str, delegator: str) -> bytes | None:
+        """Return the file that the next version of ``name`` replaces; None of a role that is new."""
+        if name == "root":
+            return self.top.roots.bodies[self.top.root.signed.version]
+        link = self.top.snapshot.signed.meta.get(f"{name}.json")
+        if link is None:
+            return None
+        role = self.current(name, delegator)
+        if role is not None:
+            return role.body
+        data = _read(
+            self.view, f"{link.version}.{name}.json", TARGETS_MAX_BYTES
+        )  # of a role that was removed once
+        _require_linked(name, link, data)
+        return data
 
     def enter(self, role: str, delegator: str) -> Delegations:
         """Return what ``role`` delegates; see ``Roles.enter``."""
@@ -187,8 +224,9 @@ class Loaded:
         raise InputError(f"the collection has no role {name}", hint="trust delegate list shows them")
 
     def keyids(self, role: LoadedRole) -> tuple[str, ...]:
-        """Return the keys that sign ``role``, and its bins where it has some."""
-        return tuple(role_keys(self.delegator(role), role.name).keyids)
+        """Return the keys that sign ``role``, and its bins where it has some, as its delegator now says."""
+        below = self._delegation(role)
+        return below.keyids if below is not None else tuple(role_keys(self.delegator(role), role.name).keyids)
 
     def delegator(self, role: LoadedRole) -> Delegator:
         """Return the metadata that delegates to ``role``."""
@@ -204,17 +242,31 @@ class Loaded:
 
     def threshold(self, role: LoadedRole) -> int:
         """Return how many keys must sign ``role``."""
-        return role_keys(self.delegator(role), role.name).threshold
+        below = self._delegation(role)
+        return below.threshold if below is not None else role_keys(self.delegator(role), role.name).threshold
 
     def keys(self, role: LoadedRole) -> dict[str, Any]:
         """Return the public keys of ``role`` by id, as TUF spells them."""
+        if self._delegation(role) is not None:
+            spelled = self._roles[role.delegator].content.delegations.keys
+            return {keyid: spelled[keyid] for keyid in self.keyids(role)}
         above = self.delegator(role)
         known = above.keys if isinstance(above, Root) else above.delegations.keys if above.delegations else {}
         return {keyid: {"keyid": keyid, **known[keyid].to_dict()} for keyid in self.keyids(role)}
 
     def patterns(self, role: LoadedRole) -> tuple[str, ...]:
         """Return what is delegated to ``role``; nothing of the targets role, to which everything is."""
+        below = self._delegation(role)
+        if below is not None:
+            return below.patterns if isinstance(below, Delegation) else ()
         return tuple(getattr(role_keys(self.delegator(role), role.name), "paths", None) or ())
+
+    def _delegation(self, role: LoadedRole) -> Delegation | Bins | None:
+        """Return how ``role`` is delegated now, an edit included; None of the targets role."""
+        if role.delegator == "root":
+            return None
+        delegations = self._roles[role.delegator].content.delegations
+        return delegations.named(role.name) or delegations.bins
 
     def find(self, name: str) -> LoadedRole:
         """Return the role ``name``, wherever in the collection it is delegated; bins are not looked into.
@@ -353,10 +405,7 @@ def _linked(
     delegator: Delegator, name: str, link: MetaFile, view: View, max_bytes: int, *, kind: str
 ) -> tuple[Metadata[Any], bytes]:
     data = _read(view, f"{link.version}.{name}.json", min(max_bytes, link.length or max_bytes))
-    try:
-        link.verify_length_and_hashes(data)
-    except RepositoryError as err:
-        raise RefusedError(f"role {name} version {link.version}: {err}", reason=Reason.TAMPERED.value) from err
+    _require_linked(name, link, data)
     metadata = _verified(delegator, name, data, kind=kind)
     if metadata.signed.version != link.version:  # a stolen online key could name old targets by a new number
         raise RefusedError(
@@ -364,6 +413,13 @@ def _linked(
             reason=Reason.ROLLED_BACK.value,
         )
     return metadata, data
+
+
+def _require_linked(name: str, link: MetaFile, data: bytes) -> None:
+    try:
+        link.verify_length_and_hashes(data)
+    except RepositoryError as err:
+        raise RefusedError(f"role {name} version {link.version}: {err}", reason=Reason.TAMPERED.value) from err
 
 
 def _verified(delegator: Delegator, name: str, data: bytes, *, kind: str) -> Metadata[Any]:

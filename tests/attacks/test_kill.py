@@ -57,7 +57,7 @@ def _filled(user: CommandLine, story: Story) -> list[str]:
     return [part.format(layout=user.layout, metadata=user.metadata) for part in story.argv]
 
 
-def _points(log: Path, told_elsewhere: str) -> list[tuple[str, int]]:
+def changing_points(log: Path, told_elsewhere: str) -> list[tuple[str, int]]:
     """Return each changing call of a traced run, by its name and its number, but for those ``told_elsewhere``."""
     seen: Counter[str] = Counter()
     points = []
@@ -105,7 +105,7 @@ def test_killed_command_is_repeated_without_repair(founder: CommandLine, tmp_pat
     rehearsal, log = start.copy(tmp_path / "rehearsal"), tmp_path / "log"
     calls = ",".join(f"?{call}" for call in CHANGING)
     assert rehearsal.traced(["-y", "-o", str(log), "-e", f"trace={calls}"], *_filled(rehearsal, story)).code == 0
-    points, broken = _points(log, story.told_elsewhere), []
+    points, broken = changing_points(log, story.told_elsewhere), []
     for call, count in points:
         user = start.copy(tmp_path / f"{call}-{count}")
         inject = ["-o", os.devnull, "-e", f"inject={call}:signal=KILL:when={count}"]

@@ -95,6 +95,17 @@ def test_watch_signs_in_time_and_ends_cleanly(user: CommandLine, service: Start)
     assert "expired" in user.expect(1, *user.verify("1.4"))
 
 
+def test_watch_publishes_what_was_staged(user: CommandLine, service: Start) -> None:
+    running = service("publish", NAME, "--watch", *SHORT)
+    running.hear("READY=1")
+    user.expect(5, *user.sign("2.0"), "--stage")
+    until = time.monotonic() + 30
+    while user.run(*user.verify("2.0")).code != 0:
+        assert time.monotonic() < until
+    user.expect(0, *user.verify("2.0"))
+    assert "nothing waits" in user.expect(0, "pending", NAME)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_ends_a_watch_that_rests_at_once_with_0(service: Start, number: signal.Signals) -> None:
     running = service("publish", "--watch", NAME)

@@ -92,6 +92,7 @@ class World:
         keys_each: int = 1,
         threshold: int = 1,
         keys: Mapping[str, Keys] | None = None,
+        store: Store | None = None,
         now: datetime = START,
     ) -> None:
         self.folder = folder
@@ -101,7 +102,7 @@ class World:
         self.threshold = threshold
         self.directory = folder / "metadata"
         self.home = folder / "publisher"
-        self.store: Store = file_store(f"file:{self.directory}")
+        self.store: Store = store or file_store(f"file:{self.directory}")
         self.images: dict[Digest, bytes] = {}
         self.collection = parse_collection(name)
         self.stanza = Stanza(collection=self.collection, root=sha256(b""), metadata=self.store.url)

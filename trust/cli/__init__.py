@@ -24,6 +24,7 @@ from trust.cli.render import Output
 from trust.errors import ConflictError, InputError, RefusedError, TrustError
 
 COMMANDS = {
+    "approve": "trust.cli.pending:approve",
     "attest": "trust.cli.attesting:attest",
     "bins": "trust.cli.delegating:bins_",
     "bundle": "trust.cli.bundles:bundle",
@@ -39,12 +40,14 @@ COMMANDS = {
     "log": "trust.cli.reporting:log",
     "login": "trust.cli.transfer:login",
     "logs": "trust.cli.running:logs",
+    "pending": "trust.cli.pending:pending",
     "policy": "trust.cli.policy:policy",
     "promote": "trust.cli.moving:promote",
     "ps": "trust.cli.running:ps",
     "publish": "trust.cli.publishing:publish",
     "pull": "trust.cli.transfer:pull",
     "push": "trust.cli.transfer:push",
+    "reject": "trust.cli.pending:reject",
     "renew": "trust.cli.publishing:renew",
     "resolve": "trust.cli.verifying:resolve",
     "revoke": "trust.cli.publishing:revoke",

@@ -10,7 +10,7 @@ from trust.attest import Statement
 from trust.attest import attest as attest_image
 from trust.attestation_document import DOCUMENT_MAX_BYTES
 from trust.cli.options import Command
-from trust.cli.publishing import publish_document, publisher
+from trust.cli.publishing import publisher, report, word_of
 from trust.cli.session import session
 from trust.errors import InputError
 from trust.reference import parse_reference
@@ -39,19 +39,15 @@ def attest(*, image: str, file: Path, kind: str, keys: tuple[str, ...], dry_run:
         run.registry(reference.repository.host),
         run.deadline,
     )
-    if not done.published.changed:
-        word = "was attested already:"
-    else:
-        word = "would be attested:" if dry_run else "attested"
+    word = word_of(done.published, "attested", "was attested already:", dry_run=dry_run)
     document = {
         "image": str(reference),
         "subject": str(done.subject),
         "type": kind,
         "digest": str(done.digest),
-        **publish_document(done.published, dry_run=dry_run),
     }
-    run.output.result("attest", document, [f"{word} {reference} {done.subject} {kind} {done.digest}"])
-    return 0
+    line = f"{word} {reference} {done.subject} {kind} {done.digest}"
+    return report(run, "attest", stanza, document, [line], done.published, dry_run=dry_run)
 
 
 def _content(path: Path) -> bytes:

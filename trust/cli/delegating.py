@@ -11,7 +11,7 @@ from trust.bins import rebin
 from trust.cli.delegation_file import read_delegation_file
 from trust.cli.new_keys import default_name, given_or_made
 from trust.cli.options import Command, Group
-from trust.cli.publishing import publish_document, publisher, word_of
+from trust.cli.publishing import EXIT_OK, publisher, report, word_of
 from trust.cli.render import table
 from trust.cli.reporting import current, names_of_keys, who
 from trust.cli.secrets import Keyring
@@ -24,8 +24,6 @@ from trust.policy import Stanza
 from trust.publish import Published
 from trust.reference import parse_collection
 from trust.report import RoleReport
-
-EXIT_OK = 0
 
 delegate = Group("delegate", help="Give a repository, a team or a pipeline a role with keys of its own.")
 
@@ -174,8 +172,7 @@ def bins_(collection: str, role: str, *, count: int, dry_run: bool) -> int:
     document = {"collection": str(stanza.collection), "role": role, "bins": count}
     word = word_of(published, "moved", "is already", dry_run=dry_run)
     line = f"{role} {word} {'into ' * published.changed}{f'{count} bins' if count else 'one file'}"
-    run.output.result("bins", {**document, **publish_document(published, dry_run=dry_run)}, [line])
-    return EXIT_OK
+    return report(run, "bins", stanza, document, [line], published, dry_run=dry_run)
 
 
 def patterns_of(stanza: Stanza, paths: tuple[str, ...]) -> tuple[str, ...]:
@@ -217,7 +214,5 @@ def _report(
     )
     word = word_of(published, done, already, dry_run=dry_run)
     document = {"collection": str(stanza.collection), "roles": roles}
-    run.output.result(
-        command, {**document, **publish_document(published, dry_run=dry_run)}, [f"{word} {role}" for role in roles]
-    )
-    return EXIT_OK
+    lines = [f"{word} {role}" for role in roles]
+    return report(run, command, stanza, document, lines, published, dry_run=dry_run)

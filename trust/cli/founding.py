@@ -6,7 +6,6 @@ import os
 import shutil
 import sys
 from contextlib import suppress
-from dataclasses import replace
 from datetime import timedelta
 
 import click
@@ -15,16 +14,18 @@ from keys.errors import KeysError
 from keys.public_key import PublicKey
 from keys.signers import key_name, tuf_key
 from trust.bins import checked_count, rebin
+from trust.birth import found
 from trust.ceremony import Born, Planned, plan
-from trust.ceremony import init as create
 from trust.chain import TOP_LEVEL_ROLES
 from trust.cli.crontab import crontab_line
 from trust.cli.new_keys import default_name, given_or_made, is_name, missing_names
 from trust.cli.options import Command
-from trust.cli.publishing import assignment, publisher
+from trust.cli.publishing import EXIT_OK, EXIT_WAITS, assignment, publisher
+from trust.cli.reporting import names_of_keys
 from trust.cli.secrets import Keyring
 from trust.cli.session import KNOWN, PUBLISH_SECONDS, Session, session
 from trust.cli.stanzas import absolute_url, add_stanza, stanza_text
+from trust.cli.waiting import waiting_document, waiting_lines
 from trust.database import DATABASE
 from trust.delegations import TARGETS
 from trust.digest import sha256
@@ -33,10 +34,11 @@ from trust.errors import InputError
 from trust.instant import format_span, format_utc, parse_duration
 from trust.key_audit import CollectionKeys, shared_places
 from trust.policy import Stanza
+from trust.proposal import Waiting
 from trust.reference import parse_collection
 from trust.roles import DEFAULT_EXPIRY
+from trust.value import replace
 
-EXIT_OK = 0
 _ONLINE = ("snapshot", "timestamp")
 
 
@@ -112,16 +114,10 @@ def init(
         }
         _report_plan(run, stanza, planned, keyids, missing)
         return EXIT_OK
-    born = create(
-        stanza,
-        state=run.state,
-        store=run.store(stanza),
-        roles=roles,
-        keyring=ring,
-        now=run.now,
-        deadline=run.deadline(PUBLISH_SECONDS),
-        randomness=os.urandom,
-    )
+    founder = replace(publisher(run, stanza, (), dry_run=False), keyring=ring)
+    born = found(founder, roles, randomness=os.urandom)
+    if isinstance(born, Waiting):
+        return _report_waiting(run, stanza, born, bins=bins)
     stanza = replace(stanza, root=born.root)
     add_stanza(run.home / KNOWN, stanza)
     if bins:
@@ -138,6 +134,30 @@ def init(
     _report_birth(run, stanza, born, keys, cron, wrote_policy=write_policy)
     _warn_of_places(run, ring, stanza, roles)
     return EXIT_OK
+
+
+def _report_waiting(run: Session, stanza: Stanza, waiting: Waiting, *, bins: int) -> int:
+    """Say whose signatures the first metadata lacks, and what they do; return the exit code."""
+    document = {
+        "collection": str(stanza.collection),
+        "root": None,
+        "metadata": stanza.metadata,
+        "changed": True,
+        "dry_run": False,
+        "waits": waiting_document(waiting),
+    }
+    lines = [f"collection {stanza.collection} waits", *waiting_lines(waiting, names_of_keys(run))]
+    run.output.result("init", document, lines)
+    where = f"{stanza.collection} --metadata {stanza.metadata}"
+    run.output.hint(
+        "repeat this command where the online key is"
+        if waiting.is_complete
+        else f"who holds another key: trust pending {where}, then "
+        f"trust approve {stanza.collection} {waiting.change.id} --metadata {stanza.metadata}"
+    )
+    if bins:
+        run.output.note(f"when it is there: trust bins {stanza.collection} --count {bins}")
+    return EXIT_WAITS
 
 
 def _require_reachable(roles: dict[str, Role]) -> None:

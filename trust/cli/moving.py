@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from trust.cli.options import Command
-from trust.cli.publishing import publish_document, publisher
+from trust.cli.publishing import publisher, report, word_of
 from trust.cli.session import Session, session
 from trust.cli.stanzas import absolute_url, stanza_text
 from trust.cli.verifying import refuse, warn_if_moved
@@ -98,18 +98,18 @@ def promote(source: str, destination: str, keys: tuple[str, ...], *, dry_run: bo
         run.output.note(notice)
     warn_if_moved(run, done.allowed)
     there = with_tag(typed.there, tag) if tag else typed.there.at(done.allowed.digest)
-    word = ("would be promoted" if dry_run else "promoted") if done.changed else "was promoted already:"
+    word = "was promoted already:"
+    if done.changed or done.published.waits is not None:
+        word = word_of(replace(done.published, changed=True), "promoted", word, dry_run=dry_run)
     document = {
         "source": str(typed.source),
         "destination": str(there),
         "digest": str(done.allowed.digest),
         **sent_document(done.sent),
-        **publish_document(done.published, dry_run=dry_run),
         "changed": done.changed,
     }
     line = f"{word} {done.allowed.pinned} to {there} ({sent_words(done.sent)})"
-    run.output.result("promote", document, [line])
-    return 0
+    return report(run, "promote", stanza, document, [line], done.published, dry_run=dry_run)
 
 
 def parse_pair(source: str, destination: str) -> Typed:

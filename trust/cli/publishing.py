@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import random
+import sys
 import time
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
 
 import click
 
+from trust.approve import settle
 from trust.chain import ONLINE_ROLES
 from trust.cli.images import TypedImage, parse_image
 from trust.cli.options import Command
+from trust.cli.reporting import names_of_keys, who
 from trust.cli.secrets import Keyring
 from trust.cli.session import PUBLISH_SECONDS, Session, session
 from trust.cli.signing import read_digest_file, settled_digest
+from trust.cli.waiting import Review, waiting_document, waiting_lines
 from trust.collect import collect
 from trust.digest import Digest
 from trust.errors import InputError, TrustError
@@ -29,6 +33,7 @@ from trust.sign import Order, read_image
 from trust.sign import sign as sign_images
 
 EXIT_OK = 0
+EXIT_WAITS = 5
 
 
 @click.command("sign", cls=Command)
@@ -38,6 +43,7 @@ EXIT_OK = 0
 @click.option("--digest-file", type=click.Path(exists=True, dir_okay=False), help="As podman and buildx write it.")
 @click.option("--as", "stands_for", metavar="IMAGE", help="The reference that an OCI layout stands for.")
 @click.option("--resolve-tag", is_flag=True, help="Believe the registry about the digest of a bare tag.")
+@click.option("--stage", is_flag=True, help="Leave the publishing to whoever holds the online key.")
 @click.option("--dry-run", is_flag=True, help="Publish nothing.")
 def sign(
     images: tuple[str, ...],
@@ -46,6 +52,7 @@ def sign(
     digest_file: str | None,
     stands_for: str | None,
     resolve_tag: bool,
+    stage: bool,
     dry_run: bool,
 ) -> int:
     """Sign IMAGE: from now on its tag is this digest, for every consumer.
@@ -60,13 +67,12 @@ def sign(
     digests = [settled_digest(run, image, given, believe=resolve_tag) for image in typed]
     stanza = _one_stanza(run, [image.reference for image in typed])
     orders = [_order(run, image, digest, notes) for image, digest in zip(typed, digests, strict=True)]
-    published = sign_images(publisher(run, stanza, keys, dry_run=dry_run), orders)
+    published = sign_images(publisher(run, stanza, keys, dry_run=dry_run, stage=stage), orders)
     pairs = [(str(image.reference), str(digest)) for image, digest in zip(typed, digests, strict=True)]
     documents = [{"image": image, "digest": digest} for image, digest in pairs]
     word = word_of(published, "signed", "was signed already", dry_run=dry_run)
     lines = [f"{word} {image.partition('@')[0]} {digest}" for image, digest in pairs]
-    run.output.result("sign", {"images": documents, **publish_document(published, dry_run=dry_run)}, lines)
-    return EXIT_OK
+    return report(run, "sign", stanza, {"images": documents}, lines, published, dry_run=dry_run)
 
 
 @click.command("revoke", cls=Command)
@@ -82,14 +88,11 @@ def revoke(images: tuple[str, ...], *, dry_run: bool) -> int:
     ]
     published = revoke_images(publisher(run, stanza, (), dry_run=dry_run), revocations)
     word = word_of(published, "revoked", "was not signed", dry_run=dry_run)
-    if not published.changed:
+    if not published.changed and published.waits is None:
         run.output.warn("nothing was revoked: nothing of this is signed")
-    document = {
-        "images": [str(reference) for reference in references],
-        **publish_document(published, dry_run=dry_run),
-    }
-    run.output.result("revoke", document, [f"{word} {reference}" for reference in references])
-    return EXIT_OK
+    document = {"images": [str(reference) for reference in references]}
+    lines = [f"{word} {reference}" for reference in references]
+    return report(run, "revoke", stanza, document, lines, published, dry_run=dry_run)
 
 
 @click.command("publish", cls=Command)
@@ -104,10 +107,13 @@ def revoke(images: tuple[str, ...], *, dry_run: bool) -> int:
 )
 @click.option("--dry-run", is_flag=True, help="Publish nothing.")
 def publish(collections: tuple[str, ...], expires: tuple[str, ...], *, is_watch: bool, dry_run: bool) -> int:
-    """Sign snapshot and timestamp of COLLECTION anew, so that verification goes on."""
+    """Publish the changes of COLLECTION that are complete, and sign its snapshot and timestamp anew.
+
+    Each change is verified first, as an approval does. So verification goes on, and what others staged goes out.
+    """
     periods = online_periods(expires)
     if not is_watch:
-        return _renew(collections, frozenset(), command="publish", dry_run=dry_run, periods=periods)
+        return _publish(session(), collections, dry_run=dry_run, periods=periods)
     if dry_run:
         raise InputError("--watch publishes: expected no --dry-run")
     from trust.cli.watching import watch  # noqa: PLC0415 - a publish that does not stay needs none of it
@@ -121,32 +127,42 @@ def publish(collections: tuple[str, ...], expires: tuple[str, ...], *, is_watch:
 @click.option("--dry-run", is_flag=True, help="Publish nothing.")
 def renew(collection: str, roles: tuple[str, ...], *, dry_run: bool) -> int:
     """Extend the expiry of ROLE (default: targets) and of its bins, and of snapshot and timestamp with it."""
-    wanted = frozenset(roles or ("targets",))
-    return _renew((collection,), wanted, command="renew", dry_run=dry_run, periods={})
-
-
-def _renew(
-    collections: Iterable[str],
-    roles: frozenset[str],
-    *,
-    command: str,
-    dry_run: bool,
-    periods: Mapping[str, timedelta],
-) -> int:
     run = session()
-    done = []
+    stanza = run.stanza_of(parse_collection(collection))
+    renewing = publisher(run, stanza, (), dry_run=dry_run)
+    published = renewing.renew(frozenset(roles or ("targets",)))
+    removed = () if dry_run or published.waits is not None else collect_old(run, renewing)
+    word = word_of(published, "published", "was renewed already:", dry_run=dry_run)
+    document = {
+        "collection": collection,
+        **publish_document(published, dry_run=dry_run),
+        "collected": list(removed),
+    }
+    lines = [f"{word} {collection} {_versions(published)}"]
+    return report(run, "renew", stanza, {"collections": [document]}, lines, published, dry_run=dry_run)
+
+
+def _publish(run: Session, collections: Iterable[str], *, dry_run: bool, periods: Mapping[str, timedelta]) -> int:
+    documents: list[dict[str, object]] = []
+    lines = []
     for name in collections:
-        stanza = run.stanza_of(parse_collection(name))
-        renewing = publisher(run, stanza, (), dry_run=dry_run, periods=periods)
-        published = renewing.renew(roles)
-        removed = () if dry_run else collect_old(run, renewing)
-        done.append((name, published, removed))
-    documents = [
-        {"collection": name, **publish_document(published, dry_run=dry_run), "collected": list(removed)}
-        for name, published, removed in done
-    ]
-    lines = [f"published {name} {_versions(published)}" for name, published, _ in done]
-    run.output.result(command, {"collections": documents}, lines)
+        by = publisher(run, run.stanza_of(parse_collection(name)), (), dry_run=dry_run, periods=periods)
+        settled = settle(by)
+        published = next((each for each in reversed(settled.published) if each.changed), None)
+        published = published or by.renew(frozenset())
+        changes = [str(each) for each in settled.ids]
+        documents.append({
+            "collection": name,
+            **publish_document(published, dry_run=dry_run),
+            "changes": changes,
+            "left": [{"id": str(each.id), "role": each.place, "problem": each.problem} for each in settled.left],
+            "collected": list(() if dry_run else collect_old(run, by)),
+        })  # fmt: skip
+        lines += [f"published change {each}" for each in changes]
+        lines.append(f"published {name} {_versions(published)}")
+        for each in settled.left:
+            run.output.warn(f"change {each.id} of {each.place} is not published: {each.problem or 'it waits on'}")
+    run.output.result("publish", {"collections": documents}, lines)
     return EXIT_OK
 
 
@@ -183,8 +199,10 @@ def publisher(
     *,
     dry_run: bool,
     periods: Mapping[str, timedelta] | None = None,
+    stage: bool = False,
 ) -> Publisher:
     """Return the publisher of a collection with the keys of this home; ``keys`` narrows who signs targets."""
+    names = names_of_keys(run)
     ring = Keyring(run.home / "keys")
     chosen = frozenset(ring.public_key(each).keyid for each in keys)
     return Publisher(
@@ -198,6 +216,9 @@ def publisher(
         pause=_pause,
         dry_run=dry_run,
         periods=periods or {},
+        stage=stage,
+        review=Review(run, stanza) if sys.stdin.isatty() else None,
+        who=lambda keyid: who(names, (keyid,)),
     )
 
 
@@ -231,6 +252,8 @@ def assignment(text: str) -> tuple[str, str]:
 
 def word_of(published: Published, done: str, already: str, *, dry_run: bool) -> str:
     """Return the word for what a publishing command did: it has, it would have, it was so already."""
+    if published.waits is not None:
+        return f"would wait to be {done}:" if dry_run else f"waits to be {done}:"
     if not published.changed:
         return already
     return f"would be {done}" if dry_run else done
@@ -247,4 +270,38 @@ def publish_document(published: Published, *, dry_run: bool) -> dict[str, object
         "dry_run": dry_run,
         "rebased": published.rebased,
         "versions": dict(published.versions),
+        "waits": waiting_document(published.waits) if published.waits is not None else None,
+        "discarded": list(published.discarded),
     }
+
+
+def report(
+    run: Session,
+    command: str,
+    stanza: Stanza,
+    document: Mapping[str, object],
+    lines: list[str],
+    published: Published,
+    *,
+    dry_run: bool,
+) -> int:
+    """Print the result of a publishing command, what waits included; return its exit code: 5 where it waits."""
+    names = names_of_keys(run)
+    waits = published.waits
+    more = waiting_lines(waits, names) if waits is not None else []
+    run.output.result(command, {**publish_document(published, dry_run=dry_run), **document}, [*lines, *more])
+    if published.discarded:
+        run.output.warn(
+            f"the change that waited is another one now: signatures of {who(names, published.discarded)} "
+            "were discarded, and must be given again"
+        )
+    if waits is None:
+        return EXIT_OK
+    if not dry_run:
+        name = stanza.collection
+        run.output.hint(
+            f"whoever holds an online key publishes it: trust publish {name}"
+            if waits.is_complete
+            else f"who signs next sees it by: trust approve {name} {waits.change.id}"
+        )
+    return EXIT_WAITS

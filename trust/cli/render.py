@@ -46,6 +46,11 @@ class Output:
         if not self.quiet:
             _print_error(f"note: {_clean(text)}")
 
+    def show(self, lines: Iterable[str]) -> None:
+        """Show what is to be agreed to; it is no result, and ``--quiet`` does not hide it."""
+        for line in lines:
+            _print_error(_clean(line))
+
     def warn(self, text: str) -> None:
         """Say something that somebody should act upon; ``--quiet`` does not hide it."""
         _print_error(f"warning: {_clean(text)}")

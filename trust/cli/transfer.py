@@ -9,7 +9,7 @@ import click
 
 from trust.cli.images import parse_image
 from trust.cli.options import Command
-from trust.cli.publishing import publish_document, publisher
+from trust.cli.publishing import publisher, report, word_of
 from trust.cli.session import PUBLISH_SECONDS, session
 from trust.cli.verifying import refuse, warn_if_moved
 from trust.errors import InputError
@@ -54,10 +54,9 @@ def push(*, image: str, stands_for: str | None, engine: EngineName | None, keys:
     order = Order(path=path, tag=typed.reference.tag, image=signed, annotations={})
     published = sign_images(publisher(run, stanza, keys, dry_run=False), [order])
     images = [{"image": str(typed.reference), "digest": str(digest)}]
-    word = "pushed and signed" if published.changed else "pushed; was signed already:"
+    word = f"pushed; {word_of(published, 'signed', 'was signed already:', dry_run=False)}"
     lines = [f"{word} {typed.reference} {digest}"]
-    run.output.result("push", {"images": images, **publish_document(published, dry_run=False)}, lines)
-    return 0
+    return report(run, "push", stanza, {"images": images}, lines, published, dry_run=False)
 
 
 @click.command("pull", cls=Command)

@@ -15,16 +15,17 @@ from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta, timezone
 
 from keys.errors import KeysError
+from trust.approve import publish_pending
 from trust.cli.publishing import EXIT_OK, collect_old, publisher
 from trust.cli.secrets import Keyring
 from trust.cli.session import PUBLISH_SECONDS, Session
 from trust.errors import TrustError
 from trust.instant import format_utc
 from trust.notify import Notifier, watchdog_seconds
-from trust.publish import Publisher
+from trust.publish import Published, Publisher
 from trust.reference import parse_collection
 from trust.value import replace
-from trust.watch import PERIODS, Event, Watch
+from trust.watch import PERIODS, REST_MOST, Event, Watch
 
 _WARNINGS = ("failed", "near")
 
@@ -67,8 +68,27 @@ def watch(run: Session, collections: tuple[str, ...], periods: Mapping[str, time
             report=report,
             failures=(TrustError, KeysError, OSError),
             collect=lambda publishing, loaded: collect_old(run, publishing, loaded),
+            publish_pending=_Waiting().publish,
         ).run()
     return EXIT_OK
+
+
+class _Waiting:
+    """What waited when it was last looked at: it is compared again when it changed, or an hour later."""
+
+    def __init__(self) -> None:
+        self._seen: dict[str, tuple[datetime, Mapping[str, bytes]]] = {}
+
+    def publish(self, publishing: Publisher) -> Published:
+        """Return what was published of the changes that wait; the last one, where there were several."""
+        store, nothing = publishing.store, Published(changed=False, versions={})
+        seen_at, seen = self._seen.get(store.url, (publishing.now - REST_MOST, {}))
+        waiting = store.pending(deadline=publishing.deadline)
+        if not waiting or (waiting == seen and timedelta(0) <= publishing.now - seen_at < REST_MOST):
+            return nothing
+        done = [each for each in publish_pending(publishing) if each.changed]
+        self._seen[store.url] = publishing.now, store.pending(deadline=publishing.deadline)
+        return done[-1] if done else nothing
 
 
 @contextmanager

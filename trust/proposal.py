@@ -1,0 +1,363 @@
+"""Owns the comparison of a change that waits with the current metadata, as it was verified here.
+
+  1. it is of this collection
+  2. every signed field, written anew from what was understood of it, is what is signed: nothing is unknown
+  3. nobody but whoever is named now may sign it; signatures of others, and of other bytes, are dropped
+  4. it names no digest under another, signs nothing that it has delegated, wants no more keys than there are
+  5. it stands on what is current, else it is stale, and takes back no revocation
+
+What comes out is the very draft that a publisher here would have made, with the signatures that it has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import datetime, timedelta
+from typing import Any
+
+from tuf.api.metadata import Metadata, Targets
+
+from trust.canonical import canonical_bytes, metadata_bytes
+from trust.chain import TOP_LEVEL_ROLES
+from trust.delegations import Delegations, is_of_tags
+from trust.difference import Difference, Who, field_words, root_words, targets_words
+from trust.digest import sha256
+from trust.draft import Changes, Draft, DraftRole, draft
+from trust.errors import RefusedError, StaleError, TrustError
+from trust.instant import format_utc
+from trust.metadata import (
+    TARGETS_MAX_BYTES,
+    delegations_of,
+    parse_metadata,
+    require_distinct_keys,
+    signers_of,
+    table_of,
+)
+from trust.pending import Base, Pending, PendingRole
+from trust.repository import Loaded
+from trust.roles import BASE_FIELD, COLLECTION_FIELD, EXPIRY_FIELD, REVOKED_FIELD, ROLE_FIELD, VERSION_JUMP_MAX
+from trust.targets import Content
+from trust.value import dataclass, replace
+from trust.verdict import Reason
+
+CLOCK_SKEW = timedelta(hours=1)  # between the clock of who made a change and of who approves it
+_ROOT_FIELDS = frozenset({
+    "_type", "spec_version", "version", "expires", "consistent_snapshot", "keys", "roles",
+    COLLECTION_FIELD, ROLE_FIELD, EXPIRY_FIELD,
+})  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lacking:
+    """How many signatures a role lacks, who gave one, and who still can."""
+
+    role: str
+    count: int
+    signed: tuple[str, ...]
+    open: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Waiting:
+    """A change that waits, and for whose signatures; where none lacks, for a publisher with an online key."""
+
+    change: Pending
+    roles: tuple[Lacking, ...]
+
+    @property
+    def is_complete(self) -> bool:
+        """Tell whether every role has reached its threshold."""
+        return all(role.count == 0 for role in self.roles)
+
+
+def pending_of(loaded: Loaded, made: Draft) -> Pending:
+    """Return the change that ``made``, a draft on ``loaded``, is."""
+    roles = tuple(
+        PendingRole(
+            name=role.name,
+            delegator=role.delegator,
+            base=base_of(loaded, role.name, role.delegator),
+            metadata=role.metadata,
+        )
+        for role in made.roles
+    )
+    return Pending(identity=loaded.identity, roles=roles)
+
+
+def base_of(loaded: Loaded, name: str, delegator: str) -> Base | None:
+    """Return what the next version of a role stands on; None where it is new."""
+    body = loaded.base(name, delegator)
+    if body is None:
+        return None
+    root, meta = loaded.top.root.signed, loaded.top.snapshot.signed.meta
+    version = root.version if name == "root" else meta[f"{name}.json"].version
+    return Base(version=version, digest=sha256(body))
+
+
+def waiting_of(change: Pending, made: Draft) -> Waiting:
+    """Return what ``change`` waits for, of which ``made`` is the draft."""
+    return Waiting(change=change, roles=tuple(map(_lacking, made.roles)))
+
+
+def proposed(loaded: Loaded, pending: Pending, *, now: datetime) -> Draft:
+    """Return the draft that ``pending`` is, by steps 1 to 4; it may be stale.
+
+    Raises:
+        RefusedError: it is not what a publisher here would have made.
+    """
+    if pending.identity != loaded.identity:
+        raise refused(f"it is of another collection: expected {loaded.identity}, got {pending.identity}")
+    for role in pending.roles:
+        _require_known_fields(loaded, role)
+    try:
+        contents = pending.contents()
+        made = draft(loaded, Changes(contents=contents, root=pending.root), now=now)
+    except (TrustError, ValueError, TypeError, KeyError, OverflowError) as err:
+        raise refused(f"it cannot be made here: {err}") from err
+    if [(role.name, role.delegator) for role in made.roles] != [
+        (role.name, role.delegator) for role in pending.roles
+    ]:
+        raise refused("it has other roles, or in another order, than what it says")
+    for role in pending.roles:
+        if role.name != "root":
+            _require_sound(loaded, role, contents[role.name])
+    return Draft(roles=tuple(map(_compared, made.roles, pending.roles)))
+
+
+def require_current(loaded: Loaded, pending: Pending, made: Draft, *, now: datetime) -> None:
+    """Return if ``pending``, of which ``made`` is the draft, stands on what is current (step 5).
+
+    Raises:
+        StaleError: it does not: it was overtaken, published, or waited too long.
+    """
+    for role, own in zip(pending.roles, made.roles, strict=True):
+        signed, current = role.metadata.signed, base_of(loaded, role.name, role.delegator)
+        if _is_current(loaded, role):
+            continue
+        if role.base != current:
+            raise _stale(
+                pending, f"{role.name} is at {_spelled(current)}, the change was made on {_spelled(role.base)}"
+            )
+        if loaded.view.taken(role.file_name) and _orphan(loaded, own) is None:
+            raise _stale(pending, f"the number {signed.version} of {role.name} is taken")
+        if signed.expires <= now:
+            raise _stale(pending, f"{role.name} in it expired on {format_utc(signed.expires)}")
+        _require_revocations(loaded, role)
+
+
+def adopted(loaded: Loaded, made: Draft) -> Draft:
+    """Return ``made`` with those files that a publisher of this very change left when he died.
+
+    A version never has two contents, and one more signature would make another one of it.
+    """
+    return Draft(roles=tuple(_orphan(loaded, role) or role for role in made.roles))
+
+
+def _orphan(loaded: Loaded, role: DraftRole) -> DraftRole | None:
+    """Return ``role`` as its file has it already: complete, and byte for byte what would be written."""
+    data = loaded.view.read(role.file_name, TARGETS_MAX_BYTES) if loaded.view.taken(role.file_name) else None
+    if data is None:
+        return None
+    try:
+        metadata = parse_metadata(data, role.name)
+        for delegator in role.delegators:
+            require_distinct_keys(delegator, metadata, role.name)
+    except RefusedError:
+        return None
+    is_same = metadata.signed.to_dict() == role.metadata.signed.to_dict() and metadata_bytes(metadata) == data
+    return replace(role, metadata=metadata) if is_same else None
+
+
+def is_published(loaded: Loaded, pending: Pending) -> bool:
+    """Tell whether ``pending`` is what is current: whoever published it died before he removed it."""
+    return all(_is_current(loaded, role) for role in pending.roles)
+
+
+def _is_current(loaded: Loaded, role: PendingRole) -> bool:
+    """Tell whether ``role`` is published: alone, where whoever published a root after it died in between."""
+    if role.name == "root":
+        current: Metadata[Any] | None = loaded.top.root
+    else:
+        found = loaded.current(role.name, role.delegator)
+        current = found.metadata if found is not None else None
+    return current is not None and current.signed.to_dict() == role.metadata.signed.to_dict()
+
+
+def is_authorised(made: Draft) -> bool:
+    """Tell whether every role of ``made`` is signed by enough different keys."""
+    try:
+        for role in made.roles:
+            for delegator in role.delegators:
+                require_distinct_keys(delegator, role.metadata, role.name)
+    except RefusedError:
+        return False
+    return True
+
+
+def differences(loaded: Loaded, made: Draft, who: Who) -> tuple[Difference, ...]:
+    """Return in words what ``made`` changes of what is current, role by role."""
+    return tuple(Difference(role=role.name, words=_words(loaded, role, who)) for role in made.roles)
+
+
+def _words(loaded: Loaded, role: DraftRole, who: Who) -> tuple[str, ...]:
+    after = role.metadata.signed
+    if role.name == "root":
+        return root_words(loaded.top.root.signed.to_dict(), after.to_dict(), who)
+    content = Content(table=table_of(after), delegations=delegations_of(after))
+    before = loaded.current(role.name, role.delegator)
+    if before is None:
+        expires = f"version {after.version}, expires on {format_utc(after.expires)}"
+        return ("the role is new", expires, *targets_words(None, content, who))
+    fields = field_words(before.metadata.signed.to_dict(), after.to_dict())
+    was = Content(table=table_of(before.metadata.signed), delegations=delegations_of(before.metadata.signed))
+    return (*targets_words(was, content, who), *fields)
+
+
+def _lacking(role: DraftRole) -> Lacking:
+    signed = {keyid for each in role.delegators for keyid in signers_of(each, role.metadata, role.name)}
+    keyids = role.keyids()
+    return Lacking(
+        role=role.name,
+        count=role.lacks(),
+        signed=tuple(keyid for keyid in keyids if keyid in signed),
+        open=tuple(keyid for keyid in keyids if keyid not in signed),
+    )
+
+
+def _compared(own: DraftRole, theirs: PendingRole) -> DraftRole:
+    """Return ``own`` with the bytes and the valid signatures of ``theirs`` (steps 2 and 3)."""
+    mine, signed = own.metadata.signed, theirs.metadata.signed
+    base = theirs.base.version if theirs.base is not None else 0
+    if not base < signed.version <= base + (1 if theirs.name == "root" else VERSION_JUMP_MAX):
+        raise refused(f"{theirs.name} jumps from version {base} to {signed.version}")
+    if signed.expires > mine.expires + CLOCK_SKEW:
+        raise refused(
+            f"{theirs.name} expires too late: expected at most {format_utc(mine.expires)}, "
+            f"got {format_utc(signed.expires)}"
+        )
+    mine.version, mine.expires, mine.spec_version = signed.version, signed.expires, signed.spec_version
+    if isinstance(mine, Targets):
+        mine.unrecognized_fields[BASE_FIELD] = base
+    if canonical_bytes(mine.to_dict()) != canonical_bytes(signed.to_dict()):
+        raise refused(f"{theirs.name} has a signed field that is not known here")
+    return replace(own, metadata=theirs.metadata, base_version=base).with_valid_signatures()
+
+
+def _require_known_fields(loaded: Loaded, role: PendingRole) -> None:
+    """Refuse fields that a copy would carry along unread: of a root, and of keys."""
+    spelled = role.metadata.signed.to_dict()
+    if role.name != "root":
+        known = _known_keys(loaded, role)
+        _require_keys((spelled.get("delegations") or {}).get("keys", {}), known)
+        return
+    require_known_root(spelled, identity=loaded.identity, known=loaded.top.root.signed.to_dict()["keys"])
+
+
+def require_known_root(spelled: Mapping[str, Any], *, identity: str, known: Mapping[str, Any]) -> None:
+    """Refuse a root with a field that is not known here, of another collection, or that could never be signed.
+
+    ``known`` are the keys that were there before, as they were spelled.
+    """
+    extra = spelled.keys() - _ROOT_FIELDS
+    if extra or spelled["consistent_snapshot"] is not True or spelled["roles"].keys() != set(TOP_LEVEL_ROLES):
+        raise refused(f"root has a signed field that is not known here: {', '.join(sorted(extra)) or 'roles'}")
+    binding = {COLLECTION_FIELD: identity, ROLE_FIELD: "root"}
+    if any(spelled.get(key) != value for key, value in binding.items()):
+        raise refused("root belongs elsewhere")
+    periods = spelled.get(EXPIRY_FIELD, {})
+    if not isinstance(periods, dict) or not all(
+        name in TOP_LEVEL_ROLES and type(seconds) is int and seconds > 0 for name, seconds in periods.items()
+    ):
+        raise refused("root has periods that are not understood here")
+    if any(set(each) != {"keyids", "threshold"} for each in spelled["roles"].values()):
+        raise refused("root has a role with a field that is not known here")
+    _require_keys(spelled["keys"], known)
+    for name, each in spelled["roles"].items():
+        _require_reachable(name, each["keyids"], each["threshold"])
+
+
+def _known_keys(loaded: Loaded, role: PendingRole) -> Mapping[str, Any]:
+    before = loaded.current(role.name, role.delegator)
+    delegations = before.metadata.signed.delegations if before is not None else None
+    return delegations.to_dict()["keys"] if delegations is not None else {}
+
+
+def _require_keys(keys: Mapping[str, Any], known: Mapping[str, Any]) -> None:
+    """Refuse a new key whose id is not that of its value: a person compares ids."""
+    for keyid, key in keys.items():
+        if known.get(keyid) == key:
+            continue
+        is_plain = set(key) == {"keytype", "keyval", "scheme"} and set(key["keyval"]) == {"public"}
+        if not is_plain or sha256(canonical_bytes(key)).hex != keyid:
+            raise refused(f"key {keyid[:80]} is not the key of this id")
+
+
+def _require_sound(loaded: Loaded, role: PendingRole, content: Content) -> None:
+    """Refuse what no edit here makes of a targets role, though each field of it is understood (step 4)."""
+    for path, target in content.table.targets.items():
+        if "@" in path and path.rpartition("@")[2] != str(target.digest):
+            raise refused(f"{path} in {role.name} is another digest: {target.digest}")
+    before = loaded.current(role.name, role.delegator)
+    is_same = before is not None and delegations_of(before.metadata.signed) == content.delegations
+    known = table_of(before.metadata.signed).targets if before is not None and is_same else {}
+    for path in content.table.targets.keys() - known.keys():
+        below = _delegate_of(content.delegations, path)
+        if below is not None:
+            raise refused(f"{role.name} signs {path}, which it has delegated to {below}, and would hide it there")
+    bins = content.delegations.bins
+    for each in content.delegations.roles:
+        _require_reachable(each.name, each.keyids, each.threshold)
+    if bins is not None:
+        _require_reachable(bins.prefix, bins.keyids, bins.threshold)
+
+
+def _delegate_of(delegations: Delegations, path: str) -> str | None:
+    """Return the role below that alone signs ``path``; the digests of some tags are their delegator's too."""
+    if delegations.bins is not None:
+        return delegations.bins.prefix
+    return next(
+        (
+            each.name
+            for each in delegations.roles
+            if each.covers(path) and not ("@" in path and is_of_tags(each.patterns))
+        ),
+        None,
+    )
+
+
+def _require_revocations(loaded: Loaded, role: PendingRole) -> None:
+    """Refuse targets in which a revocation has gone: consumers would refuse them too."""
+    before = loaded.current(role.name, role.delegator) if role.name != "root" else None
+    if before is None:
+        return
+    gone = (
+        before.metadata.signed.unrecognized_fields.get(REVOKED_FIELD, {}).keys()
+        - table_of(role.metadata.signed).revoked.keys()
+    )
+    if gone:
+        raise refused(f"it takes back the revocation of {min(gone)} in {role.name}")
+
+
+def _require_reachable(name: str, keyids: Collection[str], threshold: int) -> None:
+    if threshold > len(set(keyids)):
+        raise refused(f"threshold of {name} cannot be met: {threshold} of {len(set(keyids))} keys")
+
+
+def _spelled(base: Base | None) -> str:
+    return "no version" if base is None else f"version {base.version} ({str(base.digest)[:19]}…)"
+
+
+def _stale(pending: Pending, cause: str) -> StaleError:
+    return StaleError(
+        f"change {pending.id} of {pending.place} is stale: {cause}",
+        hint="make the change anew, or drop it: trust reject",
+    )
+
+
+def refused(cause: str) -> RefusedError:
+    """Return the refusal of a change that is not what a publisher here would have made."""
+    return RefusedError(
+        f"a pending change is not what it says: {cause}",
+        reason=Reason.TAMPERED.value,
+        hint="nothing was signed; find out who wrote it, then: trust reject",
+    )
