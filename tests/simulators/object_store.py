@@ -7,6 +7,7 @@ import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -44,8 +45,9 @@ class ObjectServer:
 @contextmanager
 def seaweedfs(directory: Path) -> Iterator[ObjectServer]:
     """Run a server below ``directory`` meanwhile."""
-    program = shutil.which("weed")
-    assert program is not None, "weed is not on PATH: run the tests through scripts/test"
+    beside = Path(sys.executable).parent  # it comes as a package of Python's; a benchmark has no PATH of ours
+    program = shutil.which("weed", path=f"{beside}:{os.environ['PATH']}")
+    assert program is not None, "there is no weed: scripts/setup --for test brings it"
     directory.mkdir(parents=True, exist_ok=True)
     config = directory / "s3.json"
     owner, reader = _identity(OWNER, "Admin", "Read", "Write", "List"), _identity(READER, "Read", "List")
