@@ -52,6 +52,7 @@ COMMANDS = {
     "resolve": "trust.cli.verifying:resolve",
     "revoke": "trust.cli.publishing:revoke",
     "rm": "trust.cli.running:rm",
+    "rotate": "trust.cli.rotating:rotate",
     "run": "trust.cli.running:run",
     "sign": "trust.cli.publishing:sign",
     "stop": "trust.cli.running:stop",
