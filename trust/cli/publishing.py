@@ -83,13 +83,29 @@ def sign(
     help="How long snapshot or timestamp is valid: timestamp=12h. At most what the root says, the default; "
     "with --watch the default is 1d.",
 )
+@click.option("--rebuild", "is_rebuild", is_flag=True, help="Write a lost store anew from what was verified here.")
+@click.option("--from", "mirror", metavar="URL", help="With --rebuild: from this mirror instead.")
 @click.option("--dry-run", is_flag=True, help="Publish nothing.")
-def publish(collections: tuple[str, ...], expires: tuple[str, ...], *, is_watch: bool, dry_run: bool) -> int:
+def publish(
+    *,
+    collections: tuple[str, ...],
+    expires: tuple[str, ...],
+    is_watch: bool,
+    is_rebuild: bool,
+    mirror: str | None,
+    dry_run: bool,
+) -> int:
     """Publish the changes of COLLECTION that are complete, and sign its snapshot and timestamp anew.
 
     Each change is verified first, as an approval does. So verification goes on, and what others staged goes out.
     """
     periods = online_periods(expires)
+    if mirror is not None and not is_rebuild:
+        raise InputError("--from goes with --rebuild")
+    if is_rebuild:
+        from trust.cli.rebuilding import rebuild_store  # noqa: PLC0415 - once in the life of a collection
+
+        return rebuild_store(session(), collections, mirror, dry_run=dry_run)
     if not is_watch:
         return _publish(session(), collections, dry_run=dry_run, periods=periods)
     if dry_run:
