@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
+from tests.journeys.test_watch import Watchman
 from tests.simulators.teams import change_keys, roles_of
 from tests.simulators.world import ONLINE, Consumer, Keys, World, strangers
 from trust.errors import RefusedError
 from trust.stores.interface import TIMESTAMP
 from trust.verdict import Reason
+from trust.watch import REST_MOST
 
 ROLES = ["targets", "online", "timestamp", "snapshot"]
 
@@ -93,3 +95,17 @@ def test_time_before_a_completed_rotation_is_a_rollback_to_who_saw_it(world: Wor
     with pytest.raises(RefusedError, match="older than what was published from here") as caught:
         world.sign("2.0")
     assert caught.value.reason == Reason.ROLLED_BACK.value
+
+
+def test_watch_completes_it_before_anything_is_due(world: World, consumer: Consumer) -> None:
+    done: list[str] = []
+
+    def die_once() -> None:
+        if not done:
+            done.append("cut short")
+            _forget(world)  # it is another publisher who dies
+            _cut_short(world, "online")
+            assert consumer.denied().reason is Reason.WRONG_SIGNER
+
+    Watchman(world).watch(2 * REST_MOST, die_once)
+    consumer.allowed()
