@@ -67,7 +67,7 @@ def approve(publisher: Publisher, change: str, *, consent: Consent, brought: Pen
         UnavailableError: no key of it is at hand.
     """
     if brought is not None and not publisher.dry_run:
-        done = _laid_down(publisher, brought)
+        done = _laid_down(publisher, brought, consent)
         if done is not None:
             return done
     entry = find(entries(publisher.store, publisher.deadline), change)
@@ -94,16 +94,16 @@ def approve(publisher: Publisher, change: str, *, consent: Consent, brought: Pen
     raise ConflictError(f"another signer was first {ATTEMPTS} times: {publisher.store.url}")
 
 
-def _laid_down(publisher: Publisher, brought: Pending) -> Published | None:
-    """Have a change wait that nobody here has begun, if it could be approved; return what is so already."""
+def _laid_down(publisher: Publisher, brought: Pending, consent: Consent) -> Published | None:
+    """Have a change wait that nobody here has begun, if it is agreed to; return what is so already."""
     if any(entry.place == brought.place for entry in entries(publisher.store, publisher.deadline)):
         return None
     loaded = publisher.load()
     if is_published(loaded, brought):
         return Published(changed=False, versions=loaded.versions())
-    made = proposed(loaded, brought, now=publisher.now)
-    require_current(loaded, brought, made, now=publisher.now)
     data = pending_bytes(brought)
+    shown, _ = _current(publisher, loaded, Entry(place=brought.place, data=data, untrusted=brought))
+    consent(shown)  # it may have been rejected here, and need no signature more
     publisher.store.set_pending(brought.place, data, replaces=None, deadline=publisher.deadline)
     return None
 

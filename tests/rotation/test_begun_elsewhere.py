@@ -66,3 +66,15 @@ def test_change_that_is_stale_when_it_is_brought_does_not_wait(user: CommandLine
     assert sorted(path.name for path in user.metadata.iterdir()) == files
     assert user.expect(0, "pending", NAME, "--quiet").split() == []
     user.expect(0, *user.verify("1.4"))
+
+
+def test_change_that_was_rejected_comes_back_only_if_it_is_agreed_to(
+    user: CommandLine, offline: CommandLine
+) -> None:
+    """It has all the signatures that it needs: whoever publishes would do so without a word."""
+    file = _brought(offline, "renew", NAME, "root")
+    said = user.expect(2, "approve", NAME, "--import", file)
+    assert "expires moves from" in said
+    assert user.expect(0, "pending", NAME, "--quiet").split() == []
+    user.expect(0, "publish", NAME)
+    assert not (user.metadata / "2.root.json").exists()
