@@ -58,7 +58,7 @@ def approve(publisher: Publisher, change: str, *, consent: Consent, brought: Pen
     """Return what became of ``change`` (an id, or its beginning) with the signatures of the keys at hand.
 
     ``brought`` is the same change with signatures from elsewhere: they are added. Then keys of here sign only if
-    they were chosen.
+    they were chosen. One that began elsewhere, on a copy of the metadata, waits here from now on.
 
     Raises:
         InputError: no such change waits, or a chosen key does not sign it.
@@ -66,6 +66,10 @@ def approve(publisher: Publisher, change: str, *, consent: Consent, brought: Pen
         ConflictError: another content waits there by now.
         UnavailableError: no key of it is at hand.
     """
+    if brought is not None and not publisher.dry_run:
+        done = _laid_down(publisher, brought, consent)
+        if done is not None:
+            return done
     entry = find(entries(publisher.store, publisher.deadline), change)
     wanted = parse_pending(entry.data)
     agreed: tuple[Difference, ...] | None = None
@@ -88,6 +92,20 @@ def approve(publisher: Publisher, change: str, *, consent: Consent, brought: Pen
                 raise
             publisher.pause(PAUSE_SECONDS * 2**attempt)
     raise ConflictError(f"another signer was first {ATTEMPTS} times: {publisher.store.url}")
+
+
+def _laid_down(publisher: Publisher, brought: Pending, consent: Consent) -> Published | None:
+    """Have a change wait that nobody here has begun, if it is agreed to; return what is so already."""
+    if any(entry.place == brought.place for entry in entries(publisher.store, publisher.deadline)):
+        return None
+    loaded = publisher.load()
+    if is_published(loaded, brought):
+        return Published(changed=False, versions=loaded.versions())
+    data = pending_bytes(brought)
+    shown, _ = _current(publisher, loaded, Entry(place=brought.place, data=data, untrusted=brought))
+    consent(shown)  # it may have been rejected here, and need no signature more
+    publisher.store.set_pending(brought.place, data, replaces=None, deadline=publisher.deadline)
+    return None
 
 
 def reject(publisher: Publisher, change: str) -> Listed:

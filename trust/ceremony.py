@@ -16,7 +16,8 @@ from trust.deadline import Deadline
 from trust.digest import Digest, sha256
 from trust.draft import Keyring
 from trust.edition import Role, first_edition, first_root
-from trust.errors import ConflictError, InputError, UnreachableError
+from trust.errors import ConflictError, UnreachableError
+from trust.key_use import require_unshared
 from trust.metadata import ROOT_MAX_BYTES, parse_metadata
 from trust.policy import Stanza
 from trust.state import TrustedState
@@ -142,12 +143,4 @@ def require_unused_keys(state: TrustedState, roles: Mapping[str, Role], name: st
     Raises:
         InputError: one does: metadata of two that share a key could be swapped.
     """
-    wanted = {key.keyid: role for role, entry in roles.items() for key in entry.keys}
-    for pin, (other, body) in state.newest_roots().items():
-        used = set(parse_metadata(body, "root").signed.keys)
-        shared = sorted(set(wanted) & used)
-        if shared:
-            raise InputError(
-                f"key {shared[0][:12]} for {wanted[shared[0]]} of {name} belongs to collection {other} ({pin})",
-                hint="give each collection keys of its own: leave --key out and new ones are made",
-            )
+    require_unshared(state, {key.keyid: role for role, entry in roles.items() for key in entry.keys}, name)

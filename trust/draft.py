@@ -29,6 +29,7 @@ from tuf.api.metadata import Delegations as TufDelegations
 
 from trust.canonical import CANONICAL
 from trust.delegations import Delegations
+from trust.digest import sha256
 from trust.errors import LimitError, UnavailableError
 from trust.metadata import Delegator, period_of, role_keys, signed_bytes_of, signers_of
 from trust.repository import Loaded
@@ -52,22 +53,31 @@ Keyring = Callable[[Collection[str]], Signers]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Changes:
-    """What an edition changes: the content of roles (new ones too), a root, roles that are only signed anew."""
+    """What an edition changes: the content of roles (new ones too), a root, roles that are only signed anew.
+
+    ``vouches``: a new root names the timestamp that it is made over; one that waits for signatures cannot.
+    """
 
     contents: Mapping[str, Content] = field(default_factory=dict)
     root: Root | None = None
     renewed: frozenset[str] = frozenset()
+    vouches: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DraftRole:
-    """One role of a draft. Each of ``delegators`` has a threshold for it; ``base_version`` is what it replaces."""
+    """One role of a draft. Each of ``delegators`` has a threshold for it; ``base_version`` is what it replaces.
+
+    The keys of ``before``, the root that is replaced with it, sign too where they are at hand: a consumer that has
+    not seen the new root yet trusts it as well.
+    """
 
     name: str
     delegator: str
     metadata: Metadata[Any]
     delegators: tuple[Delegator, ...]
     base_version: int
+    before: Root | None = None
 
     @property
     def version(self) -> int:
@@ -90,7 +100,7 @@ class DraftRole:
 
     def keyids(self) -> tuple[str, ...]:
         """Return the keys that may sign it."""
-        return tuple(dict.fromkeys(key for each in self.delegators for key in role_keys(each, self.name).keyids))
+        return tuple(dict.fromkeys(key for each in self._above() for key in role_keys(each, self.name).keyids))
 
     def lacks(self) -> int:
         """Return how many signatures it lacks."""
@@ -98,7 +108,7 @@ class DraftRole:
 
     def with_valid_signatures(self) -> DraftRole:
         """Return it without signatures by others than its keys, or of other bytes."""
-        valid = {keyid for each in self.delegators for keyid in signers_of(each, self.metadata, self.name)}
+        valid = {keyid for each in self._above() for keyid in signers_of(each, self.metadata, self.name)}
         kept = {keyid: each for keyid, each in self.metadata.signatures.items() if keyid in valid}
         return replace(self, metadata=Metadata(self.metadata.signed, kept))
 
@@ -108,7 +118,10 @@ class DraftRole:
         Raises:
             UnavailableError: a key is at hand and could not sign.
         """
-        sign_for(self.delegators, self.metadata, self.name, signers)
+        sign_for(self._above(), self.metadata, self.name, signers)
+
+    def _above(self) -> tuple[Delegator, ...]:
+        return self.delegators if self.before is None else (*self.delegators, self.before)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -171,6 +184,9 @@ class _Drafting:
             self._root = Root.from_dict((self._changes.root or before).to_dict())
             self._root.version = before.version + 1
             self._root.expires = expiry(self._now, period_of(self._root, "root"))
+            self._root.unrecognized_fields.pop(BASE_FIELD, None)
+            if self._changes.vouches and not self._loaded.is_salvaged:  # nobody vouches for a thief's timestamp
+                self._root.unrecognized_fields[BASE_FIELD] = str(sha256(self._loaded.top.timestamp_bytes))
             metadata: Metadata[Any] = Metadata(self._root)
             yield DraftRole(
                 name="root",
@@ -202,12 +218,14 @@ class _Drafting:
             base_version=version,
             expires=expiry(self._now, period_of(above, name)),
         )
+        published = self._loaded.top.root.signed
         role = DraftRole(
             name=name,
             delegator=delegator,
             metadata=Metadata(targets),
             delegators=(above,),
             base_version=version,
+            before=published if delegator == "root" and above is not published else None,
         )
         self._made[name] = role
         return role

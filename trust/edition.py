@@ -3,6 +3,8 @@
   1. the snapshot names every role that consumers look for, the timestamp names the snapshot
   2. where a root changes the keys of roles below it, these are signed by the old keys too and published first,
      so that no crash in between leaves consumers with a root under which nothing is signed
+  3. where an old key cannot sign, or must not, the root is the last new file of the one publication: a crash
+     before the timestamp leaves consumers refusing, and the next publisher completes it (``trust.repository``)
 
 A bin is named by its version alone: with hashes the snapshot of 4,096 bins would be four times as large.
 """
@@ -54,12 +56,14 @@ class Role:
 class Edition:
     """What a publish writes, and the versions that consumers will see.
 
-    ``roots_after`` are root files that go out once consumers see the rest.
+    ``roots_after`` are root files that go out once consumers see the rest, under a timestamp of their own: whoever
+    built on the publication before must notice that the keys have changed.
     """
 
     publication: Publication
     versions: Mapping[str, int]
     roots_after: Mapping[str, bytes] = field(default_factory=dict)
+    timestamp_after: bytes = b""
 
     def second(self, view: View) -> Publication:
         """Return the publication of ``roots_after``, over the first one as ``view`` shows it."""
@@ -68,7 +72,7 @@ class Edition:
             base_timestamp=self.publication.timestamp,
             files=self.roots_after,
             kept=(*self.publication.kept, *self.publication.files),
-            timestamp=self.publication.timestamp,
+            timestamp=self.timestamp_after,
             settles=False,
         )
 
@@ -211,8 +215,13 @@ def sealed(
         settles=settles,
     )
     versions = loaded.versions() | {role.name: role.version for role in draft.roles}
-    versions |= {"snapshot": number, "timestamp": timestamp.version}
-    return Edition(publication=publication, versions=versions, roots_after=roots if is_safe else {})
+    versions |= {"snapshot": number, "timestamp": timestamp.version + is_safe}
+    return Edition(
+        publication=publication,
+        versions=versions,
+        roots_after=roots if is_safe else {},
+        timestamp_after=seal.above(snapshot, timestamp.version + 1).body if is_safe else b"",
+    )
 
 
 def can_seal(root: Root, signers: Signers) -> bool:
@@ -262,13 +271,17 @@ class _Seal:
                 unrecognized_fields=self._fields("snapshot"),
             )
         )
-        above = Timestamp(
-            version=timestamp,
+        return snapshot, self.above(snapshot, timestamp)
+
+    def above(self, snapshot: _Signed, version: int) -> _Signed:
+        """Return a timestamp over ``snapshot``."""
+        timestamp = Timestamp(
+            version=version,
             expires=expiry(self.now, self._period("timestamp")),
-            snapshot_meta=_link(version, snapshot.body, is_bin=False),
+            snapshot_meta=_link(snapshot.version, snapshot.body, is_bin=False),
             unrecognized_fields=self._fields("timestamp"),
         )
-        return snapshot, self._signed(above)
+        return self._signed(timestamp)
 
     def _period(self, name: str) -> timedelta:
         said = period_of(self.delegators[0], name)

@@ -111,7 +111,7 @@ def proposed(loaded: Loaded, pending: Pending, *, now: datetime) -> Draft:
         _require_known_fields(loaded, role)
     try:
         contents = pending.contents()
-        made = draft(loaded, Changes(contents=contents, root=pending.root), now=now)
+        made = draft(loaded, Changes(contents=contents, root=pending.root, vouches=False), now=now)
     except (TrustError, ValueError, TypeError, KeyError, OverflowError) as err:
         raise refused(f"it cannot be made here: {err}") from err
     if [(role.name, role.delegator) for role in made.roles] != [

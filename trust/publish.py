@@ -19,8 +19,9 @@ from datetime import datetime, timedelta
 from tuf.api.metadata import Root
 
 from trust.amend import Amended, Change, amended
-from trust.chain import ONLINE_ROLES
+from trust.chain import ONLINE_ROLES, TOP_LEVEL_ROLES
 from trust.deadline import Deadline
+from trust.delegations import TARGETS
 from trust.difference import Difference, Who
 from trust.draft import Changes, Draft, Keyring, Signers, draft
 from trust.edition import NO_PERIODS, Edition, can_seal, sealed
@@ -37,6 +38,7 @@ from trust.pending import parse_pending, pending_bytes
 from trust.policy import Stanza
 from trust.proposal import Waiting, adopted, differences, is_authorised, pending_of, proposed, waiting_of
 from trust.repository import Loaded, load
+from trust.salvage import salvage
 from trust.state import TrustedState
 from trust.stores.interface import Store
 from trust.strays import take_strays
@@ -80,19 +82,31 @@ class Publisher:
     stage: bool = False  # leave the publishing to others: online keys are never opened
     review: Review | None = None  # shows what waits and would be signed along with an edit
     who: Who = str
+    salvages: bool = False  # snapshot and timestamp are not believed: their key was stolen
 
     def load(self) -> Loaded:
         """Return the current metadata of the store, verified."""
         view = self.store.view(known=None, deadline=self.deadline)
         if view is None:
             raise UnreachableError(f"the store answered 'not modified' to nobody's question: {self.store.url}")
+        if self.salvages:
+            return salvage(self.stanza, view, known=self.known_versions())
         loaded = load(self.stanza, view, floors=self.floors())
         self._require_no_rollback(loaded)
         return loaded
 
+    def known_versions(self) -> dict[str, int]:
+        """Return the newest versions known here: of top-level roles those that were published from here."""
+        known = dict(self.state.published(self.stanza.root))
+        chain = self.state.chain(self.stanza.root)
+        for name, role in chain.roles.items() if chain is not None else ():
+            if name not in TOP_LEVEL_ROLES:
+                known[name] = max(role.facts.version, known.get(name, 0))
+        return known
+
     def floors(self) -> dict[str, int]:
         """Return the lowest versions to build on: what was published from here, and what the policy demands."""
-        floors = dict(self.state.published(self.stanza.root))
+        floors = self.known_versions()
         for name, version in self.stanza.floors.items():
             floors[name] = max(version, floors.get(name, 0))
         return floors
@@ -128,10 +142,10 @@ class Publisher:
             loaded = self.load()
             strays = take_strays(loaded)
             edit = amended(loaded, change, _Room(self), now=self.now)
-            if edit is None and not strays:
+            if edit is None and not strays and not loaded.behind:
                 return Published(changed=False, versions=loaded.versions())
             try:
-                return replace(self._settled(loaded, edit or Amended(changes=Changes()), strays), rebased=attempt)
+                return replace(self._settled(loaded, _with_behind(loaded, edit), strays), rebased=attempt)
             except StaleError:
                 raise
             except ConflictError:
@@ -147,7 +161,10 @@ class Publisher:
         made, settles = self._drafted(loaded, edit.changes, strays)
         online = self._online(loaded.top.root.signed, made.root)
         if not made.is_complete or not can_seal(made.root or loaded.top.root.signed, online):
-            waits = self._left(loaded, edit, made if not strays else self._signed(loaded, edit.changes))
+            is_other = bool(strays) or made.root is not None
+            waits = self._left(
+                loaded, edit, self._signed(loaded, replace(edit.changes, vouches=False)) if is_other else made
+            )
             if waits is not None:
                 signed = {keyid for role in waits.roles for keyid in role.signed}
                 discarded = tuple(keyid for keyid in edit.signed if keyid not in signed)
@@ -280,6 +297,12 @@ class _Room:
                 hint="see it and sign it first: trust approve; or drop it: trust reject",
             )
         self._publisher.review(waiting, differences(loaded, made, self._publisher.who))
+
+
+def _with_behind(loaded: Loaded, edit: Amended | None) -> Amended:
+    """Return ``edit`` with what is not signed under the newest root yet."""
+    edit = edit or Amended(changes=Changes())
+    return replace(edit, changes=replace(edit.changes, renewed=edit.changes.renewed | (loaded.behind & {TARGETS})))
 
 
 def _online_keyids(*roots: Root | None) -> set[str]:

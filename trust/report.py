@@ -64,12 +64,13 @@ class Shown:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """Something that happened to a collection: ``signed`` or ``revoked``, when, by which keys, to what."""
+    """Something that happened to a collection: ``signed`` or ``revoked``, when, in which role, by which keys."""
 
     at: datetime
     kind: str
     subject: str
     digest: str
+    role: str
     by: tuple[str, ...]
 
 
@@ -167,22 +168,33 @@ def expiring(roles: Iterable[RoleFacts], *, now: datetime, within: timedelta) ->
     return [facts for facts in roles if facts.expires - now < within]
 
 
-def events(tables: Iterable[Table]) -> list[Event]:
+def events(tables: Mapping[str, Table]) -> list[Event]:
     """Return what the current metadata says of its past, oldest first."""
     return sorted(
-        (event for table in tables for event in _events(table)), key=lambda event: (event.at, event.subject)
+        (event for role, table in tables.items() for event in _events(role, table)),
+        key=lambda event: (event.at, event.subject),
     )
 
 
-def _events(table: Table) -> Iterator[Event]:
+def _events(role: str, table: Table) -> Iterator[Event]:
     for name, target in table.targets.items():
         if "@" in name and (target.tags or target.inside):
             continue  # told by its tag, or by the index it was signed with
         yield Event(
-            at=target.signed_at, kind="signed", subject=name, digest=str(target.digest), by=target.signed_by
+            at=target.signed_at,
+            kind="signed",
+            subject=name,
+            digest=str(target.digest),
+            role=role,
+            by=target.signed_by,
         )
     for digest, tombstone in table.revoked.items():
         for path in tombstone.paths:
             yield Event(
-                at=tombstone.revoked_at, kind="revoked", subject=path, digest=digest, by=tombstone.revoked_by
+                at=tombstone.revoked_at,
+                kind="revoked",
+                subject=path,
+                digest=digest,
+                role=role,
+                by=tombstone.revoked_by,
             )

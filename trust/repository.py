@@ -6,6 +6,11 @@ It verifies as a consumer would, but for expiry: the publisher is the one who me
   2. timestamp, snapshot, targets: signatures, lengths and hashes; delegated roles alike, when they are asked for
   3. each is bound to this collection and to its role
   4. nothing is older than what was published from here before
+
+A rotation that was cut short leaves a root under which nothing is signed yet. The roles are then taken as they are
+under the root before, if the new root was made over this very timestamp: its signers have vouched for what was
+there. Whatever an old key signs after it, before or after the crash, is refused. ``Loaded.behind`` names what the
+next change signs anew.
 """
 
 from __future__ import annotations
@@ -16,7 +21,9 @@ from typing import Any
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timestamp
 
+from trust.chain import ONLINE_ROLES
 from trust.delegations import TARGETS, VISITED_MAX, Bins, Delegation, Delegations, is_of_tags, walk
+from trust.digest import sha256
 from trust.errors import InputError, LimitError, RefusedError, UnreachableError
 from trust.floors import NOTHING, Roots
 from trust.metadata import (
@@ -86,6 +93,9 @@ class Loaded:
         self.top = top
         self._roles: dict[str, LoadedRole] = {}
         self._root: Root | None = None
+        self.behind: frozenset[str] = frozenset()  # roles that are not signed under the newest root yet
+        self.floors: Mapping[str, int] = {}
+        self.is_salvaged = False  # what snapshot and timestamp say was not believed (``trust.salvage``)
 
     @property
     def root(self) -> Root:
@@ -132,6 +142,7 @@ class Loaded:
         if link is None:
             raise RefusedError(f"snapshot names no role {name}", reason=Reason.TAMPERED.value)
         above = self.root if delegator == "root" else self._roles[delegator].metadata.signed
+        _require_floor(name, link.version, self.floors)
         metadata, body = _linked(above, name, link, self.view, TARGETS_MAX_BYTES, kind=TARGETS)
         require_binding(metadata.signed, name, self.identity)
         content = Content(table=table_of(metadata.signed), delegations=delegations_of(metadata.signed))
@@ -351,17 +362,24 @@ def load(stanza: Stanza, view: View, *, floors: Mapping[str, int]) -> Loaded:
         UnreachableError: it is not there or incomplete.
     """
     roots = walk_roots(stanza, NOTHING, view)
-    loaded = load_under(roots, view)
+    try:
+        loaded = load_under(roots, view)
+    except RefusedError as err:
+        loaded = _load_behind(roots, view, err)
+    loaded.floors = _floors_under(roots, floors)
     for name, version in loaded.versions().items():
-        if version < floors.get(name, 0):
-            raise RefusedError(
-                f"role {name} is older than what was published from here, or than the policy's floor: "
-                f"expected at least version "
-                f"{floors[name]}, got {version}",
-                reason=Reason.ROLLED_BACK.value,
-                hint="somebody set the store back; find out who before signing anything",
-            )
+        _require_floor(name, version, loaded.floors)
     return loaded
+
+
+def _require_floor(name: str, version: int, floors: Mapping[str, int]) -> None:
+    if version < floors.get(name, 0):
+        raise RefusedError(
+            f"role {name} is older than what was published from here, or than the policy's floor: "
+            f"expected at least version {floors[name]}, got {version}",
+            reason=Reason.ROLLED_BACK.value,
+            hint="somebody set the store back; find out who before signing anything",
+        )
 
 
 def load_under(roots: Roots, view: View) -> Loaded:
@@ -392,6 +410,34 @@ def load_under(roots: Roots, view: View) -> Loaded:
     loaded = Loaded(view, top)
     loaded.role(TARGETS, "root")
     return loaded
+
+
+def _load_behind(roots: Roots, view: View, refusal: RefusedError) -> Loaded:
+    """Return what ``view`` shows where a rotation was cut short; see this module."""
+    made_over = roots.newest.signed.unrecognized_fields.get(BASE_FIELD)
+    if made_over != str(sha256(_read(view, TIMESTAMP, TIMESTAMP_MAX_BYTES))):
+        raise refusal
+    for version in sorted(roots.bodies, reverse=True)[1:]:
+        older = {number: body for number, body in roots.bodies.items() if number <= version}
+        try:
+            loaded = load_under(Roots(bodies=older, newest=parse_metadata(older[version], "root")), view)
+        except RefusedError:
+            continue  # two rotations that were cut short: an older root yet
+        loaded.top = replace(loaded.top, roots=roots, root=roots.newest)
+        loaded.behind = frozenset((*ONLINE_ROLES, TARGETS))
+        return loaded
+    raise refusal
+
+
+def _floors_under(roots: Roots, floors: Mapping[str, int]) -> Mapping[str, int]:
+    """Return ``floors`` without those of online roles whose keys a newer root changed (TUF 1.0 §5.3.11)."""
+    body = roots.bodies.get(floors.get("root", 0))
+    if body is None:
+        return floors
+    before, after = parse_metadata(body, "root").signed, roots.newest.signed
+    if all(set(before.roles[name].keyids) == set(after.roles[name].keyids) for name in ONLINE_ROLES):
+        return floors
+    return {name: version for name, version in floors.items() if name not in ONLINE_ROLES}
 
 
 def _read(view: View, name: str, max_bytes: int) -> bytes:

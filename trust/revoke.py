@@ -6,13 +6,13 @@ every search for its images passes there. So the owner of a collection ends what
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 
 from trust.digest import Digest
 from trust.editing import Edit, editing
 from trust.publish import Published, Publisher
-from trust.repository import Loaded
+from trust.repository import Loaded, LoadedRole
 from trust.roles import Signature, revoke_digest, revoke_tag
 from trust.targets import Table, tag_path
 from trust.value import dataclass, replace
@@ -46,20 +46,28 @@ def _of_digest(publisher: Publisher, loaded: Loaded, digest: Digest) -> Iterator
         table = loaded.table(role, None)
         if not any(target.digest == digest for target in table.targets.values()):
             continue
-        if role.delegator == "root" or publisher.signers(loaded, loaded.keyids(role)):
-            yield Edit(role=role, paths=None, apply=partial(_revoke_digest, digest=digest))
-        else:
-            above = loaded.find(role.delegator)
-            yield Edit(role=above, paths=frozenset(), apply=partial(_revoke_below, below=table, digest=digest))
+        yield edit_of_digests(publisher, loaded, role, table, {digest})
 
 
-def _revoke_digest(table: Table, signature: Signature, *, digest: Digest) -> Table:
-    return revoke_digest(table, digest=digest, signature=signature)
+def edit_of_digests(
+    publisher: Publisher, loaded: Loaded, role: LoadedRole, table: Table, digests: Collection[Digest]
+) -> Edit:
+    """Return the edit that revokes ``digests``, which ``role`` signs in ``table``: there, or from above."""
+    if role.delegator == "root" or publisher.signers(loaded, loaded.keyids(role)):
+        return Edit(role=role, paths=None, apply=partial(_revoke_digests, digests=digests))
+    above = loaded.find(role.delegator)
+    return Edit(role=above, paths=frozenset(), apply=partial(_revoke_below, below=table, digests=digests))
 
 
-def _revoke_below(table: Table, signature: Signature, *, below: Table, digest: Digest) -> Table:
-    """Return ``table`` with the tombstones that revoking ``digest`` in a role below it would leave there."""
-    stones = revoke_digest(below, digest=digest, signature=signature).revoked
+def _revoke_digests(table: Table, signature: Signature, *, digests: Collection[Digest]) -> Table:
+    for digest in sorted(digests):
+        table = revoke_digest(table, digest=digest, signature=signature)
+    return table
+
+
+def _revoke_below(table: Table, signature: Signature, *, below: Table, digests: Collection[Digest]) -> Table:
+    """Return ``table`` with the tombstones that revoking ``digests`` in a role below it would leave there."""
+    stones = _revoke_digests(below, signature, digests=digests).revoked
     new = {
         text: stone for text, stone in stones.items() if text not in below.revoked and text not in table.revoked
     }

@@ -16,7 +16,9 @@ COLLECTION_FIELD = "x-collection"  # binds every role to its collection: two tha
 ROLE_FIELD = "x-role"
 REVOKED_FIELD = "x-revoked"
 SIGNERS_FIELD = "x-signers"  # in targets: the key ids that its targets name by number
-BASE_FIELD = "x-base"  # in targets: the version it was made from, so that a change can be merged alone
+# In targets, the version it was made from, so that a change can be merged alone. In root, the sha256 of the
+# timestamp it was made over, so that a rotation that was cut short is told from what an old key signs after it.
+BASE_FIELD = "x-base"
 EXPIRY_FIELD = "x-expiry"  # in root: seconds for each role, so that every publisher renews alike
 PERIOD_FIELD = (
     "x-period"  # in snapshot and timestamp: seconds, where a publisher signs for less than the root says

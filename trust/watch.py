@@ -123,7 +123,7 @@ class Watch:
         if not (is_changed or standing.failed) and standing.load_at - REST_MOST <= now < standing.load_at:
             return self._aged(name, replace(standing, next_at=min(standing.load_at, now + LOOK_EVERY)), now)
         loaded = publisher.load()
-        if not standing.roles or due_at(facts_of(loaded)) <= now:
+        if not standing.roles or loaded.behind or due_at(facts_of(loaded)) <= now:
             published = publisher.renew(frozenset())
         is_changed = published is not None and published.changed
         if is_changed:

@@ -3,25 +3,17 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 from tests.simulators.command_line import NAME, CommandLine
+from tests.simulators.killing import CHANGING, points_of
 
 MIN_POINTS = 10  # a sign, for one, has 30: fewer means that the tracer saw another process
-
-# Between two of these calls the disk stays as it is, to a process: a kill, unlike a power cut, loses no cache.
-CHANGING = (
-    "write", "pwrite64", "pwritev", "writev", "ftruncate", "truncate", "link", "linkat", "symlink", "symlinkat",
-    "rename", "renameat", "renameat2", "unlink", "unlinkat", "mkdir", "mkdirat", "rmdir", "fchmod", "chmod",
-    "utimensat", "copy_file_range", "sendfile",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,19 +47,6 @@ STORIES = {
 
 def _filled(user: CommandLine, story: Story) -> list[str]:
     return [part.format(layout=user.layout, metadata=user.metadata) for part in story.argv]
-
-
-def changing_points(log: Path, told_elsewhere: str) -> list[tuple[str, int]]:
-    """Return each changing call of a traced run, by its name and its number, but for those ``told_elsewhere``."""
-    seen: Counter[str] = Counter()
-    points = []
-    for line in log.read_text().splitlines():
-        match = re.match(r"(?:[0-9]+ +)?(\w+)\(", line)
-        if match is not None:
-            seen[match[1]] += 1
-            if not re.search(told_elsewhere, line):
-                points.append((match[1], seen[match[1]]))
-    return points
 
 
 def _prepare(user: CommandLine, story: Story) -> None:
@@ -105,7 +84,7 @@ def test_killed_command_is_repeated_without_repair(founder: CommandLine, tmp_pat
     rehearsal, log = start.copy(tmp_path / "rehearsal"), tmp_path / "log"
     calls = ",".join(f"?{call}" for call in CHANGING)
     assert rehearsal.traced(["-y", "-o", str(log), "-e", f"trace={calls}"], *_filled(rehearsal, story)).code == 0
-    points, broken = changing_points(log, story.told_elsewhere), []
+    points, broken = points_of(log, story.told_elsewhere), []
     for call, count in points:
         user = start.copy(tmp_path / f"{call}-{count}")
         inject = ["-o", os.devnull, "-e", f"inject={call}:signal=KILL:when={count}"]

@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.attacks.test_kill import CHANGING, MIN_POINTS, changing_points
+from tests.attacks.test_kill import MIN_POINTS
 from tests.simulators.command_line import NAME, CommandLine
+from tests.simulators.killing import CHANGING, points_of
 from tests.simulators.person import Person
 
 
@@ -43,7 +44,7 @@ def test_killed_signer_loses_no_change_and_publishes_no_half(
     who, argv = command(_copies(two, folder / "rehearsal"))
     calls = ",".join(f"?{call}" for call in CHANGING)
     assert who.traced(["-y", "-o", str(log), "-e", f"trace={calls}"], *argv).code == expected
-    points, broken = changing_points(log, "/user-tmp/"), []
+    points, broken = points_of(log, "/user-tmp/"), []
     for call, count in points:
         people = _copies(two, folder / f"{call}-{count}")
         who, argv = command(people)

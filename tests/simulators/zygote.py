@@ -17,7 +17,8 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 COMMANDS_IMPORT = (
-    "keys.signers", "trust.cli.founding", "trust.cli.publishing", "trust.cli.verifying", "trust.oci.layout",
+    "keys.signers", "trust.cli.founding", "trust.cli.publishing", "trust.cli.rotating",
+    "trust.cli.verifying", "trust.oci.layout",
     "trust.refresh", "trust.start", "trust.stores.file",
 )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The commands that change a collection: ``sign``, ``revoke``, ``publish``, ``renew``."""
+"""The commands that change a collection: ``sign``, ``publish``, ``renew``."""
 
 from __future__ import annotations
 
@@ -25,10 +25,8 @@ from trust.errors import InputError, TrustError
 from trust.instant import parse_duration
 from trust.policy import Stanza
 from trust.publish import Published, Publisher
-from trust.reference import Reference, parse_collection, parse_reference
+from trust.reference import Reference, parse_collection
 from trust.repository import Loaded
-from trust.revoke import Revocation
-from trust.revoke import revoke as revoke_images
 from trust.sign import Order, read_image
 from trust.sign import sign as sign_images
 
@@ -65,7 +63,7 @@ def sign(
     notes = dict(assignment(text) for text in annotations)
     typed = [parse_image(image, stands_for) for image in images]
     digests = [settled_digest(run, image, given, believe=resolve_tag) for image in typed]
-    stanza = _one_stanza(run, [image.reference for image in typed])
+    stanza = one_stanza(run, [image.reference for image in typed])
     orders = [_order(run, image, digest, notes) for image, digest in zip(typed, digests, strict=True)]
     published = sign_images(publisher(run, stanza, keys, dry_run=dry_run, stage=stage), orders)
     pairs = [(str(image.reference), str(digest)) for image, digest in zip(typed, digests, strict=True)]
@@ -73,26 +71,6 @@ def sign(
     word = word_of(published, "signed", "was signed already", dry_run=dry_run)
     lines = [f"{word} {image.partition('@')[0]} {digest}" for image, digest in pairs]
     return report(run, "sign", stanza, {"images": documents}, lines, published, dry_run=dry_run)
-
-
-@click.command("revoke", cls=Command)
-@click.argument("images", metavar="IMAGE...", nargs=-1, required=True)
-@click.option("--dry-run", is_flag=True, help="Publish nothing.")
-def revoke(images: tuple[str, ...], *, dry_run: bool) -> int:
-    """Revoke IMAGE: a tag, or with @DIGEST everything that names the digest."""
-    run = session()
-    references = [parse_reference(image) for image in images]
-    stanza = _one_stanza(run, references)
-    revocations = [
-        Revocation(path=run.stanza_for(each)[1], tag=each.tag, digest=each.digest) for each in references
-    ]
-    published = revoke_images(publisher(run, stanza, (), dry_run=dry_run), revocations)
-    word = word_of(published, "revoked", "was not signed", dry_run=dry_run)
-    if not published.changed and published.waits is None:
-        run.output.warn("nothing was revoked: nothing of this is signed")
-    document = {"images": [str(reference) for reference in references]}
-    lines = [f"{word} {reference}" for reference in references]
-    return report(run, "revoke", stanza, document, lines, published, dry_run=dry_run)
 
 
 @click.command("publish", cls=Command)
@@ -105,13 +83,29 @@ def revoke(images: tuple[str, ...], *, dry_run: bool) -> int:
     help="How long snapshot or timestamp is valid: timestamp=12h. At most what the root says, the default; "
     "with --watch the default is 1d.",
 )
+@click.option("--rebuild", "is_rebuild", is_flag=True, help="Write a lost store anew from what was verified here.")
+@click.option("--from", "mirror", metavar="URL", help="With --rebuild: from this mirror instead.")
 @click.option("--dry-run", is_flag=True, help="Publish nothing.")
-def publish(collections: tuple[str, ...], expires: tuple[str, ...], *, is_watch: bool, dry_run: bool) -> int:
+def publish(
+    *,
+    collections: tuple[str, ...],
+    expires: tuple[str, ...],
+    is_watch: bool,
+    is_rebuild: bool,
+    mirror: str | None,
+    dry_run: bool,
+) -> int:
     """Publish the changes of COLLECTION that are complete, and sign its snapshot and timestamp anew.
 
     Each change is verified first, as an approval does. So verification goes on, and what others staged goes out.
     """
     periods = online_periods(expires)
+    if mirror is not None and not is_rebuild:
+        raise InputError("--from goes with --rebuild")
+    if is_rebuild:
+        from trust.cli.rebuilding import rebuild_store  # noqa: PLC0415 - once in the life of a collection
+
+        return rebuild_store(session(), collections, mirror, dry_run=dry_run)
     if not is_watch:
         return _publish(session(), collections, dry_run=dry_run, periods=periods)
     if dry_run:
@@ -235,7 +229,8 @@ def _order(run: Session, image: TypedImage, digest: Digest, annotations: dict[st
     )
 
 
-def _one_stanza(run: Session, references: list[Reference]) -> Stanza:
+def one_stanza(run: Session, references: list[Reference]) -> Stanza:
+    """Return the one collection that covers all ``references``."""
     stanzas = {str(stanza.collection): stanza for stanza, _ in map(run.stanza_for, references)}
     if len(stanzas) != 1:
         raise InputError(f"one command changes one collection: got {', '.join(stanzas)}")

@@ -162,10 +162,10 @@ def log(collection: str, since: str | None, signer: str | None, *, offline: bool
     run = session()
     stanza, _ = _found(run, parse_collection(collection))
     shown = current(run, stanza, offline=offline)
-    start, keyid = _start(since, run.now), _keyid(run, signer)
+    start, keyid = start_of(since, run.now), _keyid(run, signer)
     found = [
         event
-        for event in events(shown.tables.values())
+        for event in events(shown.tables)
         if event.at >= start and (keyid is None or any(by.startswith(keyid) for by in event.by))
     ]
     documents = [
@@ -174,15 +174,17 @@ def log(collection: str, since: str | None, signer: str | None, *, offline: bool
             "event": event.kind,
             "target": event.subject,
             "digest": event.digest,
+            "role": event.role,
             "by": list(event.by),
         }
         for event in found
     ]
     names = names_of_keys(run)
     rows = [
-        (format_utc(event.at), event.kind, event.subject, event.digest, who(names, event.by)) for event in found
+        (format_utc(event.at), event.kind, event.subject, event.digest, event.role, who(names, event.by))
+        for event in found
     ]
-    lines = table(rows, ("WHEN", "WHAT", "TARGET", "DIGEST", "BY")) if rows else ["nothing happened"]
+    lines = table(rows, ("WHEN", "WHAT", "TARGET", "DIGEST", "ROLE", "BY")) if rows else ["nothing happened"]
     document = {"collection": str(stanza.collection), "events": documents, "expired": _expired(run, shown)}
     run.output.result("log", document, lines)
 
@@ -244,7 +246,8 @@ def _attested_lines(attested: Attestations | None) -> list[str]:
     return ["", *table(rows, ("TYPE", "ATTESTATION"))] if rows else []
 
 
-def _start(since: str | None, now: datetime) -> datetime:
+def start_of(since: str | None, now: datetime) -> datetime:
+    """Return the moment that ``--since`` means; without one, the beginning of time."""
     if since is None:
         return datetime.min.replace(tzinfo=now.tzinfo)
     return parse_utc(since) if "T" in since else now - parse_duration(since)
