@@ -18,6 +18,7 @@ from trust.difference import Difference
 from trust.digest import Digest
 from trust.draft import Draft
 from trust.errors import ConflictError, RefusedError, StaleError, UnavailableError
+from trust.loaded import Loaded
 from trust.pending import Pending, parse_pending, pending_bytes
 from trust.proposal import (
     Waiting,
@@ -29,7 +30,6 @@ from trust.proposal import (
     waiting_of,
 )
 from trust.publish import ATTEMPTS, PAUSE_SECONDS, Published, Publisher
-from trust.repository import Loaded
 from trust.value import dataclass, replace
 from trust.waiting_room import Entry, entries, find
 

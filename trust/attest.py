@@ -17,12 +17,12 @@ from trust.attestation_document import Document, parse_document
 from trust.digest import Digest, sha256
 from trust.editing import Edit, editing
 from trust.errors import InputError
+from trust.loaded import Loaded
 from trust.manifest import OCI_MANIFEST
 from trust.oci.registry import Registry
 from trust.oci.repositories import Soon
 from trust.publish import Published, Publisher
 from trust.reference import Reference
-from trust.repository import Loaded
 from trust.roles import Image, Signature
 from trust.roles import attest as attest_in
 from trust.targets import Table, Target, digest_path, lookup_path

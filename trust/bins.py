@@ -14,8 +14,8 @@ from typing import Any
 from trust.delegations import BINS_MAX, NO_DELEGATIONS, Bins, Delegation, Delegations
 from trust.draft import Changes
 from trust.errors import InputError
+from trust.loaded import Loaded
 from trust.publish import Published, Publisher
-from trust.repository import Loaded
 from trust.targets import Content, Table, Target
 
 

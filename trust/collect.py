@@ -21,8 +21,8 @@ from datetime import datetime, timedelta
 
 from trust.deadline import Deadline
 from trust.errors import LimitError, RefusedError
+from trust.loaded import Loaded
 from trust.metadata import SNAPSHOT_MAX_BYTES, parse_metadata
-from trust.repository import Loaded
 from trust.stores.interface import Store, View
 from trust.value import dataclass
 

@@ -26,8 +26,8 @@ from trust.delegations import (
 from trust.division import divided, is_within, overlapping, reunited
 from trust.draft import Changes
 from trust.errors import InputError
+from trust.loaded import Loaded, LoadedRole
 from trust.publish import Published, Publisher
-from trust.repository import Loaded, LoadedRole
 from trust.targets import Content, Table
 from trust.value import dataclass, replace
 

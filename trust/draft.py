@@ -31,8 +31,8 @@ from trust.canonical import CANONICAL
 from trust.delegations import Delegations
 from trust.digest import sha256
 from trust.errors import LimitError, UnavailableError
+from trust.loaded import Loaded
 from trust.metadata import Delegator, period_of, role_keys, signed_bytes_of, signers_of
-from trust.repository import Loaded
 from trust.roles import (
     BASE_FIELD,
     COLLECTION_FIELD,

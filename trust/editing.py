@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from trust.draft import Changes
+from trust.loaded import Loaded, LoadedRole
 from trust.publish import Publisher
-from trust.repository import Loaded, LoadedRole
 from trust.roles import Signature
 from trust.targets import Content, Table
 from trust.value import dataclass

@@ -33,8 +33,8 @@ from trust.draft import (
     sign_for,
     targets_role,
 )
+from trust.loaded import Loaded
 from trust.metadata import identity_of, parse_metadata, period_of, role_keys
-from trust.repository import Loaded
 from trust.roles import EXPIRY_FIELD, PERIOD_FIELD
 from trust.stores.interface import Publication, View
 from trust.targets import Content, Table

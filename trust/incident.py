@@ -16,8 +16,8 @@ from functools import partial
 
 from trust.digest import Digest
 from trust.editing import Edit, editing
+from trust.loaded import Loaded
 from trust.publish import Published, Publisher
-from trust.repository import Loaded
 from trust.revoke import edit_of_digests
 from trust.roles import Signature, revoke_tag
 from trust.targets import Table, Target

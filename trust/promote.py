@@ -14,12 +14,12 @@ from collections.abc import Iterator, Sequence
 from trust.copy import set_tag
 from trust.digest import Digest
 from trust.editing import Edit, editing, require_possible
+from trust.loaded import Loaded
 from trust.manifest import OCI_MANIFEST
 from trust.oci.image_copy import Piece, Sent, read_pieces, send
 from trust.oci.repositories import Sink, Source
 from trust.publish import Published, Publisher
 from trust.reference import Reference
-from trust.repository import Loaded
 from trust.roles import Image, Signature, attest, sign_image
 from trust.sign import Order, order_paths, owner_of, read_image
 from trust.targets import Table, digest_path

@@ -25,6 +25,7 @@ from trust.digest import sha256
 from trust.draft import Changes, Draft, DraftRole, draft
 from trust.errors import RefusedError, StaleError, TrustError
 from trust.instant import format_utc
+from trust.loaded import Loaded
 from trust.metadata import (
     TARGETS_MAX_BYTES,
     delegations_of,
@@ -34,7 +35,6 @@ from trust.metadata import (
     table_of,
 )
 from trust.pending import Base, Pending, PendingRole
-from trust.repository import Loaded
 from trust.roles import BASE_FIELD, COLLECTION_FIELD, EXPIRY_FIELD, REVOKED_FIELD, ROLE_FIELD, VERSION_JUMP_MAX
 from trust.targets import Content
 from trust.value import dataclass, replace

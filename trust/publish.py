@@ -34,10 +34,11 @@ from trust.errors import (
     UnavailableError,
     UnreachableError,
 )
+from trust.loaded import Loaded
 from trust.pending import parse_pending, pending_bytes
 from trust.policy import Stanza
 from trust.proposal import Waiting, adopted, differences, is_authorised, pending_of, proposed, waiting_of
-from trust.repository import Loaded, load
+from trust.repository import load
 from trust.salvage import salvage
 from trust.state import TrustedState
 from trust.stores.interface import Store

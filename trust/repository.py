@@ -15,341 +15,27 @@ next change signs anew.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
-
-from tuf.api.exceptions import RepositoryError
-from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Targets, Timestamp
+from collections.abc import Mapping
 
 from trust.chain import ONLINE_ROLES
-from trust.delegations import TARGETS, VISITED_MAX, Bins, Delegation, Delegations, is_of_tags, walk
+from trust.delegations import TARGETS
 from trust.digest import sha256
-from trust.errors import InputError, LimitError, RefusedError, UnreachableError
+from trust.errors import RefusedError
 from trust.floors import NOTHING, Roots
+from trust.loaded import Loaded, TopLevel
 from trust.metadata import (
     SNAPSHOT_MAX_BYTES,
-    TARGETS_MAX_BYTES,
     TIMESTAMP_MAX_BYTES,
-    Delegator,
-    delegations_of,
     identity_of,
     parse_metadata,
     require_binding,
-    require_distinct_keys,
-    role_keys,
-    table_of,
 )
 from trust.policy import Stanza
 from trust.refresh import walk_roots
+from trust.role_file import linked, read_file, require_floor, verified
 from trust.roles import BASE_FIELD
 from trust.stores.interface import TIMESTAMP, View
-from trust.targets import Content, Table, Target, Tombstone
-from trust.value import dataclass, replace
-from trust.verdict import Reason
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LoadedRole:
-    """A verified targets role, and the role that delegates to it."""
-
-    name: str
-    delegator: str
-    metadata: Metadata[Targets]
-    body: bytes
-    content: Content
-
-    @property
-    def version(self) -> int:
-        """Its current version."""
-        return self.metadata.signed.version
-
-    @property
-    def base_version(self) -> object:
-        """The version that this one was made from, as it says itself."""
-        return self.metadata.signed.unrecognized_fields.get(BASE_FIELD)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TopLevel:
-    """The verified top of a collection, expired or not."""
-
-    identity: str
-    roots: Roots
-    root: Metadata[Root]
-    timestamp: Metadata[Timestamp]
-    timestamp_bytes: bytes
-    snapshot: Metadata[Snapshot]
-    snapshot_bytes: bytes
-
-
-class Loaded:
-    """The verified current metadata of a collection; a ``trust.delegations.Roles``.
-
-    Delegated roles are read when they are asked for: of thousands of bins an edit needs a few.
-    """
-
-    def __init__(self, view: View, top: TopLevel) -> None:
-        self.view = view
-        self.top = top
-        self._roles: dict[str, LoadedRole] = {}
-        self._root: Root | None = None
-        self.behind: frozenset[str] = frozenset()  # roles that are not signed under the newest root yet
-        self.floors: Mapping[str, int] = {}
-        self.is_salvaged = False  # what snapshot and timestamp say was not believed (``trust.salvage``)
-
-    @property
-    def root(self) -> Root:
-        """The newest root, or the one that was laid over it."""
-        return self._root or self.top.root.signed
-
-    @property
-    def identity(self) -> str:
-        """The id of the collection."""
-        return self.top.identity
-
-    @property
-    def targets(self) -> LoadedRole:
-        """The role that every walk begins with."""
-        return self.role(TARGETS, "root")
-
-    def versions(self) -> dict[str, int]:
-        """Return the current version of each role that was read; one that was laid here is not there yet."""
-        top = (self.top.root, self.top.timestamp, self.top.snapshot)
-        meta = self.top.snapshot.signed.meta
-        return {each.signed.type: each.signed.version for each in top} | {
-            name: meta[f"{name}.json"].version for name in self._roles if f"{name}.json" in meta
-        }
-
-    def files(self) -> tuple[str, ...]:
-        """Return the names of the versioned files that are current; every root is."""
-        snapshot = self.top.snapshot.signed
-        return (
-            *(f"{version}.root.json" for version in self.top.roots.bodies),
-            f"{snapshot.version}.snapshot.json",
-            *(f"{link.version}.{name}" for name, link in snapshot.meta.items()),
-        )
-
-    def role(self, name: str, delegator: str) -> LoadedRole:
-        """Return ``name`` as a delegate of ``delegator``, verified (steps 2 and 3).
-
-        Raises:
-            RefusedError: it is not trusted. UnreachableError: it is not there.
-        """
-        known = self._roles.get(name)
-        if known is not None and known.delegator == delegator:
-            return known
-        link = self.top.snapshot.signed.meta.get(f"{name}.json")
-        if link is None:
-            raise RefusedError(f"snapshot names no role {name}", reason=Reason.TAMPERED.value)
-        above = self.root if delegator == "root" else self._roles[delegator].metadata.signed
-        _require_floor(name, link.version, self.floors)
-        metadata, body = _linked(above, name, link, self.view, TARGETS_MAX_BYTES, kind=TARGETS)
-        require_binding(metadata.signed, name, self.identity)
-        content = Content(table=table_of(metadata.signed), delegations=delegations_of(metadata.signed))
-        role = LoadedRole(name=name, delegator=delegator, metadata=metadata, body=body, content=content)
-        self._roles[name] = role
-        return role
-
-    def put(self, name: str, content: Content) -> None:
-        """Have ``name``, which was read, say ``content`` from now on: an edit builds on it."""
-        self._roles[name] = replace(self._roles[name], content=content)
-
-    def lay(self, role: LoadedRole) -> None:
-        """Have a role that the snapshot does not name yet: an edit builds on it."""
-        self._roles[role.name] = role
-
-    def lay_root(self, root: Root) -> None:
-        """Have ``root``, which is not published, in the place of the newest one: an edit builds on it."""
-        self._root = root
-
-    def current(self, name: str, delegator: str) -> LoadedRole | None:
-        """Return the role that the next version of ``name`` replaces, None where ``delegator`` has none yet."""
-        if f"{name}.json" not in self.top.snapshot.signed.meta:
-            return None
-        try:
-            if delegator not in {"root", *self._roles}:
-                self.find(delegator)
-            return self.role(name, delegator)
-        except (InputError, RefusedError):
-            return None
-
-    def base(self, name: str, delegator: str) -> bytes | None:
-        """Return the file that the next version of ``name`` replaces; None of a role that is new."""
-        if name == "root":
-            return self.top.roots.bodies[self.top.root.signed.version]
-        link = self.top.snapshot.signed.meta.get(f"{name}.json")
-        if link is None:
-            return None
-        role = self.current(name, delegator)
-        if role is not None:
-            return role.body
-        data = _read(
-            self.view, f"{link.version}.{name}.json", TARGETS_MAX_BYTES
-        )  # of a role that was removed once
-        _require_linked(name, link, data)
-        return data
-
-    def enter(self, role: str, delegator: str) -> Delegations:
-        """Return what ``role`` delegates; see ``Roles.enter``."""
-        return self.role(role, delegator).content.delegations
-
-    def holds(self, role: str, path: str) -> bool:
-        """Tell whether an entered ``role`` has a target under ``path``."""
-        return path in self._roles[role].content.table.targets
-
-    def found(self, path: str) -> tuple[LoadedRole, Target | None]:
-        """Return the role that answers for ``path``, of bins whose they are, and what it signs there."""
-        route = walk(path, self)
-        return self._roles[route.owner], self._roles[route.last].content.table.targets.get(path)
-
-    def owner(self, path: str) -> LoadedRole:
-        """Return the role that signs ``path``: the last one to which it is delegated. Of bins, whose they are.
-
-        A role of some tags shares the digests of its repository with its delegator, and owns none.
-        """
-        role = self.targets
-        for _ in range(VISITED_MAX):
-            below = next(
-                (each for each in role.content.delegations.roles if each.covers(path)
-                 and not ("@" in path and is_of_tags(each.patterns))), None,
-            )  # fmt: skip
-            if below is None:
-                return role
-            role = self.role(below.name, role.name)
-        raise LimitError(f"delegations for {path} go on after {VISITED_MAX} roles")
-
-    def delegator_of(self, name: str) -> str:
-        """Return the role that delegates to ``name``, a bin too.
-
-        Raises:
-            InputError: none does.
-        """
-        known = self._roles.get(name)
-        if known is not None:
-            return known.delegator
-        prefix = name.rpartition("-")[0]
-        for role in self.named():
-            bins = role.content.delegations.bins
-            if role.content.delegations.named(name) or (bins is not None and bins.prefix == prefix):
-                return role.name
-        raise InputError(f"the collection has no role {name}", hint="trust delegate list shows them")
-
-    def keyids(self, role: LoadedRole) -> tuple[str, ...]:
-        """Return the keys that sign ``role``, and its bins where it has some, as its delegator now says."""
-        below = self._delegation(role)
-        return below.keyids if below is not None else tuple(role_keys(self.delegator(role), role.name).keyids)
-
-    def delegator(self, role: LoadedRole) -> Delegator:
-        """Return the metadata that delegates to ``role``."""
-        return self.root if role.delegator == "root" else self._roles[role.delegator].metadata.signed
-
-    def revoked_above(self, role: LoadedRole) -> dict[str, Tombstone]:
-        """Return what the roles above ``role`` have revoked: it may not be signed below them either."""
-        revoked: dict[str, Tombstone] = {}
-        while role.delegator != "root":
-            role = self._roles[role.delegator]
-            revoked |= role.content.table.revoked
-        return revoked
-
-    def threshold(self, role: LoadedRole) -> int:
-        """Return how many keys must sign ``role``."""
-        below = self._delegation(role)
-        return below.threshold if below is not None else role_keys(self.delegator(role), role.name).threshold
-
-    def keys(self, role: LoadedRole) -> dict[str, Any]:
-        """Return the public keys of ``role`` by id, as TUF spells them."""
-        if self._delegation(role) is not None:
-            spelled = self._roles[role.delegator].content.delegations.keys
-            return {keyid: spelled[keyid] for keyid in self.keyids(role)}
-        above = self.delegator(role)
-        known = above.keys if isinstance(above, Root) else above.delegations.keys if above.delegations else {}
-        return {keyid: {"keyid": keyid, **known[keyid].to_dict()} for keyid in self.keyids(role)}
-
-    def patterns(self, role: LoadedRole) -> tuple[str, ...]:
-        """Return what is delegated to ``role``; nothing of the targets role, to which everything is."""
-        below = self._delegation(role)
-        if below is not None:
-            return below.patterns if isinstance(below, Delegation) else ()
-        return tuple(getattr(role_keys(self.delegator(role), role.name), "paths", None) or ())
-
-    def _delegation(self, role: LoadedRole) -> Delegation | Bins | None:
-        """Return how ``role`` is delegated now, an edit included; None of the targets role."""
-        if role.delegator == "root":
-            return None
-        delegations = self._roles[role.delegator].content.delegations
-        return delegations.named(role.name) or delegations.bins
-
-    def find(self, name: str) -> LoadedRole:
-        """Return the role ``name``, wherever in the collection it is delegated; bins are not looked into.
-
-        Raises:
-            InputError: there is none.
-        """
-        if name in self._roles:
-            return self._roles[name]
-        for role in self.named():
-            if role.name == name:
-                return role
-        raise InputError(f"the collection has no role {name}", hint="trust delegate list shows them")
-
-    def named(self) -> Iterator[LoadedRole]:
-        """Yield every role but bins, delegators first."""
-        pending, seen = [(TARGETS, "root")], set[str]()
-        while pending:
-            name, delegator = pending.pop(0)
-            if name in seen:
-                continue
-            seen.add(name)
-            role = self.role(name, delegator)
-            yield role
-            pending.extend((each.name, name) for each in role.content.delegations.roles)
-
-    def every(self) -> Iterator[LoadedRole]:
-        """Yield every role, bins too, delegators first."""
-        for role in self.named():
-            yield role
-            bins = role.content.delegations.bins
-            for name in bins.names() if bins is not None else ():
-                yield self.role(name, role.name)
-
-    def table(self, role: LoadedRole, paths: Iterable[str] | None) -> Table:
-        """Return what ``role`` says of ``paths`` (None: of everything), gathered from its bins where it has some.
-
-        Revocations are the role's own, in bins or not.
-        """
-        bins = role.content.delegations.bins
-        if bins is None:
-            return role.content.table
-        names = bins.names() if paths is None else sorted({bins.name_of(path) for path in paths})
-        found: dict[str, Target] = {}
-        for name in names:
-            found.update(self.role(name, role.name).content.table.targets)
-        return Table(targets=found, revoked=role.content.table.revoked)
-
-    def contents(self, role: LoadedRole, before: Table, after: Table) -> dict[str, Content]:
-        """Return the content of each role that changes as ``before`` becomes ``after``: ``role``, or its bins."""
-        bins, delegations = role.content.delegations.bins, role.content.delegations
-        if bins is None:
-            return {} if after == before else {role.name: Content(table=after, delegations=delegations)}
-        tables: dict[str, dict[str, Target]] = {}
-        for path in before.targets.keys() | after.targets.keys():
-            target = after.targets.get(path)
-            if target == before.targets.get(path):
-                continue
-            name = bins.name_of(path)
-            if name not in tables:
-                tables[name] = dict(self.role(name, role.name).content.table.targets)
-            if target is None:
-                tables[name].pop(path, None)
-            else:
-                tables[name][path] = target
-        changed = {
-            name: Content(table=Table(targets=targets, revoked={})) for name, targets in sorted(tables.items())
-        }
-        if after.revoked != before.revoked:
-            own = Table(targets=role.content.table.targets, revoked=after.revoked)
-            changed[role.name] = Content(table=own, delegations=delegations)
-        return changed
+from trust.value import replace
 
 
 def load(stanza: Stanza, view: View, *, floors: Mapping[str, int]) -> Loaded:
@@ -368,18 +54,8 @@ def load(stanza: Stanza, view: View, *, floors: Mapping[str, int]) -> Loaded:
         loaded = _load_behind(roots, view, err)
     loaded.floors = _floors_under(roots, floors)
     for name, version in loaded.versions().items():
-        _require_floor(name, version, loaded.floors)
+        require_floor(name, version, loaded.floors)
     return loaded
-
-
-def _require_floor(name: str, version: int, floors: Mapping[str, int]) -> None:
-    if version < floors.get(name, 0):
-        raise RefusedError(
-            f"role {name} is older than what was published from here, or than the policy's floor: "
-            f"expected at least version {floors[name]}, got {version}",
-            reason=Reason.ROLLED_BACK.value,
-            hint="somebody set the store back; find out who before signing anything",
-        )
 
 
 def load_under(roots: Roots, view: View) -> Loaded:
@@ -391,10 +67,10 @@ def load_under(roots: Roots, view: View) -> Loaded:
         RefusedError: it is not trusted. UnreachableError: it is not there or incomplete.
     """
     root = roots.newest.signed
-    timestamp_bytes = _read(view, TIMESTAMP, TIMESTAMP_MAX_BYTES)
-    timestamp = _verified(root, "timestamp", timestamp_bytes, kind="timestamp")
+    timestamp_bytes = read_file(view, TIMESTAMP, TIMESTAMP_MAX_BYTES)
+    timestamp = verified(root, "timestamp", timestamp_bytes, kind="timestamp")
     link = timestamp.signed.snapshot_meta
-    snapshot, snapshot_bytes = _linked(root, "snapshot", link, view, SNAPSHOT_MAX_BYTES, kind="snapshot")
+    snapshot, snapshot_bytes = linked(root, "snapshot", link, view, SNAPSHOT_MAX_BYTES, kind="snapshot")
     identity = identity_of(parse_metadata(roots.bodies[1], "root").signed)
     for name, metadata in (("root", roots.newest), ("timestamp", timestamp), ("snapshot", snapshot)):
         require_binding(metadata.signed, name, identity)
@@ -415,7 +91,7 @@ def load_under(roots: Roots, view: View) -> Loaded:
 def _load_behind(roots: Roots, view: View, refusal: RefusedError) -> Loaded:
     """Return what ``view`` shows where a rotation was cut short; see this module."""
     made_over = roots.newest.signed.unrecognized_fields.get(BASE_FIELD)
-    if made_over != str(sha256(_read(view, TIMESTAMP, TIMESTAMP_MAX_BYTES))):
+    if made_over != str(sha256(read_file(view, TIMESTAMP, TIMESTAMP_MAX_BYTES))):
         raise refusal
     for version in sorted(roots.bodies, reverse=True)[1:]:
         older = {number: body for number, body in roots.bodies.items() if number <= version}
@@ -438,39 +114,3 @@ def _floors_under(roots: Roots, floors: Mapping[str, int]) -> Mapping[str, int]:
     if all(set(before.roles[name].keyids) == set(after.roles[name].keyids) for name in ONLINE_ROLES):
         return floors
     return {name: version for name, version in floors.items() if name not in ONLINE_ROLES}
-
-
-def _read(view: View, name: str, max_bytes: int) -> bytes:
-    data = view.read(name, max_bytes)
-    if data is None:
-        raise UnreachableError(f"metadata has no {name}", hint="was the collection initialised there?")
-    return data
-
-
-def _linked(
-    delegator: Delegator, name: str, link: MetaFile, view: View, max_bytes: int, *, kind: str
-) -> tuple[Metadata[Any], bytes]:
-    data = _read(view, f"{link.version}.{name}.json", min(max_bytes, link.length or max_bytes))
-    _require_linked(name, link, data)
-    metadata = _verified(delegator, name, data, kind=kind)
-    if metadata.signed.version != link.version:  # a stolen online key could name old targets by a new number
-        raise RefusedError(
-            f"role {name} is of another version: expected {link.version}, got {metadata.signed.version}",
-            reason=Reason.ROLLED_BACK.value,
-        )
-    return metadata, data
-
-
-def _require_linked(name: str, link: MetaFile, data: bytes) -> None:
-    try:
-        link.verify_length_and_hashes(data)
-    except RepositoryError as err:
-        raise RefusedError(f"role {name} version {link.version}: {err}", reason=Reason.TAMPERED.value) from err
-
-
-def _verified(delegator: Delegator, name: str, data: bytes, *, kind: str) -> Metadata[Any]:
-    metadata = parse_metadata(data, name)
-    if metadata.signed.type != kind:
-        raise RefusedError(f"role {name} holds a {metadata.signed.type}", reason=Reason.TAMPERED.value)
-    require_distinct_keys(delegator, metadata, name)
-    return metadata

@@ -11,8 +11,8 @@ from functools import partial
 
 from trust.digest import Digest
 from trust.editing import Edit, editing
+from trust.loaded import Loaded, LoadedRole
 from trust.publish import Published, Publisher
-from trust.repository import Loaded, LoadedRole
 from trust.roles import Signature, revoke_digest, revoke_tag
 from trust.targets import Table, tag_path
 from trust.value import dataclass, replace

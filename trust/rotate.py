@@ -21,8 +21,8 @@ from trust.delegations import TARGETS, Delegations
 from trust.draft import Changes
 from trust.errors import InputError, RefusedError, UnreachableError
 from trust.key_use import require_unshared
+from trust.loaded import Loaded, LoadedRole
 from trust.publish import Published, Publisher
-from trust.repository import Loaded, LoadedRole
 from trust.roles import VERSION_JUMP_MAX
 from trust.targets import Content
 from trust.value import dataclass, replace

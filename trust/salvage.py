@@ -25,10 +25,10 @@ from trust.delegations import TARGETS
 from trust.digest import sha256
 from trust.errors import InputError, LimitError, RefusedError, TrustError, UnreachableError
 from trust.floors import NOTHING
+from trust.loaded import Loaded, LoadedRole, TopLevel
 from trust.metadata import SNAPSHOT_MAX_BYTES, TIMESTAMP_MAX_BYTES, identity_of, parse_metadata
 from trust.policy import Stanza
 from trust.refresh import walk_roots
-from trust.repository import Loaded, LoadedRole, TopLevel
 from trust.roles import VERSION_JUMP_MAX
 from trust.stores.interface import TIMESTAMP, View
 

@@ -12,9 +12,9 @@ from functools import partial
 from trust.digest import Digest
 from trust.editing import Edit, editing
 from trust.errors import InputError, LimitError
+from trust.loaded import Loaded, LoadedRole
 from trust.manifest import INDEX_TYPES, Descriptor, Index, parse_manifest
 from trust.publish import Published, Publisher
-from trust.repository import Loaded, LoadedRole
 from trust.roles import Image, Signature, digests_of, sign_image
 from trust.targets import Table, digest_path, tag_path
 from trust.value import dataclass

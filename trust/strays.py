@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from trust.delegations import Delegations
 from trust.errors import TrustError
+from trust.loaded import Loaded
 from trust.merge import merge
-from trust.repository import Loaded, load_under
+from trust.repository import load_under
 from trust.targets import Content
 
 

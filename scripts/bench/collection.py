@@ -23,12 +23,12 @@ from trust.deadline import deadline_in
 from trust.delegations import TARGETS, Delegation
 from trust.digest import sha256
 from trust.draft import Changes
+from trust.loaded import Loaded
 from trust.manifest import OCI_MANIFEST
 from trust.policy import Policy, Stanza
 from trust.policy_document import parse_policy
 from trust.publish import Published, Publisher
 from trust.reference import parse_reference
-from trust.repository import Loaded
 from trust.roles import Image
 from trust.sign import Order, sign
 from trust.state import TrustedState

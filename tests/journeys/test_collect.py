@@ -13,7 +13,7 @@ from trust.collect import GRACE, Superseded, collect, superfluous
 from trust.deadline import Deadline
 from trust.delegate import NewRole, add
 from trust.errors import LimitError, UnreachableError
-from trust.repository import Loaded
+from trust.loaded import Loaded
 from trust.state import TrustedState
 
 DAY = timedelta(days=1)

@@ -24,6 +24,7 @@ from trust.digest import Digest, sha256
 from trust.draft import Changes, Signers, draft
 from trust.edition import Edition, Role, sealed
 from trust.errors import RefusedError, UnreachableError
+from trust.loaded import Loaded
 from trust.manifest import OCI_MANIFEST
 from trust.oci.credentials import Credentials
 from trust.oci.http import Http
@@ -31,7 +32,7 @@ from trust.oci.registry import FetchedManifest, Registry
 from trust.policy import Stanza
 from trust.publish import Publisher
 from trust.reference import parse_collection
-from trust.repository import Loaded, load
+from trust.repository import load
 from trust.revoke import Revocation, revoke
 from trust.roles import DEFAULT_EXPIRY, Image, Signature, sign_image
 from trust.sign import Order, sign

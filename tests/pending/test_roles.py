@@ -17,9 +17,9 @@ from trust.delegations import expanded
 from trust.digest import sha256
 from trust.draft import Changes
 from trust.errors import RefusedError, UnavailableError, UnreachableError
+from trust.loaded import Loaded
 from trust.pending import parse_pending, pending_bytes
 from trust.publish import Published
-from trust.repository import Loaded
 from trust.stores.interface import Publication
 from trust.verdict import Reason
 

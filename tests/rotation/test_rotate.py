@@ -18,7 +18,8 @@ from trust.deadline import Deadline
 from trust.draft import Changes, draft
 from trust.edition import sealed
 from trust.errors import ConflictError, InputError
-from trust.repository import Loaded, load
+from trust.loaded import Loaded
+from trust.repository import load
 from trust.stores.interface import Publication
 
 

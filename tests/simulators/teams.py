@@ -9,8 +9,8 @@ from securesystemslib.signer import CryptoSigner
 from tests.simulators.world import ONLINE, Keys, World, strangers
 from trust.delegations import Bins, Delegation, Delegations, expanded
 from trust.draft import Changes
+from trust.loaded import Loaded
 from trust.publish import Published
-from trust.repository import Loaded
 from trust.rotate import Rotation, rotate
 from trust.targets import Content, Table
 from trust.value import replace

@@ -27,11 +27,11 @@ from trust.digest import Digest, sha256
 from trust.editing import Edit as RoleEdit
 from trust.editing import editing
 from trust.edition import Role
+from trust.loaded import Loaded
 from trust.manifest import DOCKER_INDEX, OCI_INDEX, OCI_MANIFEST
 from trust.policy import Policy, Stanza
 from trust.publish import Published, Publisher
 from trust.reference import parse_collection, parse_reference
-from trust.repository import Loaded
 from trust.revoke import Revocation, revoke
 from trust.roles import DEFAULT_EXPIRY, Signature, attest
 from trust.sign import Order, read_image, sign

@@ -23,10 +23,10 @@ from trust.collect import collect
 from trust.digest import Digest
 from trust.errors import InputError, TrustError
 from trust.instant import parse_duration
+from trust.loaded import Loaded
 from trust.policy import Stanza
 from trust.publish import Published, Publisher
 from trust.reference import Reference, parse_collection
-from trust.repository import Loaded
 from trust.sign import Order, read_image
 from trust.sign import sign as sign_images
 
