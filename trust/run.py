@@ -172,6 +172,8 @@ def _planned(
         is_read_only=options.is_read_only,
         volumes=options.volumes,
         files={},
+        tmpfs=options.tmpfs,
+        limits=options.limits,
     )
     return container, bundle
 

@@ -1,32 +1,28 @@
-"""The commands of the runtime: ``run``, ``ps``, ``logs``, ``stop``, ``rm``.
+"""The command ``trust run``: the container's own exit status; a failure of ours is 125.
 
-``run`` gives the container's own exit status; failures of ours are 125, with the contract's code in ``--json``.
+With ``--json`` a failure has the contract's code beside it.
 """
 
 from __future__ import annotations
 
 import os
-import platform
-import sys
 from pathlib import Path
 
 import click
 
+from trust.cli.host import host_of
 from trust.cli.images import parse_image
-from trust.cli.options import RUN_FAILED, Command, RunCommand
-from trust.cli.render import table
+from trust.cli.options import RUN_FAILED, RunCommand
 from trust.cli.session import Session, session
 from trust.cli.verifying import refuse, warn_if_moved
 from trust.errors import RefusedError, TrustError
-from trust.instant import format_utc
-from trust.run import Ended, Host, Started, open_containers, open_engine
+from trust.run import Ended, Started, open_engine
 from trust.run import run as run_image
-from trust.runtime.bundle import Caller
-from trust.runtime.containers import SHORT_LENGTH, Listed
-from trust.runtime.content import machine_platform, parse_platform
+from trust.runtime.containers import SHORT_LENGTH
 from trust.runtime.engine import ENGINES
 from trust.runtime.image import parse_variable
-from trust.runtime.options import RunOptions, parse_name, parse_network, parse_volume
+from trust.runtime.limits import Limits, parse_cpus, parse_memory, parse_pids
+from trust.runtime.options import RunOptions, parse_name, parse_network, parse_tmpfs, parse_volume
 from trust.runtime.source import LayoutSource, RegistrySource, Source
 from trust.verdict import Allowed, Denied
 
@@ -42,7 +38,11 @@ _COPY_BYTES = 1 << 16
 @click.option("--rm", "remove", is_flag=True, help="Leave nothing when it ends.")
 @click.option("-i", "--interactive", is_flag=True, help="Let it read standard input.")
 @click.option("--read-only", is_flag=True, help="Let it write nowhere but to its volumes.")
-@click.option("--network", metavar="off|host", default="off", show_default=True)
+@click.option("--tmpfs", metavar="CTR[:SIZE]", multiple=True, help="An empty directory in memory.")
+@click.option("--memory", metavar="SIZE", help="At most so much memory, as 256m.")
+@click.option("--pids", metavar="N", help="At most so many processes and threads.")
+@click.option("--cpus", metavar="N", help="At most so many processors' time, as 0.5.")
+@click.option("--network", metavar="off|private|host", default="off", show_default=True)
 @click.option(
     "-v", "--volume", "volumes", metavar="HOST:CTR[:ro]", multiple=True, help="Mount a part of the host."
 )
@@ -61,6 +61,10 @@ def run(
     remove: bool,
     interactive: bool,
     read_only: bool,
+    tmpfs: tuple[str, ...],
+    memory: str | None,
+    pids: str | None,
+    cpus: str | None,
     network: str,
     volumes: tuple[str, ...],
     variables: tuple[str, ...],
@@ -82,7 +86,13 @@ def run(
             is_read_only=read_only,
             network=parse_network(network),
             volumes=tuple(map(parse_volume, volumes)),
+            tmpfs=tuple(map(parse_tmpfs, tmpfs)),
             environment=tuple(map(parse_variable, variables)),
+            limits=Limits(
+                memory_bytes=parse_memory(memory) if memory else None,
+                pids=parse_pids(pids) if pids else None,
+                cpus=parse_cpus(cpus) if cpus else None,
+            ),
         )
         return _run(this, image, stands_for, options, wanted=wanted, engine=engine)
     except TrustError as err:
@@ -91,80 +101,6 @@ def run(
         reason = err.reason if isinstance(err, RefusedError) else None
         this.output.error(str(err), err.hint, code=exit_code_of(err), reason=reason)
         return RUN_FAILED
-
-
-@click.command("ps", cls=Command)
-def ps() -> None:
-    """List the containers of this home."""
-    this = session()
-    found = open_containers(_host(this, None)).all()
-    documents = [
-        {
-            "id": each.container.identity,
-            "name": each.container.name,
-            "image": each.container.image,
-            "digest": each.container.digest,
-            "status": _status(each),
-            "pid": each.pid,
-            "exit_status": each.container.exit_status,
-            "created": format_utc(each.container.created_at),
-            "engine": each.container.engine,
-        }
-        for each in found
-    ]
-    rows = [
-        (each.container.identity[:SHORT_LENGTH], each.container.name, _status(each), each.container.image)
-        for each in found
-    ]
-    lines = table(rows, ("ID", "NAME", "STATUS", "IMAGE")) if rows else ["no containers"]
-    this.output.result("ps", {"containers": documents}, lines)
-
-
-@click.command("logs", cls=Command)
-@click.argument("container", metavar="NAME")
-def logs(container: str) -> None:
-    """Print what a detached container wrote: its output on stdout, its errors on stderr."""
-    this = session()
-    containers = open_containers(_host(this, None))
-    found = containers.logs(containers.find(container))
-    if this.common.json:
-        texts = {
-            "stdout": found.stdout.read_text(errors="replace"),
-            "stderr": found.stderr.read_text(errors="replace"),
-        }
-        this.output.result("logs", texts, [])
-        return
-    for path, stream in ((found.stdout, sys.stdout.buffer), (found.stderr, sys.stderr.buffer)):
-        with path.open("rb") as log:
-            while chunk := log.read(_COPY_BYTES):
-                stream.write(chunk)
-        stream.flush()
-
-
-@click.command("stop", cls=Command)
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
-@click.option("--time", "-t", "seconds", type=click.FloatRange(0), default=10.0, show_default=True)
-def stop(names: tuple[str, ...], seconds: float) -> None:
-    """Stop containers: asked first, killed after the time."""
-    this = session()
-    containers = open_containers(_host(this, None))
-    changed = {name: containers.stop(containers.find(name), timeout_seconds=seconds) for name in names}
-    lines = [f"{'stopped' if ran else 'was not running'} {name}" for name, ran in changed.items()]
-    documents = [{"name": name, "changed": ran} for name, ran in changed.items()]
-    this.output.result("stop", {"containers": documents}, lines)
-
-
-@click.command("rm", cls=Command)
-@click.argument("names", metavar="NAME...", nargs=-1, required=True)
-@click.option("--force", "-f", is_flag=True, help="Kill it first if it runs.")
-def rm(names: tuple[str, ...], *, force: bool) -> None:
-    """Remove containers, and everything that was theirs."""
-    this = session()
-    containers = open_containers(_host(this, None))
-    for name in names:
-        containers.remove(containers.find(name), force=force)
-    documents = [{"name": name, "changed": True} for name in names]
-    this.output.result("rm", {"containers": documents}, [f"removed {name}" for name in names])
 
 
 def _run(
@@ -177,7 +113,7 @@ def _run(
     engine: str | None,
 ) -> int:
     typed = parse_image(image, stands_for)
-    host = _host(this, wanted)
+    host = host_of(this, wanted)
     chosen = open_engine(engine, host)
     verdict = this.verifier().verify(typed.reference)
     match verdict:
@@ -213,20 +149,3 @@ def _run(
             document = {"id": found.identity, "name": found.name, "image": found.image, "digest": found.digest}
             this.output.result("run", document, [found.identity[:SHORT_LENGTH]])
             return 0
-
-
-def _host(this: Session, wanted: str | None) -> Host:
-    return Host(
-        home=this.home,
-        caller=Caller(uid=os.geteuid(), gid=os.getegid()),
-        platform=parse_platform(wanted) if wanted else machine_platform(platform.machine()),
-        environ=os.environ,
-        resolver=_RESOLVER.read_bytes() if _RESOLVER.exists() else b"",
-    )
-
-
-def _status(listed: Listed) -> str:
-    if listed.pid is not None:
-        return "running"
-    status = listed.container.exit_status
-    return "exited" if status is None else f"exited ({status})"

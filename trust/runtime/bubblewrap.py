@@ -1,7 +1,9 @@
 """Owns bubblewrap: a sandbox where there is no OCI engine, for ordinary users above all.
 
 It gives less, and who chooses it should know:
-  - no system call filter and no cgroup; in their place no ``CAP_MKNOD``, and no user namespaces for a user's own
+  - no system call filter and no cgroup of devices; in their place no ``CAP_MKNOD``, and no user namespaces for
+    a user's own
+  - nothing can join a container that runs: no ``exec``
   - an image's user other than root cannot be had as root, who has no need of it
   - a process of bubblewrap stays beside each container; ``/sys`` is empty
   - bubblewrap does not expect a hostile tree: its mount points are made here first, by way of no link
@@ -22,12 +24,16 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from trust.errors import InputError, StateError, UnavailableError
-from trust.runtime.bundle import CAPABILITIES, MASKED_PATHS, READ_ONLY_PATHS, Bundle
+from trust.runtime.bundle import CAPABILITIES, MASKED_PATHS, READ_ONLY_PATHS, Bundle, Process
 from trust.runtime.engine import Streams, exit_status, forwarded_signals, has_ended, held_process, launch
 from trust.runtime.overlay import WritableRoot
 from trust.runtime.walk import Root
+
+if TYPE_CHECKING:
+    from trust.runtime.cgroup import Groups
 
 _ALIVE = "alive"
 _STATUS = "status.json"
@@ -89,6 +95,10 @@ class Bubblewrap:
         status = self._status(identity).get("exit-code")
         return status if isinstance(status, int) else None
 
+    def execute(self, _bundle_directory: Path, _pid: int, _process: Process, _streams: Streams) -> int:
+        """Refuse: bubblewrap knows no way into a sandbox that it has closed."""
+        raise InputError("bubblewrap cannot run a command in a container that runs already", hint="--engine runc")
+
     def signal(self, identity: str, number: int) -> None:
         """Send a signal to what the container runs: bubblewrap's own first process ignores all but SIGKILL."""
         first = self.running([identity]).get(identity)
@@ -133,12 +143,18 @@ class Bubblewrap:
             reading, writing = os.pipe()
             closed_after(reading)
             told = ["--sync-fd", str(alive), "--json-status-fd", str(status), "--info-fd", str(writing)]
+            groups = _groups(bundle)
+            waiting, going = os.pipe()
+            closed_after(waiting)
+            closed_after(going)
+            if groups is not None:
+                told += ["--block-fd", str(waiting)]
             command = [str(self._program), "--args", str(arguments), "--", *bundle.arguments]
 
             def start(words: list[str]) -> subprocess.Popen[bytes]:
                 make_mount_points(bundle)
                 _write(arguments, [*_options(bundle), *told])
-                kept = (alive, status, arguments, writing)
+                kept = (alive, status, arguments, writing, waiting)
                 return launch(words, streams, self._environment, kept=kept)
 
             try:
@@ -147,7 +163,14 @@ class Bubblewrap:
                 raise UnavailableError(f"bubblewrap cannot be started: {err}") from err
             finally:
                 os.close(writing)
-            _record(bundle.directory / _PROCESSES, _read(reading), process.pid)
+            first = _record(bundle.directory / _PROCESSES, _read(reading), process.pid)
+            if groups is not None and first is not None:
+                try:
+                    groups.place(first)
+                except StateError:
+                    os.kill(first, signal.SIGKILL)  # it would begin without its limits when we let go
+                    raise
+            os.write(going, b"1")
             return process
 
     def _check_started(self, bundle: Bundle, status: int) -> None:
@@ -199,6 +222,8 @@ def make_mount_points(bundle: Bundle) -> None:
                     raise InputError(f"image has a link for /{parts[0].decode()}")
         for target in bundle.files:
             _make_mount_point(root, target, is_directory=False)
+        for one in bundle.tmpfs:
+            _make_mount_point(root, one.target, is_directory=True)
         for volume in bundle.volumes:
             _make_mount_point(root, volume.target, is_directory=volume.source.is_dir())
 
@@ -231,7 +256,7 @@ def _make_directory(parent_fd: int, name: bytes, _path: tuple[bytes, ...]) -> No
 def _options(bundle: Bundle) -> list[str]:
     options = ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--new-session"]
     options += ["--hostname", bundle.hostname]
-    if bundle.network == "off":
+    if bundle.network != "host":
         options.append("--unshare-net")
     if bundle.caller.is_root:
         options += ["--cap-drop", "ALL"]
@@ -245,6 +270,8 @@ def _options(bundle: Bundle) -> list[str]:
     options += _masks()
     for target, source in bundle.files.items():
         options += ["--bind", str(source), target]
+    for one in bundle.tmpfs:
+        options += ["--perms", "1777", "--size", str(one.size_bytes), "--tmpfs", one.target]
     for volume in bundle.volumes:
         options += ["--ro-bind" if volume.is_read_only else "--bind", str(volume.source), volume.target]
     if bundle.is_read_only:
@@ -270,11 +297,25 @@ def _masks() -> list[str]:
     return options
 
 
-def _record(path: Path, info: bytes, outside: int) -> None:
-    """Have both processes in a file of our own: bubblewrap writes the first to its status, but a moment later."""
-    with suppress(ValueError, LookupError, TypeError):  # it failed before
-        pids = {"child-pid": json.loads(info)["child-pid"], "outside-pid": outside}
-        path.write_bytes(json.dumps(pids).encode() + b"\n")
+def _groups(bundle: Bundle) -> Groups | None:
+    if not bundle.limits.controllers:
+        return None
+    from trust.runtime.cgroup import Controllers  # noqa: PLC0415 - few containers are limited by us
+
+    return Controllers().make(bundle.identity, bundle.limits, is_root=bundle.caller.is_root)
+
+
+def _record(path: Path, info: bytes, outside: int) -> int | None:
+    """Have both processes in a file of our own: bubblewrap writes the first to its status, but a moment later.
+
+    The first is returned; None where bubblewrap failed before it was there.
+    """
+    try:
+        first = int(json.loads(info)["child-pid"])
+    except (ValueError, LookupError, TypeError):
+        return None
+    path.write_bytes(json.dumps({"child-pid": first, "outside-pid": outside}).encode() + b"\n")
+    return first
 
 
 def _read(descriptor: int) -> bytes:

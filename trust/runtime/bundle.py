@@ -15,7 +15,8 @@ from typing import Any
 from trust.errors import InputError
 from trust.runtime.account import FILE_MAX_BYTES, Account, resolve_account
 from trust.runtime.image import KERNEL_DIRECTORIES, ImageConfig, is_text
-from trust.runtime.options import Network, RunOptions, Volume
+from trust.runtime.limits import Limits
+from trust.runtime.options import Network, RunOptions, Tmpfs, Volume
 from trust.runtime.seccomp import seccomp_profile
 from trust.runtime.walk import Root
 from trust.value import dataclass
@@ -89,6 +90,8 @@ class Bundle:
     is_read_only: bool
     volumes: tuple[Volume, ...]
     files: Mapping[str, Path]
+    tmpfs: tuple[Tmpfs, ...] = ()
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,6 +177,24 @@ def runtime_config(bundle: Bundle, *, has_user_namespace: bool = False) -> dict[
     }
 
 
+def executed_process(config: Mapping[str, Any], process: Process) -> dict[str, Any]:
+    """Return ``process`` as the OCI runtime configuration has it, for a container configured by ``config``.
+
+    The container's own process is the model: what it may not do, one that joins it may not do either.
+    """
+    own: dict[str, Any] = config["process"]
+    account = process.account
+    held = own["capabilities"]["bounding"] if account.uid == 0 else []
+    return {
+        **own,
+        "user": {"uid": account.uid, "gid": account.gid, "additionalGids": list(account.additional_gids)},
+        "args": list(process.arguments),
+        "env": [f"{name}={value}" for name, value in process.environment.items()],
+        "cwd": process.working_directory,
+        "capabilities": {**own["capabilities"], "effective": held, "permitted": held},
+    }
+
+
 def container_files(bundle: Bundle, *, resolver: bytes) -> Mapping[str, bytes]:
     """Return what a container is told of names; ``resolver`` is the host's, for its network alone."""
     names = f"127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\n127.0.0.1\t{bundle.hostname}\n"
@@ -198,7 +219,7 @@ def _resolved(root: Root, path: str) -> str:
 
 def _namespaces(bundle: Bundle, *, has_user_namespace: bool) -> list[dict[str, str]]:
     kinds = ["pid", "ipc", "uts", "mount", "cgroup"]
-    if bundle.network == "off":
+    if bundle.network != "host":
         kinds.append("network")
     if not bundle.caller.is_root and not has_user_namespace:
         kinds.append("user")
@@ -209,7 +230,7 @@ def _cgroup(bundle: Bundle) -> dict[str, Any]:
     """Return root's part: a cgroup of its own, in which making a device node gives no access to the device."""
     return {
         "cgroupsPath": f"/trust/{bundle.identity}",
-        "resources": {"devices": [{"allow": False, "access": "rwm"}]},
+        "resources": {"devices": [{"allow": False, "access": "rwm"}], **bundle.limits.resources()},
     }
 
 
@@ -239,6 +260,10 @@ def _mounts(bundle: Bundle) -> list[dict[str, Any]]:
     mounts.extend(
         _mount(target, "bind", str(source), ["bind", "rprivate", "nosuid", "nodev"])
         for target, source in bundle.files.items()
+    )
+    mounts.extend(
+        _mount(one.target, "tmpfs", "tmpfs", ["nosuid", "nodev", "mode=1777", f"size={one.size_bytes}"])
+        for one in bundle.tmpfs
     )
     for volume in bundle.volumes:
         access = "ro" if volume.is_read_only else "rw"

@@ -20,8 +20,11 @@ from typing import Any
 
 from trust.errors import InputError, StateError, UnavailableError
 from trust.instant import format_utc, parse_utc
+from trust.runtime.cgroup import Controllers
 from trust.runtime.disk import make_private_directory, read_document, remove_tree, write_document
-from trust.runtime.engine import Engine, has_ended, held_process
+from trust.runtime.engine import Engine, Streams, has_ended, held_process
+from trust.runtime.execution import Execution, executed
+from trust.runtime.usage import Usage, usage_of
 from trust.value import dataclass, replace
 
 STOP_TIMEOUT_SECONDS = 10.0
@@ -113,6 +116,7 @@ class Containers:
             OSError: something of it cannot be removed.
         """
         self._engine_named(container.engine).delete(container.identity)
+        Controllers().remove(container.identity)
         self._release(container)
         doomed = self._directory / f".{container.identity}"
         with suppress(FileNotFoundError):
@@ -164,6 +168,28 @@ class Containers:
         directory = self._directory / container.identity
         return Logs(stdout=directory / "stdout.log", stderr=directory / "stderr.log")
 
+    def execute(self, container: Container, execution: Execution, streams: Streams) -> int:
+        """Return the exit status of one more process in a container that runs.
+
+        Raises:
+            InputError: it does not run, or its engine knows no way in.
+        """
+        pid = self._running(container)
+        directory = self._directory / container.identity
+        process = executed(execution, directory=directory, pid=pid)
+        return self._engine_named(container.engine).execute(directory, pid, process, streams)
+
+    def usage(self, container: Container, controllers: Controllers) -> Usage:
+        """Return what a container that runs uses.
+
+        Raises:
+            InputError: it does not run.
+        """
+        found = usage_of(container.identity, self._running(container), controllers)
+        if found is None:
+            raise InputError(f"container {container.name} has just ended")
+        return found
+
     def stop(self, container: Container, *, timeout_seconds: float = STOP_TIMEOUT_SECONDS) -> bool:
         """Have the container not running: asked first, killed after the time; tell whether it ran.
 
@@ -202,6 +228,12 @@ class Containers:
             self._sweep()
         except OSError as err:
             raise StateError(f"container {container.name} cannot be removed: {err}") from err
+
+    def _running(self, container: Container) -> int:
+        pid = self._engine_named(container.engine).running([container.identity]).get(container.identity)
+        if pid is None:
+            raise InputError(f"container {container.name} is not running", hint="trust ps lists them")
+        return pid
 
     def _ended(self, container: Container) -> Container:
         """Return a container that does not run, with its exit status if its engine knows it."""

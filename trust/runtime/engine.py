@@ -17,7 +17,7 @@ from types import FrameType
 from typing import IO, Protocol
 
 from trust.errors import InputError, UnavailableError
-from trust.runtime.bundle import Bundle
+from trust.runtime.bundle import Bundle, Process
 from trust.runtime.overlay import WritableRoot
 from trust.value import dataclass
 
@@ -68,6 +68,15 @@ class Engine(Protocol):
 
     def ended_with(self, identity: str) -> int | None:
         """Return the exit status of a container that runs no more, None where nobody waited for it."""
+
+    def execute(self, bundle_directory: Path, pid: int, process: Process, streams: Streams) -> int:
+        """Return the exit status of one more process in the running container whose first is ``pid``.
+
+        It has what the container's own process has: the same walls, the same capabilities, the same limits.
+
+        Raises:
+            InputError: this engine cannot, or the command is not in the container.
+        """
 
     def signal(self, identity: str, number: int) -> None:
         """Send a signal to what the container runs; nothing happens where it has ended."""

@@ -9,19 +9,24 @@ signal ended the engine itself, the failure is the engine's, in the words of its
 from __future__ import annotations
 
 import json
+import os
+import secrets
 import subprocess
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
-from trust.errors import UnavailableError
-from trust.runtime.bundle import Bundle, runtime_config
-from trust.runtime.disk import make_private_directory, write_document
+from trust.errors import StateError, UnavailableError
+from trust.runtime.bundle import Bundle, Process, executed_process, runtime_config
+from trust.runtime.disk import make_private_directory, read_document, write_document
 from trust.runtime.engine import Streams, ask, exit_status, forwarded_signals, launch
 from trust.runtime.overlay import WritableRoot
 
 _LOG = "engine.log"
 _STARTED = "pid"  # written by the engine once the container's process runs
 _LOG_MAX_BYTES = 64 * 1024
+_ENTER_USER = ("nsenter", "--user", "--preserve-credentials", "--target")
+_ENTER_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _RUNNING = frozenset({"running", "created", "paused", "pausing"})
 
 
@@ -70,6 +75,36 @@ class OciEngine:
         """Return None: a detached container is a child of the machine's first process, which tells nobody."""
         return None
 
+    def execute(self, bundle_directory: Path, pid: int, process: Process, streams: Streams) -> int:
+        """Return the exit status of one more process in a running container.
+
+        An ordinary user's container is in a user namespace that the engine must enter before it can ask anything.
+        """
+        config = read_document(bundle_directory / "config.json")
+        if config is None:
+            raise StateError(f"container in {bundle_directory} has no configuration")
+        number = secrets.token_hex(8)
+        words, started = bundle_directory / f"exec.{number}.json", bundle_directory / f"exec.{number}.pid"
+        log = bundle_directory / f"exec.{number}.log"
+        write_document(words, executed_process(config, process))
+        enter = [] if os.geteuid() == 0 or _has_user_namespace(config) else [*_ENTER_USER, str(pid), "--"]
+        command = [*enter, *self._command(), "--log", str(log), "--log-format", "json", "exec"]
+        command += ["--process", str(words), "--pid-file", str(started), bundle_directory.name]
+        try:
+            with forwarded_signals() as signals:
+                running = launch(command, streams, {"PATH": _ENTER_PATH, **self._environment})
+                signals.to(running.send_signal)
+                status = running.wait()
+            if status < 0 or not started.exists():
+                told = _logged(log) or f"exit status {exit_status(status)}"
+                raise UnavailableError(f"{self.name} could not run the command: {told}")
+        except OSError as err:
+            raise UnavailableError(f"{self.name} cannot be started: {err}") from err
+        finally:
+            for path in (words, started, log):
+                path.unlink(missing_ok=True)
+        return status
+
     def signal(self, identity: str, number: int) -> None:
         """Send a signal to the container's first process; nothing happens where it has ended."""
         try:
@@ -101,6 +136,11 @@ class OciEngine:
     ) -> subprocess.Popen[bytes]:
         make_private_directory(self._state)
         config = runtime_config(bundle, has_user_namespace=root.has_user_namespace)
+        if bundle.limits.controllers and not bundle.caller.is_root:
+            from trust.runtime.cgroup import Controllers  # noqa: PLC0415 - few containers are limited by us
+
+            groups = Controllers().make(bundle.identity, bundle.limits, is_root=False)
+            config["hooks"] = {"createRuntime": [groups.hook()]}
         write_document(bundle.directory / "config.json", config)
         log = ["--log", str(bundle.directory / _LOG), "--log-format", "json"]
         where = ["--pid-file", str(bundle.directory / _STARTED), "--bundle", str(bundle.directory)]
@@ -118,6 +158,10 @@ class OciEngine:
         """Return the error of an engine that ended with ``status`` and started nothing, or was killed."""
         told = _logged(bundle.directory / _LOG) or f"exit status {exit_status(status)}"
         return UnavailableError(f"{self.name} could not run the container: {told}")
+
+
+def _has_user_namespace(config: Mapping[str, Any]) -> bool:
+    return any(one.get("type") == "user" for one in config["linux"]["namespaces"])
 
 
 def _logged(path: Path) -> str | None:

@@ -8,10 +8,12 @@ from typing import Literal
 
 from trust.errors import InputError
 from trust.runtime.image import parse_directory
+from trust.runtime.limits import Limits, parse_size
 from trust.value import dataclass
 
-Network = Literal["off", "host"]
+Network = Literal["off", "private", "host"]
 NAME_MAX_LENGTH = 128
+TMPFS_BYTES = 64 << 20  # as much as every container's /dev/shm
 
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*", re.ASCII)
 
@@ -23,6 +25,14 @@ class Volume:
     source: Path
     target: str
     is_read_only: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tmpfs:
+    """An empty directory in memory at ``target``, of ``size_bytes`` at most, gone when the container ends."""
+
+    target: str
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +51,9 @@ class RunOptions:
     is_read_only: bool = False
     network: Network = "off"
     volumes: tuple[Volume, ...] = ()
+    tmpfs: tuple[Tmpfs, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
+    limits: Limits = Limits()
 
 
 def parse_name(text: str) -> str:
@@ -62,13 +74,13 @@ def parse_network(text: str) -> Network:
     """Return the network that ``text`` names.
 
     Raises:
-        InputError: it is neither ``off`` nor ``host``.
+        InputError: it is none of ``off``, ``private`` and ``host``.
     """
     match text:
-        case "off" | "host":
+        case "off" | "private" | "host":
             return text
         case _:
-            raise InputError(f"network is unknown: expected off or host, got {text[:40]!r}")
+            raise InputError(f"network is unknown: expected off, private or host, got {text[:40]!r}")
 
 
 def parse_volume(text: str) -> Volume:
@@ -88,3 +100,17 @@ def parse_volume(text: str) -> Volume:
     if not source.exists():
         raise InputError(f"volume is not there: {source}")
     return Volume(source=source, target=target, is_read_only=parts[2] == "ro")
+
+
+def parse_tmpfs(text: str) -> Tmpfs:
+    """Return the directory in memory that ``CONTAINER[:SIZE]`` asks for.
+
+    Raises:
+        InputError: it is malformed.
+    """
+    path, _, size = text.partition(":")
+    target = parse_directory(path)
+    if target == "/":
+        raise InputError("directory in memory would hide the whole image: expected one below /")
+    size_bytes = parse_size(size, what="size of a directory in memory") if size else TMPFS_BYTES
+    return Tmpfs(target=target, size_bytes=size_bytes)

@@ -1,0 +1,182 @@
+"""The commands for containers that are there: ``ps``, ``logs``, ``stop``, ``rm``, ``exec``, ``stats``."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+
+import click
+
+from trust.cli.host import host_of
+from trust.cli.options import RUN_FAILED, Command, RunCommand
+from trust.cli.render import table
+from trust.cli.session import session
+from trust.errors import TrustError
+from trust.instant import format_utc
+from trust.run import open_containers
+from trust.runtime.cgroup import Controllers
+from trust.runtime.containers import SHORT_LENGTH, Listed
+from trust.runtime.engine import Streams
+from trust.runtime.execution import Execution
+from trust.runtime.image import parse_variable
+from trust.runtime.usage import Usage
+
+_COPY_BYTES = 1 << 16
+_SAMPLE_SECONDS = 0.25
+_MIB = 1 << 20
+
+
+@click.command("ps", cls=Command)
+def ps() -> None:
+    """List the containers of this home."""
+    this = session()
+    found = open_containers(host_of(this)).all()
+    documents = [
+        {
+            "id": each.container.identity,
+            "name": each.container.name,
+            "image": each.container.image,
+            "digest": each.container.digest,
+            "status": _status(each),
+            "pid": each.pid,
+            "exit_status": each.container.exit_status,
+            "created": format_utc(each.container.created_at),
+            "engine": each.container.engine,
+        }
+        for each in found
+    ]
+    rows = [
+        (each.container.identity[:SHORT_LENGTH], each.container.name, _status(each), each.container.image)
+        for each in found
+    ]
+    lines = table(rows, ("ID", "NAME", "STATUS", "IMAGE")) if rows else ["no containers"]
+    this.output.result("ps", {"containers": documents}, lines)
+
+
+@click.command("logs", cls=Command)
+@click.argument("container", metavar="NAME")
+def logs(container: str) -> None:
+    """Print what a detached container wrote: its output on stdout, its errors on stderr."""
+    this = session()
+    containers = open_containers(host_of(this))
+    found = containers.logs(containers.find(container))
+    if this.common.json:
+        texts = {
+            "stdout": found.stdout.read_text(errors="replace"),
+            "stderr": found.stderr.read_text(errors="replace"),
+        }
+        this.output.result("logs", texts, [])
+        return
+    for path, stream in ((found.stdout, sys.stdout.buffer), (found.stderr, sys.stderr.buffer)):
+        with path.open("rb") as log:
+            while chunk := log.read(_COPY_BYTES):
+                stream.write(chunk)
+        stream.flush()
+
+
+@click.command("stop", cls=Command)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.option("--time", "-t", "seconds", type=click.FloatRange(0), default=10.0, show_default=True)
+def stop(names: tuple[str, ...], seconds: float) -> None:
+    """Stop containers: asked first, killed after the time."""
+    this = session()
+    containers = open_containers(host_of(this))
+    changed = {name: containers.stop(containers.find(name), timeout_seconds=seconds) for name in names}
+    lines = [f"{'stopped' if ran else 'was not running'} {name}" for name, ran in changed.items()]
+    documents = [{"name": name, "changed": ran} for name, ran in changed.items()]
+    this.output.result("stop", {"containers": documents}, lines)
+
+
+@click.command("rm", cls=Command)
+@click.argument("names", metavar="NAME...", nargs=-1, required=True)
+@click.option("--force", "-f", is_flag=True, help="Kill it first if it runs.")
+def rm(names: tuple[str, ...], *, force: bool) -> None:
+    """Remove containers, and everything that was theirs."""
+    this = session()
+    containers = open_containers(host_of(this))
+    for name in names:
+        containers.remove(containers.find(name), force=force)
+    documents = [{"name": name, "changed": True} for name in names]
+    this.output.result("rm", {"containers": documents}, [f"removed {name}" for name in names])
+
+
+@click.command("exec", cls=RunCommand, context_settings={"allow_interspersed_args": False})
+@click.option("-i", "--interactive", is_flag=True, help="Let it read standard input.")
+@click.option("-e", "--env", "variables", metavar="K=V", multiple=True, help="A variable of its environment.")
+@click.option("-u", "--user", metavar="USER[:GROUP]", help="Who it runs as.  [default: as the container]")
+@click.argument("container", metavar="NAME")
+@click.argument("command", metavar="COMMAND...", nargs=-1, required=True, type=click.UNPROCESSED)
+def execute(
+    *, interactive: bool, variables: tuple[str, ...], user: str | None, container: str, command: tuple[str, ...]
+) -> int:
+    """Run one more command in a running container; the exit code is the command's."""
+    this = session()
+    try:
+        execution = Execution(command=command, environment=tuple(map(parse_variable, variables)), user=user)
+        containers = open_containers(host_of(this))
+        stdin = None if interactive else subprocess.DEVNULL
+        return containers.execute(
+            containers.find(container), execution, Streams(stdin=stdin, stdout=None, stderr=None)
+        )
+    except TrustError as err:
+        from trust.cli import exit_code_of  # noqa: PLC0415 - the package is whole by now
+
+        this.output.error(str(err), err.hint, code=exit_code_of(err), reason=None)
+        return RUN_FAILED
+
+
+@click.command("stats", cls=Command)
+@click.argument("names", metavar="[NAME]...", nargs=-1)
+def stats(names: tuple[str, ...]) -> None:
+    """Say what running containers use: memory, processor time, processes."""
+    this = session()
+    containers = open_containers(host_of(this))
+    if names:
+        chosen = [containers.find(name) for name in names]
+    else:
+        chosen = [each.container for each in containers.all() if each.pid is not None]
+    controllers = Controllers()
+    began = time.monotonic()
+    before = [containers.usage(one, controllers) for one in chosen]
+    if chosen:
+        time.sleep(_SAMPLE_SECONDS)
+    now = [containers.usage(one, controllers) for one in chosen]
+    seconds = time.monotonic() - began
+    shares = [
+        100 * (one.cpu_seconds - earlier.cpu_seconds) / seconds for earlier, one in zip(before, now, strict=True)
+    ]
+    documents = [
+        {"id": one.identity, "name": one.name, **_usage_document(usage, share)}
+        for one, usage, share in zip(chosen, now, shares, strict=True)
+    ]
+    rows = [
+        (one.name, _memory(usage), f"{share:.0f} %", f"{usage.cpu_seconds:.2f} s", str(usage.pids))
+        for one, usage, share in zip(chosen, now, shares, strict=True)
+    ]
+    lines = table(rows, ("NAME", "MEMORY", "CPU", "CPU TIME", "PIDS")) if rows else ["no containers run"]
+    this.output.result("stats", {"containers": documents}, lines)
+
+
+def _usage_document(usage: Usage, share: float) -> dict[str, object]:
+    return {
+        "memory_bytes": usage.memory_bytes,
+        "memory_limit_bytes": usage.memory_limit_bytes,
+        "cpu_percent": round(share, 1),
+        "cpu_seconds": round(usage.cpu_seconds, 6),
+        "pids": usage.pids,
+        "pids_limit": usage.pids_limit,
+        "exact": usage.is_exact,
+    }
+
+
+def _memory(usage: Usage) -> str:
+    used = f"{usage.memory_bytes / _MIB:.1f} MiB"
+    return used if usage.memory_limit_bytes is None else f"{used} of {usage.memory_limit_bytes / _MIB:.0f} MiB"
+
+
+def _status(listed: Listed) -> str:
+    if listed.pid is not None:
+        return "running"
+    status = listed.container.exit_status
+    return "exited" if status is None else f"exited ({status})"

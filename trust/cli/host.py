@@ -1,0 +1,25 @@
+"""Owns what containers need to know of this machine and its user."""
+
+from __future__ import annotations
+
+import os
+import platform
+from pathlib import Path
+
+from trust.cli.session import Session
+from trust.run import Host
+from trust.runtime.bundle import Caller
+from trust.runtime.content import machine_platform, parse_platform
+
+_RESOLVER = Path("/etc/resolv.conf")
+
+
+def host_of(this: Session, wanted: str | None = None) -> Host:
+    """Return this host; ``wanted`` is a platform other than its own."""
+    return Host(
+        home=this.home,
+        caller=Caller(uid=os.geteuid(), gid=os.getegid()),
+        platform=parse_platform(wanted) if wanted else machine_platform(platform.machine()),
+        environ=os.environ,
+        resolver=_RESOLVER.read_bytes() if _RESOLVER.exists() else b"",
+    )
