@@ -38,12 +38,13 @@ def assemble(
 def _apply(layer: Descriptor, diff_id: Digest, *, store: Layout, tree: Tree, budget: Budget) -> None:
     try:
         with store.open_blob(layer.digest) as blob:
-            reader = LayerReader(blob, diff_id, layer.size_bytes, budget)
+            reader = LayerReader(blob, layer.digest, diff_id, layer.size_bytes, budget)
             with ReadAhead(reader.chunks) as chunks:
                 tar = TarReader(chunks)
                 tree.begin_layer()
                 for entry in tar.entries():
                     budget.spend_entry()
+                    reader.spend_hole(entry.hole_bytes)
                     tree.add(entry, tar.body())
             reader.check()
     except (InputError, RefusedError) as err:
