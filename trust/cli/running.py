@@ -28,6 +28,7 @@ from trust.runtime.engine import ENGINES
 from trust.runtime.image import parse_variable
 from trust.runtime.options import RunOptions, parse_name, parse_network, parse_volume
 from trust.runtime.source import LayoutSource, RegistrySource, Source
+from trust.runtime.tier import DEFAULT_TIER, DIRECTORY_WARNING, Tier, parse_tier
 from trust.verdict import Allowed, Denied
 
 IDENTITY_BYTES = 16
@@ -51,6 +52,11 @@ _COPY_BYTES = 1 << 16
     "--platform", "wanted", metavar="OS/ARCH", help="Which child of an index.  [default: this machine's]"
 )
 @click.option("--engine", metavar="|".join(ENGINES), help="What runs it.  [default: the first that is here]")
+@click.option(
+    "--integrity",
+    metavar="TIER",
+    help="How it is held to what was verified: dm-verity, sealed, fuse-verity or directory.  [default: directory]",
+)
 @click.option("--as", "stands_for", metavar="IMAGE", help="The reference that an OCI layout stands for.")
 @click.argument("image", metavar="IMAGE")
 @click.argument("command", metavar="[COMMAND]...", nargs=-1, type=click.UNPROCESSED)
@@ -66,6 +72,7 @@ def run(
     variables: tuple[str, ...],
     wanted: str | None,
     engine: str | None,
+    integrity: str | None,
     stands_for: str | None,
     image: str,
     command: tuple[str, ...],
@@ -83,7 +90,10 @@ def run(
             network=parse_network(network),
             volumes=tuple(map(parse_volume, volumes)),
             environment=tuple(map(parse_variable, variables)),
+            integrity=parse_tier(integrity) if integrity else DEFAULT_TIER,
         )
+        if integrity and options.integrity is Tier.DIRECTORY:
+            this.output.warn(DIRECTORY_WARNING)
         return _run(this, image, stands_for, options, wanted=wanted, engine=engine)
     except TrustError as err:
         from trust.cli import exit_code_of  # noqa: PLC0415 - the package is whole by now
@@ -109,14 +119,21 @@ def ps() -> None:
             "exit_status": each.container.exit_status,
             "created": format_utc(each.container.created_at),
             "engine": each.container.engine,
+            "integrity": each.container.integrity.value,
         }
         for each in found
     ]
     rows = [
-        (each.container.identity[:SHORT_LENGTH], each.container.name, _status(each), each.container.image)
+        (
+            each.container.identity[:SHORT_LENGTH],
+            each.container.name,
+            _status(each),
+            each.container.integrity.value,
+            each.container.image,
+        )
         for each in found
     ]
-    lines = table(rows, ("ID", "NAME", "STATUS", "IMAGE")) if rows else ["no containers"]
+    lines = table(rows, ("ID", "NAME", "STATUS", "INTEGRITY", "IMAGE")) if rows else ["no containers"]
     this.output.result("ps", {"containers": documents}, lines)
 
 

@@ -22,6 +22,7 @@ from trust.errors import InputError, StateError, UnavailableError
 from trust.instant import format_utc, parse_utc
 from trust.runtime.disk import make_private_directory, read_document, remove_tree, write_document
 from trust.runtime.engine import Engine, has_ended, held_process
+from trust.runtime.tier import DEFAULT_TIER, Tier, parse_tier
 from trust.value import dataclass, replace
 
 STOP_TIMEOUT_SECONDS = 10.0
@@ -55,6 +56,7 @@ class Container:
     is_detached: bool
     stop_signal: int
     exit_status: int | None = None
+    integrity: Tier = DEFAULT_TIER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,6 +270,7 @@ def _document(container: Container) -> dict[str, Any]:
         "detached": container.is_detached,
         "stop_signal": container.stop_signal,
         "exit_status": container.exit_status,
+        "integrity": container.integrity.value,
     }
 
 
@@ -285,6 +288,7 @@ def _container(identity: str, document: Mapping[str, Any]) -> Container:
             is_detached=document["detached"],
             stop_signal=document["stop_signal"],
             exit_status=document["exit_status"],
+            integrity=parse_tier(document.get("integrity", DEFAULT_TIER.value)),
         )
     except (LookupError, TypeError, InputError) as err:
         raise StateError(f"record of container {identity} is damaged: {err!r}") from err

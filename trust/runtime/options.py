@@ -8,6 +8,7 @@ from typing import Literal
 
 from trust.errors import InputError
 from trust.runtime.image import parse_directory
+from trust.runtime.tier import DEFAULT_TIER, Tier
 from trust.value import dataclass
 
 Network = Literal["off", "host"]
@@ -42,6 +43,7 @@ class RunOptions:
     network: Network = "off"
     volumes: tuple[Volume, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
+    integrity: Tier = DEFAULT_TIER
 
 
 def parse_name(text: str) -> str:

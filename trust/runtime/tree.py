@@ -14,6 +14,7 @@ keeps none, and no owners but himself. Source: OCI image-spec 1.1 "Image Layer F
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -44,6 +45,7 @@ class Tree:
         self._removed = removed
         self._removed_count = 0
         self._privileged = privileged
+        self.digests: dict[int, bytes] = {}  # of files as they were written, by inode; none of them is given up
         self._written: set[Parts] = set()
         self._mtimes: dict[Parts, int] = {}
         self._parent: tuple[Parts, Directory] | None = None
@@ -147,7 +149,7 @@ class Tree:
             fd = os.open(path[-1], _NEW_FILE, 0o600, dir_fd=parent.fd)
         try:
             if entry.extents is None:
-                _write_all(fd, body)
+                self.digests[os.fstat(fd).st_ino] = _write_all(fd, body)
             else:
                 _write_parts(fd, entry, body)
             self._dress(fd, entry)
@@ -241,11 +243,15 @@ class Tree:
         os.rename(name, b"%d" % self._removed_count, src_dir_fd=parent_fd, dst_dir_fd=self._removed.fd)
 
 
-def _write_all(fd: int, body: Iterator[memoryview]) -> None:
+def _write_all(fd: int, body: Iterator[memoryview]) -> bytes:
+    """Return the sha256 of what was written."""
+    digest = hashlib.sha256()
     for piece in body:
+        digest.update(piece)
         rest = piece
         while rest:
             rest = rest[os.write(fd, rest) :]
+    return digest.digest()
 
 
 def _write_parts(fd: int, entry: Entry, body: Iterator[memoryview]) -> None:
