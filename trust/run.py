@@ -2,7 +2,7 @@
 
 1. the verdict must still hold, at ``now``
 2. the signed digest is fetched into the content store, each byte hashed
-3. its layers are unpacked, once, into a tree that nothing writes to afterwards
+3. its layers are unpacked, once, into a tree that nothing writes to afterwards; it is held to that by its tier
 4. the container is recorded, and gets a writable root of its own
 5. the engine runs it
 """
@@ -26,6 +26,7 @@ from trust.runtime.containers import SHORT_LENGTH, Container, Containers, finish
 from trust.runtime.content import Image, pull
 from trust.runtime.disk import make_private_directory
 from trust.runtime.engine import Engine, Streams, engine_environment, engine_program
+from trust.runtime.integrity import Ground, ground
 from trust.runtime.options import RunOptions
 from trust.runtime.overlay import WritableRoot, make_writable_root
 from trust.runtime.source import Source
@@ -123,18 +124,19 @@ def run(
         raise InputError("a detached container has nobody who removes it when it ends, and nothing to read")
     store = open_content(host)
     image = pull(allowed, platform=host.platform, source=source, store=store, deadline=deadline, denied=denied)
-    shared = unpack(image, store=store, home=host.home)
-    container, bundle = _planned(
-        allowed, image, identity, shared, options=options, host=host, engine=engine, now=now
-    )
-    return _run(container, bundle, shared, options=options, host=host, engine=engine)
+    tree = unpack(image, store=store, home=host.home)
+    with ground(tree, image.digest, options.integrity) as shared:
+        container, bundle = _planned(
+            allowed, image, identity, shared, options=options, host=host, engine=engine, now=now
+        )
+        return _run(container, bundle, shared, options=options, host=host, engine=engine)
 
 
 def _planned(
     allowed: Allowed,
     image: Image,
     identity: str,
-    shared: Path,
+    shared: Ground,
     *,
     options: RunOptions,
     host: Host,
@@ -143,7 +145,7 @@ def _planned(
 ) -> tuple[Container, Bundle]:
     """Return the container and its bundle; nothing is written."""
     hostname = identity[:SHORT_LENGTH]
-    process = process_of(image.config, options, tree=shared, hostname=hostname)
+    process = process_of(image.config, options, tree=shared.root, hostname=hostname)
     container = Container(
         identity=identity,
         name=options.name or hostname,
@@ -155,6 +157,7 @@ def _planned(
         created_at=now,
         is_detached=options.is_detached,
         stop_signal=image.config.stop_signal,
+        integrity=options.integrity,
     )
     directory = open_containers(host).directory(identity)
     bundle = Bundle(
@@ -179,12 +182,14 @@ def _planned(
 
 
 def _run(
-    container: Container, bundle: Bundle, shared: Path, *, options: RunOptions, host: Host, engine: Engine
+    container: Container, bundle: Bundle, shared: Ground, *, options: RunOptions, host: Host, engine: Engine
 ) -> Ended | Started:
     containers = open_containers(host)
     with containers.prepared(container) as directory:
         try:
-            root = make_writable_root(shared, directory, user_namespaces=engine.takes_user_namespace)
+            root = make_writable_root(
+                shared.tree, directory, user_namespaces=engine.takes_user_namespace, image=shared.mount
+            )
             bundle = _with_files(bundle, host.resolver)
         except OSError as err:
             raise StateError(

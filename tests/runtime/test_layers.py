@@ -128,7 +128,7 @@ def test_number_of_entries_of_all_layers_together_is_capped(workshop: Workshop) 
     assert not workshop.trees()
 
 
-@pytest.mark.parametrize("kind", [b"S", b"M", b"V", b"D", b"Z", b"g\0"[:1] + b""])
+@pytest.mark.parametrize("kind", [b"M", b"V", b"D", b"Z", b"g\0"[:1] + b""])
 def test_unknown_kinds_are_refused_but_comments_are_not(workshop: Workshop, kind: bytes) -> None:
     content = raw_entry(b"f", kind=kind) + raw_entry(b"after") + END
     if kind == b"g":
@@ -136,12 +136,6 @@ def test_unknown_kinds_are_refused_but_comments_are_not(workshop: Workshop, kind
         return
     with pytest.raises(InputError, match="kind not supported"):
         workshop.unpack(layer_of(content))
-
-
-def test_sparse_pebibyte_is_refused_at_its_header(workshop: Workshop) -> None:
-    sparse = {"GNU.sparse.major": b"1", "GNU.sparse.minor": b"0", "GNU.sparse.realsize": b"1125899906842624"}
-    with pytest.raises(InputError, match="not supported"):
-        workshop.unpack(layer_of(pax_records(sparse) + raw_entry(b"f") + END))
 
 
 def test_file_of_a_pebibyte_that_is_not_there_is_truncated(workshop: Workshop) -> None:

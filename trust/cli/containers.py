@@ -43,14 +43,21 @@ def ps() -> None:
             "exit_status": each.container.exit_status,
             "created": format_utc(each.container.created_at),
             "engine": each.container.engine,
+            "integrity": each.container.integrity.value,
         }
         for each in found
     ]
     rows = [
-        (each.container.identity[:SHORT_LENGTH], each.container.name, _status(each), each.container.image)
+        (
+            each.container.identity[:SHORT_LENGTH],
+            each.container.name,
+            _status(each),
+            each.container.integrity.value,
+            each.container.image,
+        )
         for each in found
     ]
-    lines = table(rows, ("ID", "NAME", "STATUS", "IMAGE")) if rows else ["no containers"]
+    lines = table(rows, ("ID", "NAME", "STATUS", "INTEGRITY", "IMAGE")) if rows else ["no containers"]
     this.output.result("ps", {"containers": documents}, lines)
 
 

@@ -24,6 +24,7 @@ from trust.runtime.image import parse_variable
 from trust.runtime.limits import Limits, parse_cpus, parse_memory, parse_pids
 from trust.runtime.options import RunOptions, parse_name, parse_network, parse_tmpfs, parse_volume
 from trust.runtime.source import LayoutSource, RegistrySource, Source
+from trust.runtime.tier import DEFAULT_TIER, DIRECTORY_WARNING, Tier, parse_tier
 from trust.verdict import Allowed, Denied
 
 IDENTITY_BYTES = 16
@@ -51,6 +52,11 @@ _COPY_BYTES = 1 << 16
     "--platform", "wanted", metavar="OS/ARCH", help="Which child of an index.  [default: this machine's]"
 )
 @click.option("--engine", metavar="|".join(ENGINES), help="What runs it.  [default: the first that is here]")
+@click.option(
+    "--integrity",
+    metavar="TIER",
+    help="How it is held to what was verified: dm-verity, sealed, fuse-verity or directory.  [default: directory]",
+)
 @click.option("--as", "stands_for", metavar="IMAGE", help="The reference that an OCI layout stands for.")
 @click.argument("image", metavar="IMAGE")
 @click.argument("command", metavar="[COMMAND]...", nargs=-1, type=click.UNPROCESSED)
@@ -70,6 +76,7 @@ def run(
     variables: tuple[str, ...],
     wanted: str | None,
     engine: str | None,
+    integrity: str | None,
     stands_for: str | None,
     image: str,
     command: tuple[str, ...],
@@ -93,7 +100,10 @@ def run(
                 pids=parse_pids(pids) if pids else None,
                 cpus=parse_cpus(cpus) if cpus else None,
             ),
+            integrity=parse_tier(integrity) if integrity else DEFAULT_TIER,
         )
+        if integrity and options.integrity is Tier.DIRECTORY:
+            this.output.warn(DIRECTORY_WARNING)
         return _run(this, image, stands_for, options, wanted=wanted, engine=engine)
     except TrustError as err:
         from trust.cli import exit_code_of  # noqa: PLC0415 - the package is whole by now

@@ -10,6 +10,7 @@ from trust.errors import InputError, RefusedError
 from trust.manifest import Descriptor
 from trust.oci.layout import Layout
 from trust.runtime.content import Image, damaged
+from trust.runtime.inventory import take_inventory
 from trust.runtime.layer import Budget, LayerReader, ReadAhead
 from trust.runtime.tar import TarReader, split_path
 from trust.runtime.tree import Tree
@@ -18,10 +19,11 @@ from trust.runtime.walk import Root
 
 def assemble(
     image: Image, *, store: Layout, root_path: Path, removed_path: Path, budget: Budget | None = None
-) -> None:
+) -> bytes:
     """Have the image's tree in the empty directory ``root_path``; what layers hide goes to ``removed_path``.
 
-    The image's working directory is made as well, as the tools that build images do.
+    Returned is the tree's inventory, of the content as it came and not as it is read again. The image's working
+    directory is made as well, as the tools that build images do.
 
     Raises:
         InputError, LimitError, RefusedError, StateError, OSError: as ``unpack`` says.
@@ -33,17 +35,19 @@ def assemble(
             _apply(layer, diff_id, store=store, tree=tree, budget=budget)
         tree.make_directories(split_path(image.config.working_directory.encode()))
         tree.finish()
+        return take_inventory(root_path, image.digest, known=tree.digests)
 
 
 def _apply(layer: Descriptor, diff_id: Digest, *, store: Layout, tree: Tree, budget: Budget) -> None:
     try:
         with store.open_blob(layer.digest) as blob:
-            reader = LayerReader(blob, diff_id, layer.size_bytes, budget)
+            reader = LayerReader(blob, layer.digest, diff_id, layer.size_bytes, budget)
             with ReadAhead(reader.chunks) as chunks:
                 tar = TarReader(chunks)
                 tree.begin_layer()
                 for entry in tar.entries():
                     budget.spend_entry()
+                    reader.spend_hole(entry.hole_bytes)
                     tree.add(entry, tar.body())
             reader.check()
     except (InputError, RefusedError) as err:

@@ -104,8 +104,8 @@ class Process:
     working_directory: str
 
 
-def process_of(config: ImageConfig, options: RunOptions, *, tree: Path, hostname: str) -> Process:
-    """Return the process of a container of the image whose unpacked tree is ``tree``.
+def process_of(config: ImageConfig, options: RunOptions, *, tree: Path | int, hostname: str) -> Process:
+    """Return the process of a container of the image whose tree is ``tree``, a path or a descriptor.
 
     Raises:
         InputError: no command, an unknown user, or a working directory that is one of the kernel's

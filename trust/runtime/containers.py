@@ -24,6 +24,7 @@ from trust.runtime.cgroup import Controllers
 from trust.runtime.disk import make_private_directory, read_document, remove_tree, write_document
 from trust.runtime.engine import Engine, Streams, has_ended, held_process
 from trust.runtime.execution import Execution, executed
+from trust.runtime.tier import DEFAULT_TIER, Tier, parse_tier
 from trust.runtime.usage import Usage, usage_of
 from trust.value import dataclass, replace
 
@@ -58,6 +59,7 @@ class Container:
     is_detached: bool
     stop_signal: int
     exit_status: int | None = None
+    integrity: Tier = DEFAULT_TIER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -300,6 +302,7 @@ def _document(container: Container) -> dict[str, Any]:
         "detached": container.is_detached,
         "stop_signal": container.stop_signal,
         "exit_status": container.exit_status,
+        "integrity": container.integrity.value,
     }
 
 
@@ -317,6 +320,7 @@ def _container(identity: str, document: Mapping[str, Any]) -> Container:
             is_detached=document["detached"],
             stop_signal=document["stop_signal"],
             exit_status=document["exit_status"],
+            integrity=parse_tier(document.get("integrity", DEFAULT_TIER.value)),
         )
     except (LookupError, TypeError, InputError) as err:
         raise StateError(f"record of container {identity} is damaged: {err!r}") from err

@@ -17,7 +17,7 @@ from typing import Any
 
 from trust.errors import StateError
 
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+DIRECTORY_FLAGS = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 def make_private_directory(path: Path) -> Path:
@@ -66,7 +66,7 @@ def read_document(path: Path) -> dict[str, Any] | None:
 
 def sync_file_system(path: Path) -> None:
     """Have everything on the file system of ``path`` on its disk, as one call and not one for each file."""
-    fd = os.open(path, _DIRECTORY)
+    fd = os.open(path, DIRECTORY_FLAGS)
     try:
         if ctypes.CDLL(None, use_errno=True).syncfs(fd) != 0:
             number = ctypes.get_errno()
@@ -84,7 +84,7 @@ def remove_tree(path: Path) -> None:
         OSError: something in it cannot be removed.
     """
     try:
-        top = os.open(path, _DIRECTORY)
+        top = os.open(path, DIRECTORY_FLAGS)
     except FileNotFoundError:
         return
     try:
@@ -107,7 +107,7 @@ def _remove(top: int, name: str, counter: int) -> int:
     else:
         return counter
     _open_up(top, name)
-    inner = os.open(name, _DIRECTORY, dir_fd=top)
+    inner = os.open(name, DIRECTORY_FLAGS, dir_fd=top)
     try:
         with os.scandir(inner) as found:
             entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in found]

@@ -1,7 +1,7 @@
-"""Owns the reading of layer blobs: decompressed, hashed and counted on the way, in a thread of its own.
+"""Owns the reading of layer blobs: hashed, decompressed, hashed again and counted, in one pass and its own thread.
 
-The blob was hashed when it entered the content store; here its content is held to the diffID that the image's
-configuration names. Inflating and hashing leave the interpreter to the caller, who writes files meanwhile.
+The blob is held to the manifest's digest once more, since the disk has had it meanwhile, its content to the diffID
+that the image's configuration names. Inflating and hashing leave the interpreter to the caller, who writes files.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import threading
 import zlib
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING, Protocol, cast
 
 from trust.digest import Digest
 from trust.errors import InputError, LimitError, RefusedError
@@ -45,6 +45,7 @@ class Budget:
         self.ratio_free_bytes = ratio_free_bytes
         self._bytes_left = bytes_max
         self._entries_left = entries_max
+        self._lock = threading.Lock()  # content is counted where it is read, holes where they are written
 
     def spend_bytes(self, count: int) -> None:
         """Take ``count`` bytes.
@@ -52,7 +53,8 @@ class Budget:
         Raises:
             LimitError: there are not so many left.
         """
-        self._bytes_left -= count
+        with self._lock:
+            self._bytes_left -= count
         if self._bytes_left < 0:
             raise LimitError("image is too large unpacked: its layers hold more bytes than the cap allows")
 
@@ -67,14 +69,40 @@ class Budget:
             raise LimitError("image has too many files: its layers hold more entries than the cap allows")
 
 
+class Bytes(Protocol):
+    """Where a blob is read from, piece by piece."""
+
+    def read(self, size: int, /) -> bytes:
+        """Return at most ``size`` bytes, none at the end."""
+
+
+class _Hashed:
+    """Hashes what is read through it."""
+
+    def __init__(self, source: Bytes, algorithm: str) -> None:
+        self._source = source
+        self._hash = hashlib.new(algorithm)
+
+    def read(self, size: int, /) -> bytes:
+        data = self._source.read(size)
+        self._hash.update(data)
+        return data
+
+    def hexdigest(self) -> str:
+        return self._hash.hexdigest()
+
+
 class LayerReader:
     """Reads the content of one layer; whoever uses it must ask ``check`` when the reading has ended."""
 
-    def __init__(self, blob: BinaryIO, diff_id: Digest, blob_bytes: int, budget: Budget) -> None:
-        self._blob = blob
+    def __init__(self, blob: Bytes, digest: Digest, diff_id: Digest, blob_bytes: int, budget: Budget) -> None:
+        self._blob = _Hashed(blob, digest.algorithm)
+        self._digest = digest
         self._diff_id = diff_id
         self._blob_bytes = blob_bytes
         self._budget = budget
+        self._bytes_max = max(budget.ratio_free_bytes, blob_bytes * RATIO_MAX)
+        self._hole_bytes = 0
         self._got: str | None = None
 
     def chunks(self) -> Iterator[bytes]:
@@ -86,24 +114,39 @@ class LayerReader:
         """
         content = hashlib.new(self._diff_id.algorithm)
         total = 0
-        allowed = max(self._budget.ratio_free_bytes, self._blob_bytes * RATIO_MAX)
         for chunk in decompressed(self._blob):
             total += len(chunk)
             self._budget.spend_bytes(len(chunk))
-            if total > allowed:
-                raise LimitError(
-                    f"layer is a decompression bomb: expected at most {RATIO_MAX} times {self._blob_bytes} bytes"
-                )
+            self._check_ratio(total)
             content.update(chunk)
             yield chunk
         self._got = content.hexdigest()
 
+    def spend_hole(self, count: int) -> None:
+        """Take what a sparse file is longer than what is stored of it: whoever copies the tree may write it all.
+
+        Raises:
+            LimitError: a bomb, as ``chunks`` says.
+        """
+        if count:
+            self._hole_bytes += count
+            self._budget.spend_bytes(count)
+            self._check_ratio(self._hole_bytes)
+
+    def _check_ratio(self, count: int) -> None:
+        if count > self._bytes_max:
+            raise LimitError(
+                f"layer is a decompression bomb: expected at most {RATIO_MAX} times {self._blob_bytes} bytes"
+            )
+
     def check(self) -> None:
-        """Return if the whole content was read and is that of the diffID.
+        """Return if the whole blob was read and is that of its digest, and its content that of the diffID.
 
         Raises:
             RefusedError: ``tampered``; it is not.
         """
+        if self._blob.hexdigest() != self._digest.hex:
+            raise RefusedError(f"layer is not {self._digest}: got {self._blob.hexdigest()}", reason="tampered")
         if self._got != self._diff_id.hex:
             raise RefusedError(
                 f"layer content does not match the image configuration: expected {self._diff_id}, got {self._got}",
@@ -111,24 +154,40 @@ class LayerReader:
             )
 
 
-def decompressed(blob: BinaryIO) -> Iterator[bytes]:
-    """Yield the content of a gzip, zstd or plain layer blob, told apart by how it begins.
+def decompressed(blob: Bytes) -> Iterator[bytes]:
+    """Yield the content of a gzip, zstd or plain layer blob, told apart by how it begins; it is read to its end.
 
     The diffID decides what the content had to be, so that the media type, which builders get wrong, need not.
 
     Raises:
         InputError: not decompressible.
     """
-    head = blob.read(4)
-    blob.seek(0)
+    head = b""
+    while len(head) < len(_ZSTD_MAGIC) and (more := blob.read(len(_ZSTD_MAGIC) - len(head))):
+        head += more
+    whole = _Resumed(head, blob)
     if head.startswith(_GZIP_MAGIC):
-        return _gunzipped(blob)
+        return _gunzipped(whole)
     if head == _ZSTD_MAGIC:
-        return _unzstd(blob)
-    return iter(lambda: blob.read(_CHUNK_BYTES), b"")
+        return _unzstd(whole)
+    return iter(lambda: whole.read(_CHUNK_BYTES), b"")
 
 
-def _gunzipped(blob: BinaryIO) -> Iterator[bytes]:
+class _Resumed:
+    """Gives what was read already, then the rest."""
+
+    def __init__(self, head: bytes, rest: Bytes) -> None:
+        self._head = head
+        self._rest = rest
+
+    def read(self, size: int, /) -> bytes:
+        if self._head:
+            head, self._head = self._head[:size], self._head[size:]
+            return head
+        return self._rest.read(size)
+
+
+def _gunzipped(blob: Bytes) -> Iterator[bytes]:
     """Yield the content of every member, one after the other; zeros may follow the last."""
     member = None
     try:
@@ -147,12 +206,12 @@ def _gunzipped(blob: BinaryIO) -> Iterator[bytes]:
         raise InputError("layer is truncated: its gzip stream has no end")
 
 
-def _unzstd(blob: BinaryIO) -> Iterator[bytes]:
+def _unzstd(blob: Bytes) -> Iterator[bytes]:
     import zstandard  # noqa: PLC0415 - few images need it
 
     engine = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_MAX_BYTES)
     try:
-        with engine.stream_reader(blob, read_across_frames=True, closefd=False) as stream:
+        with engine.stream_reader(cast("IO[bytes]", blob), read_across_frames=True, closefd=False) as stream:
             while content := stream.read(_CHUNK_BYTES):
                 yield content
     except zstandard.ZstdError as err:

@@ -9,6 +9,7 @@ from typing import Literal
 from trust.errors import InputError
 from trust.runtime.image import parse_directory
 from trust.runtime.limits import Limits, parse_size
+from trust.runtime.tier import DEFAULT_TIER, Tier
 from trust.value import dataclass
 
 Network = Literal["off", "private", "host"]
@@ -54,6 +55,7 @@ class RunOptions:
     tmpfs: tuple[Tmpfs, ...] = ()
     environment: tuple[tuple[str, str], ...] = ()
     limits: Limits = Limits()
+    integrity: Tier = DEFAULT_TIER
 
 
 def parse_name(text: str) -> str:

@@ -20,6 +20,7 @@ from typing import TypeVar
 
 from trust.errors import StateError
 from trust.runtime.copying import copy_tree
+from trust.runtime.mounts import MountError, attach, last_error
 from trust.value import dataclass
 
 _CLONE_NEWNS = 0x00020000
@@ -42,7 +43,8 @@ T = TypeVar("T")
 class Overlay:
     """Where an overlay is mounted (``merged``) and from what; all but ``lower`` belong to one container.
 
-    ``in_user_namespace``: an ordinary user's.
+    ``in_user_namespace``: an ordinary user's. ``image``: a mount of the image that is nowhere yet, a descriptor;
+    it is put at ``lower`` first, which is the container's own then too.
     """
 
     lower: Path
@@ -50,6 +52,7 @@ class Overlay:
     work: Path
     merged: Path
     in_user_namespace: bool
+    image: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,14 +87,17 @@ class WritableRoot:
 
         try:
             return _in_own_mounts(mount_and_start)
-        except _MountError as err:
+        except MountError as err:
             raise StateError(f"overlay cannot be mounted at {overlay.merged}: {err.strerror}") from err
 
 
-def make_writable_root(shared: Path, directory: Path, *, user_namespaces: bool) -> WritableRoot:
+def make_writable_root(
+    shared: Path, directory: Path, *, user_namespaces: bool, image: int | None = None
+) -> WritableRoot:
     """Have a root of its own for one container in ``directory``, as ``shared`` is.
 
-    ``user_namespaces``: the engine can be started as root of one.
+    ``user_namespaces``: the engine can be started as root of one. ``image``: a mount of the same content, to be
+    used in its place; there is no copying then, and what hinders the overlay shows at the start.
 
     Raises:
         OSError: it cannot be written.
@@ -99,14 +105,19 @@ def make_writable_root(shared: Path, directory: Path, *, user_namespaces: bool) 
     root = directory / "rootfs"
     is_root = os.geteuid() == 0
     overlay = Overlay(
-        lower=shared,
+        lower=shared if image is None else directory / "image",
         upper=directory / "upper",
         work=directory / "work",
         merged=root,
         in_user_namespace=not is_root,
+        image=image,
     )
+    if image is not None:
+        overlay.lower.mkdir()
+        _make_layers(overlay, os.stat(".", dir_fd=image))
+        return WritableRoot(path=root, overlay=overlay)
     if is_root or user_namespaces:
-        _make_layers(overlay)
+        _make_layers(overlay, shared.stat())
         if _permitted(overlay):
             return WritableRoot(path=root, overlay=overlay)
         root.rmdir()
@@ -114,15 +125,11 @@ def make_writable_root(shared: Path, directory: Path, *, user_namespaces: bool) 
     return WritableRoot(path=root, overlay=None)
 
 
-class _MountError(OSError):
-    """A namespace or a mount was refused."""
-
-
-def _make_layers(overlay: Overlay) -> None:
+def _make_layers(overlay: Overlay, root: os.stat_result) -> None:
     overlay.merged.mkdir()
     overlay.work.mkdir()
     overlay.upper.mkdir()
-    root = overlay.lower.stat()  # the upper directory is what the container sees of its root
+    # The upper directory is what the container sees of its root.
     os.chown(overlay.upper, root.st_uid, root.st_gid)
     overlay.upper.chmod(root.st_mode & 0o7777)
 
@@ -142,7 +149,7 @@ def _permitted(overlay: Overlay) -> bool:
         return done.returncode == 0
     try:
         _in_own_mounts(lambda: _mount(overlay))
-    except _MountError:
+    except MountError:
         return False
     return True
 
@@ -181,30 +188,27 @@ def _leave_mounts() -> None:
     """Give this thread a mount namespace from which nothing spreads to others."""
     libc = ctypes.CDLL(None, use_errno=True)
     if libc.unshare(_CLONE_NEWNS) != 0:
-        raise _last_error()
+        raise last_error()
     if libc.mount(None, b"/", None, ctypes.c_ulong(_MS_REC | _MS_SLAVE), None) != 0:
-        raise _last_error()
+        raise last_error()
 
 
 def _mount(overlay: Overlay) -> None:
+    if overlay.image is not None:
+        attach(overlay.image, overlay.lower)
     options = b",".join(
         key + b"=" + _escaped(path, colons=key == b"lowerdir")
         for key, path in ((b"lowerdir", overlay.lower), (b"upperdir", overlay.upper), (b"workdir", overlay.work))
     )
     if len(options) > _OPTIONS_MAX_BYTES:
-        raise _MountError(errno.ENAMETOOLONG, "the paths are too long for a mount")
+        raise MountError(errno.ENAMETOOLONG, "the paths are too long for a mount")
     libc = ctypes.CDLL(None, use_errno=True)
     where = os.fsencode(overlay.merged)
     if libc.mount(b"overlay", where, b"overlay", ctypes.c_ulong(0), options) != 0:
-        raise _last_error()
+        raise last_error()
 
 
 def _escaped(path: Path, *, colons: bool) -> bytes:
     """Return ``path`` as an option of the overlay: commas part options, colons part lower layers."""
     raw = os.fsencode(path).replace(b"\\", b"\\\\").replace(b",", b"\\,")
     return raw.replace(b":", b"\\:") if colons else raw
-
-
-def _last_error() -> _MountError:
-    number = ctypes.get_errno()
-    return _MountError(number, os.strerror(number))

@@ -3,7 +3,7 @@
 Pure: pieces of bytes in, entries and their bodies out; nothing is ever written, resolved or trusted here. Python's
 ``tarfile`` is not used: the versions in the field loop and backtrack on crafted headers (CVE-2024-6232,
 CVE-2025-8194), and what two readers would read differently must be refused here: a name given twice, a link with
-a body, one zero block among entries, sparse maps. Source: POSIX pax "ustar Interchange Format", GNU tar manual.
+a body, one zero block among entries. Source: POSIX pax "ustar Interchange Format", GNU tar manual.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 
 from trust.errors import InputError
+from trust.runtime.fields import decimal_number, field_number, field_text
+from trust.runtime.sparse import PREFIX, Block, Extent, SparseMap, header_map, is_repeated, pax_map
 from trust.value import dataclass, field
 
 BLOCK = 512
@@ -23,6 +25,7 @@ ID_MAX = 2**32 - 2  # 2^32 - 1 means "leave as it is" to chown
 MTIME_MAX_SECONDS = 2**34 - 1  # what ext4 can store, the year 2446
 
 _XATTR = b"SCHILY.xattr."
+_SPARSE_NAME = b"GNU.sparse.name"
 _ZERO = bytes(BLOCK)
 
 
@@ -38,7 +41,8 @@ class Kind(Enum):
     FIFO = b"6"
 
 
-_KINDS = {kind.value: kind for kind in Kind} | {b"\0": Kind.FILE, b"7": Kind.FILE}
+_SPARSE = b"S"
+_KINDS = {kind.value: kind for kind in Kind} | {b"\0": Kind.FILE, b"7": Kind.FILE, _SPARSE: Kind.FILE}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +50,7 @@ class Entry:
     """One entry: ``path`` in components without ``..``, empty for the root itself; ``link`` as it is written.
 
     ``mode`` has the twelve permission bits; ``mtime_ns`` is since 1970, not before; only a file has a size.
+    ``extents`` are the parts of a sparse file that its body holds; None where it holds everything.
     """
 
     path: tuple[bytes, ...]
@@ -57,6 +62,12 @@ class Entry:
     mtime_ns: int
     link: bytes
     xattrs: Mapping[bytes, bytes] = field(default_factory=dict)
+    extents: tuple[Extent, ...] | None = None
+
+    @property
+    def hole_bytes(self) -> int:
+        """How much longer the file is than what is stored of it."""
+        return 0 if self.extents is None else self.size_bytes - sum(one.size_bytes for one in self.extents)
 
 
 class TarReader:
@@ -82,9 +93,13 @@ class TarReader:
                 if kind != b"g":  # builders of images write nothing global but comments
                     extension.add(kind, content)
                 continue
-            entry = _entry(header, extension)
+            stored = extension.number(b"size", header[124:136], "size")
+            sparse = extension.sparse(header, lambda: self._exactly(BLOCK))
+            entry = _entry(header, extension, stored, sparse)
             extension = _Extension()
-            self._body_left, self._padding = entry.size_bytes, -entry.size_bytes % BLOCK
+            if sparse is not None and sparse.stored_bytes != stored - sparse.read_bytes:
+                raise InputError("layer is ambiguous: a sparse file has another size than its parts together")
+            self._body_left, self._padding = stored - (sparse.read_bytes if sparse else 0), -stored % BLOCK
             yield entry
         for _ in self._chunks:
             pass
@@ -111,7 +126,7 @@ class TarReader:
         return None
 
     def _extension(self, header: bytes) -> bytes:
-        size = _number(header[124:136], "size")
+        size = field_number(header[124:136], "size")
         if size > EXTENSION_MAX_BYTES:
             raise InputError(f"layer has a header of {size} bytes: expected at most {EXTENSION_MAX_BYTES}")
         content = self._exactly(size)
@@ -146,12 +161,19 @@ class _Extension:
 
     def __init__(self) -> None:
         self.pax: dict[bytes, bytes] = {}
+        self.repeated: list[tuple[bytes, bytes]] = []
         self.names: dict[bytes, bytes] = {}
 
     def add(self, kind: bytes, content: bytes) -> None:
         if kind == b"x":
+            records = list(_pax_records(content))
+            self.repeated = [record for record in records if is_repeated(record[0])]
             # an empty value means "not given" (POSIX), but is one for an attribute
-            self.pax = {key: value for key, value in _pax_records(content) if value or key.startswith(_XATTR)}
+            self.pax = {
+                key: value
+                for key, value in records
+                if not is_repeated(key) and (value or key.startswith((_XATTR, PREFIX)))
+            }
         else:
             self.names[kind] = content.split(b"\0", 1)[0]
 
@@ -163,48 +185,54 @@ class _Extension:
 
     def number(self, pax_key: bytes, otherwise: bytes, what: str) -> int:
         text = self.pax.get(pax_key)
-        if text is None:
-            return _number(otherwise, what)
-        if not text.isdigit() or len(text) > 20:  # noqa: PLR2004 - the digits of 2^64
-            raise InputError(f"layer is malformed: {what} is no number: got {text[:40]!r}")
-        return int(text)
+        return field_number(otherwise, what) if text is None else decimal_number(text, what)
+
+    def sparse(self, header: bytes, next_block: Block) -> SparseMap | None:
+        kind = header[156:157]
+        if kind == _SPARSE and not self.repeated and not any(key.startswith(PREFIX) for key in self.pax):
+            return header_map(header, next_block)
+        found = pax_map(self.pax, self.repeated, next_block)
+        if found is not None and kind not in (b"0", b"\0"):
+            raise InputError(f"layer is ambiguous: a sparse map for an entry of kind {kind!r}")
+        return found
 
 
 def _checked(block: bytes) -> bytes:
     """Return ``block`` if its checksum, of unsigned bytes, is right."""
-    expected = _number(block[148:156], "checksum")
+    expected = field_number(block[148:156], "checksum")
     got = sum(block) - sum(block[148:156]) + 8 * ord(" ")
     if got != expected:
         raise InputError(f"layer is malformed: header checksum: expected {expected}, got {got}")
     return block
 
 
-def _entry(header: bytes, extension: _Extension) -> Entry:
-    name = _field(header[0:100])
+def _entry(header: bytes, extension: _Extension, stored: int, sparse: SparseMap | None) -> Entry:
+    name = field_text(header[0:100])
     if header[257:263] == b"ustar\0" and header[345] != 0:
-        name = _field(header[345:500]) + b"/" + name
+        name = field_text(header[345:500]) + b"/" + name
     name = extension.text(b"path", b"L", name)
+    name = extension.pax.get(_SPARSE_NAME, name) if sparse is not None else name
     kind = _KINDS.get(header[156:157])
-    if kind is None or any(key.startswith(b"GNU.sparse.") for key in extension.pax):
+    if kind is None:
         raise InputError(f"layer has an entry of a kind not supported: {header[156:157]!r}, {name[:80]!r}")
     if kind is Kind.FILE and name.endswith(b"/"):
         kind = Kind.DIRECTORY
-    size = extension.number(b"size", header[124:136], "size")
-    if size and kind is not Kind.FILE:
-        raise InputError(f"layer is ambiguous: {name[:80]!r} is no file and has {size} bytes")
-    link = extension.text(b"linkpath", b"K", _field(header[157:257]))
+    if (stored or sparse) and kind is not Kind.FILE:
+        raise InputError(f"layer is ambiguous: {name[:80]!r} is no file and has {stored} bytes")
+    link = extension.text(b"linkpath", b"K", field_text(header[157:257]))
     if b"\0" in link or len(link) > PATH_MAX_BYTES or (not link and kind in (Kind.SYMLINK, Kind.HARD_LINK)):
         raise InputError(f"layer is malformed: {name[:80]!r} links to {link[:80]!r}")
     return Entry(
         path=split_path(name),
         kind=kind,
-        mode=_number(header[100:108], "mode") & 0o7777,
+        mode=field_number(header[100:108], "mode") & 0o7777,
         uid=_id(extension.number(b"uid", header[108:116], "uid")),
         gid=_id(extension.number(b"gid", header[116:124], "gid")),
-        size_bytes=size,
+        size_bytes=stored if sparse is None else sparse.size_bytes,
         mtime_ns=_mtime_ns(header[136:148], extension.pax.get(b"mtime")),
         link=link,
         xattrs={key[len(_XATTR) :]: value for key, value in extension.pax.items() if key.startswith(_XATTR)},
+        extents=None if sparse is None else sparse.extents,
     )
 
 
@@ -226,24 +254,6 @@ def split_path(name: bytes) -> tuple[bytes, ...]:
     return parts
 
 
-def _field(raw: bytes) -> bytes:
-    return raw.split(b"\0", 1)[0]
-
-
-def _number(raw: bytes, what: str) -> int:
-    """Return an octal number, or GNU's base 256, which is refused where it is negative."""
-    if raw[0] & 0x80:
-        if raw[0] != 0x80:  # noqa: PLR2004 - 0xff begins a negative number, others do not fit 64 bits
-            raise InputError(f"layer is malformed: {what} is negative or too large")
-        return int.from_bytes(raw[1:], "big")
-    text = raw.split(b"\0", 1)[0].strip(b" ")
-    if not text:
-        return 0
-    if text.strip(b"01234567"):
-        raise InputError(f"layer is malformed: {what} is no octal number: got {text[:40]!r}")
-    return int(text, 8)
-
-
 def _id(number: int) -> int:
     if number > ID_MAX:
         raise InputError(f"layer is malformed: owner: expected at most {ID_MAX}, got {number}")
@@ -253,7 +263,7 @@ def _id(number: int) -> int:
 def _mtime_ns(raw: bytes, pax: bytes | None) -> int:
     """Return a time that every file system takes; what lies before 1970 or absurdly late is moved to the edge."""
     if pax is None:
-        return 0 if raw[0] == 0xFF else min(_number(raw, "mtime"), MTIME_MAX_SECONDS) * 10**9  # noqa: PLR2004
+        return 0 if raw[0] == 0xFF else min(field_number(raw, "mtime"), MTIME_MAX_SECONDS) * 10**9  # noqa: PLR2004
     seconds, _, fraction = pax.partition(b".")
     digits = seconds.removeprefix(b"-")
     if not digits.isdigit() or len(digits) > 20 or (fraction and not fraction.isdigit()):  # noqa: PLR2004

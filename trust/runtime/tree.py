@@ -14,6 +14,7 @@ keeps none, and no owners but himself. Source: OCI image-spec 1.1 "Image Layer F
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from collections.abc import Iterator, Mapping
@@ -44,6 +45,7 @@ class Tree:
         self._removed = removed
         self._removed_count = 0
         self._privileged = privileged
+        self.digests: dict[int, bytes] = {}  # of files as they were written, by inode; none of them is given up
         self._written: set[Parts] = set()
         self._mtimes: dict[Parts, int] = {}
         self._parent: tuple[Parts, Directory] | None = None
@@ -146,10 +148,10 @@ class Tree:
             self._take_away(parent.fd, path[-1])
             fd = os.open(path[-1], _NEW_FILE, 0o600, dir_fd=parent.fd)
         try:
-            for piece in body:
-                rest = piece
-                while rest:
-                    rest = rest[os.write(fd, rest) :]
+            if entry.extents is None:
+                self.digests[os.fstat(fd).st_ino] = _write_all(fd, body)
+            else:
+                _write_parts(fd, entry, body)
             self._dress(fd, entry)
             os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
         finally:
@@ -239,6 +241,29 @@ class Tree:
         """Move ``name`` out of the tree: at once, however large it is."""
         self._removed_count += 1
         os.rename(name, b"%d" % self._removed_count, src_dir_fd=parent_fd, dst_dir_fd=self._removed.fd)
+
+
+def _write_all(fd: int, body: Iterator[memoryview]) -> bytes:
+    """Return the sha256 of what was written."""
+    digest = hashlib.sha256()
+    for piece in body:
+        digest.update(piece)
+        rest = piece
+        while rest:
+            rest = rest[os.write(fd, rest) :]
+    return digest.digest()
+
+
+def _write_parts(fd: int, entry: Entry, body: Iterator[memoryview]) -> None:
+    """Write what is stored of a sparse file where it belongs; what is between stays a hole."""
+    piece = memoryview(b"")
+    for extent in entry.extents or ():
+        at, end = extent.offset, extent.offset + extent.size_bytes
+        while at < end:
+            piece = piece or next(body)
+            written = os.pwrite(fd, piece[: end - at], at)
+            at, piece = at + written, piece[written:]
+    os.ftruncate(fd, entry.size_bytes)
 
 
 def _make_node(entry: Entry, name: bytes, parent_fd: int) -> None:

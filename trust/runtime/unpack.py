@@ -5,7 +5,8 @@
   3. each layer, lowest first: decompressed, held to its diffID, written entry by entry
   4. the working directory, the record, everything on the disk; then it is renamed into place
 
-``rootfs/sha256/<hex>/rootfs`` is the tree, ``unpacked.json`` beside it says by whom and from what.
+``rootfs/sha256/<hex>/rootfs`` is the tree; ``unpacked.json`` beside it says by whom and from what, ``inventory``
+what is in the tree, its digest being in the record. ``check_unpacked`` compares.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from trust.digest import Digest, parse_digest, sha256
 from trust.errors import StateError
 from trust.oci.layout import Layout
 from trust.runtime.content import Image
@@ -27,15 +29,17 @@ from trust.runtime.disk import (
     sync_file_system,
     write_document,
 )
+from trust.runtime.inventory import check_inventory, take_inventory
 
 if TYPE_CHECKING:
     from trust.runtime.layer import Budget
 
 DIRECTORY = "rootfs"
+INVENTORY = "inventory"
 _PARTIAL = ".partial"
 _RECORD = "unpacked.json"
 _WHOLE = "image"
-_SCHEMA = 1
+_SCHEMA = 2  # the first had no inventory: what it recorded is unpacked anew
 
 
 def unpack(image: Image, *, store: Layout, home: Path, budget: Budget | None = None) -> Path:
@@ -48,9 +52,8 @@ def unpack(image: Image, *, store: Layout, home: Path, budget: Budget | None = N
         StateError: this disk cannot take it, or what is in the content store is damaged.
     """
     final = home / DIRECTORY / image.digest.algorithm / image.digest.hex
-    found = read_document(final / _RECORD)
-    if found is not None:
-        return _believed(final, found)
+    if _is_whole(final):
+        return final / DIRECTORY
     try:
         make_private_directory(home / DIRECTORY)
         with _staging(home / DIRECTORY) as staging:
@@ -61,13 +64,41 @@ def unpack(image: Image, *, store: Layout, home: Path, budget: Budget | None = N
     return final / DIRECTORY
 
 
-def _believed(final: Path, record: dict[str, object]) -> Path:
+def check_unpacked(tree: Path, manifest: Digest) -> None:
+    """Return if the unpacked ``tree`` of the image ``manifest`` is to the byte what its layers made it.
+
+    Raises:
+        RefusedError: ``tampered``; it is not.
+        StateError: it cannot be read.
+    """
+    try:
+        compare_unpacked(tree, take_inventory(tree, manifest))
+    except OSError as err:
+        raise StateError(f"unpacked image cannot be read: {err.strerror or err}: {err.filename or tree}") from err
+
+
+def compare_unpacked(tree: Path, found: bytes) -> None:
+    """Return if ``found`` is the inventory that ``tree`` had when it was unpacked.
+
+    Raises:
+        RefusedError: ``tampered``; it is not.
+        OSError: the inventory cannot be read.
+    """
+    record = read_document(tree.parent / _RECORD) or {}
+    expected = parse_digest(str(record.get(INVENTORY)))
+    check_inventory(found, expected, (tree.parent / INVENTORY).read_bytes, where=tree)
+
+
+def _is_whole(final: Path) -> bool:
+    record = read_document(final / _RECORD)
+    if record is None:
+        return False
     if record.get("uid") != os.geteuid():
         raise StateError(
             f"image was unpacked by uid {record.get('uid')}, expected {os.geteuid()}: {final}",
             hint="each user needs a TRUST_HOME of their own",
         )
-    return final / DIRECTORY
+    return record.get("schema") == _SCHEMA
 
 
 def _write(image: Image, *, store: Layout, staging: Path, budget: Budget | None) -> None:
@@ -77,8 +108,14 @@ def _write(image: Image, *, store: Layout, staging: Path, budget: Budget | None)
     root.mkdir(parents=True)
     removed.mkdir()
     root.chmod(0o755)
-    assemble(image, store=store, root_path=root, removed_path=removed, budget=budget)
-    record = {"schema": _SCHEMA, "manifest": str(image.digest), "uid": os.geteuid()}
+    inventory = assemble(image, store=store, root_path=root, removed_path=removed, budget=budget)
+    (staging / _WHOLE / INVENTORY).write_bytes(inventory)
+    record = {
+        "schema": _SCHEMA,
+        "manifest": str(image.digest),
+        "uid": os.geteuid(),
+        INVENTORY: str(sha256(inventory)),
+    }
     write_document(staging / _WHOLE / _RECORD, record)
 
 
@@ -124,7 +161,7 @@ def _put_in_place(staging: Path, final: Path) -> None:
     try:
         (staging / _WHOLE).rename(final)
     except OSError:
-        if read_document(final / _RECORD) is not None:
+        if _is_whole(final):
             return  # another process was first, with the same content
         final.rename(staging / "unbelieved")
         (staging / _WHOLE).rename(final)

@@ -76,10 +76,10 @@ class Directory:
 
 
 class Root:
-    """A directory that stands for ``/``; a context manager that closes it."""
+    """A directory that stands for ``/``, by its path or a descriptor; a context manager that closes it."""
 
-    def __init__(self, path: Path) -> None:
-        self.fd = os.open(path, _DIRECTORY)
+    def __init__(self, where: Path | int) -> None:
+        self.fd = os.open(where, _DIRECTORY) if isinstance(where, Path) else os.open(".", _DIRECTORY, dir_fd=where)
 
     def __enter__(self) -> Self:
         return self

@@ -1,0 +1,188 @@
+"""Owns the inventory of an unpacked tree: everything in it, with what would change what runs; and its comparison.
+
+One record for each directory, file, link and fifo, sorted by path: kind, mode, owner, size, sha256 of the content
+or of the link's target, extended attributes. Times are left out: they change nothing that runs. It begins with the
+digest of the image's manifest, so that the digest of an inventory is that of one tree of one image.
+
+Labels of the host's security modules are the host's and not recorded; every other attribute is, also those that
+would steer the overlay above the tree.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+
+from trust.digest import Digest, sha256
+from trust.errors import RefusedError
+from trust.runtime.disk import DIRECTORY_FLAGS
+from trust.value import dataclass
+
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
+_READ_BYTES = 1 << 20
+_CAPABILITY = b"security.capability"
+
+Attributes = tuple[tuple[bytes, bytes], ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One thing in a tree: ``path`` is relative, empty for the root; ``content`` the sha256 of file or link."""
+
+    path: bytes
+    state: os.stat_result
+    attributes: Attributes
+    content: bytes
+
+    def record(self) -> bytes:
+        """Return what an inventory says of it."""
+        state = self.state
+        size = state.st_size if stat.S_ISREG(state.st_mode) else 0
+        attributes = ",".join(f"{name.hex()}={value.hex()}" for name, value in self.attributes)
+        numbers = f"{state.st_mode:o} {state.st_uid} {state.st_gid} {size}"
+        return self.path + f"\0{numbers} {self.content.hex()} {attributes}\0".encode()
+
+
+Visit = Callable[[Node, Callable[[], Iterator[bytes]]], None]
+Digests = Mapping[int, bytes]  # by inode number
+
+
+def survey(root: int, visit: Visit, *, known: Digests | None = None, is_hashed: bool = True) -> None:
+    """Call ``visit`` with everything in the open directory ``root``, a directory before what is in it, sorted.
+
+    The second argument gives the content of a file or link. ``known`` are digests that need no reading; with
+    ``is_hashed`` unset no file is read, and its node has no digest.
+
+    Raises:
+        OSError: something cannot be read, or changes its kind meanwhile.
+    """
+    _Survey(visit, known or {}, is_hashed=is_hashed).directory(root, b"")
+
+
+def inventory_header(manifest: Digest) -> bytes:
+    """Return what an inventory of the image ``manifest`` begins with."""
+    return f"trust inventory 1 {manifest}\0".encode()
+
+
+def take_inventory(tree: Path, manifest: Digest, *, known: Digests | None = None) -> bytes:
+    """Return the inventory of the unpacked ``tree`` of an image.
+
+    Raises:
+        OSError: as ``survey``.
+    """
+    records = [inventory_header(manifest)]
+    root = os.open(tree, DIRECTORY_FLAGS)
+    try:
+        survey(root, lambda node, _content: records.append(node.record()), known=known)
+    finally:
+        os.close(root)
+    return b"".join(records)
+
+
+def check_inventory(found: bytes, expected: Digest, recorded: Callable[[], bytes], *, where: Path) -> None:
+    """Return if ``found`` is the inventory with the digest ``expected``.
+
+    ``recorded`` gives the one that was made when the tree was, for the message alone.
+
+    Raises:
+        RefusedError: ``tampered``; it is not.
+    """
+    if sha256(found) == expected:
+        return
+    before = recorded()
+    what = _difference(before, found) if sha256(before) == expected else "and its inventory too"
+    raise RefusedError(
+        f"unpacked image was changed on this disk: {what}: {where}",
+        reason="tampered",
+        hint=f"find out who writes there; then remove {where.parent}, and the next run unpacks the image anew",
+    )
+
+
+def _difference(before: bytes, found: bytes) -> str:
+    expected, got = _records(before), _records(found)
+    for path in sorted(expected.keys() | got.keys()):
+        name = "/" + path.decode("utf-8", "replace")[:200]
+        if path not in got:
+            return f"{name} is missing"
+        if path not in expected:
+            return f"{name} is new"
+        if expected[path] != got[path]:
+            pairs = zip(("mode", "owner", "group", "size", "content", "attributes"),
+                        expected[path].split(b" "), got[path].split(b" "), strict=True)  # fmt: skip
+            return f"{name} has another {next(what for what, one, other in pairs if one != other)}"
+    return "its inventory is of another image"
+
+
+def _records(inventory: bytes) -> dict[bytes, bytes]:
+    words = inventory.split(b"\0")[1:-1]
+    return dict(zip(words[::2], words[1::2], strict=True))
+
+
+class _Survey:
+    def __init__(self, visit: Visit, known: Digests, *, is_hashed: bool) -> None:
+        self._visit = visit
+        self._known = known
+        self._is_hashed = is_hashed
+
+    def directory(self, fd: int, path: bytes) -> None:
+        state = os.fstat(fd)
+        self._visit(Node(path=path, state=state, attributes=_attributes(fd), content=b""), lambda: iter(()))
+        prefix = path + b"/" if path else b""
+        for name in sorted(map(os.fsencode, os.listdir(fd))):
+            self._entry(fd, name, prefix + name)
+
+    def _entry(self, parent: int, name: bytes, path: bytes) -> None:
+        state = os.stat(name, dir_fd=parent, follow_symlinks=False)
+        if stat.S_ISDIR(state.st_mode):
+            fd = os.open(name, DIRECTORY_FLAGS, dir_fd=parent)
+            try:
+                self.directory(fd, path)
+            finally:
+                os.close(fd)
+        elif stat.S_ISREG(state.st_mode):
+            fd = os.open(name, _FILE, dir_fd=parent)
+            try:
+                self._file(fd, path)
+            finally:
+                os.close(fd)
+        else:
+            target = os.fsencode(os.readlink(name, dir_fd=parent)) if stat.S_ISLNK(state.st_mode) else b""
+            content = hashlib.sha256(target).digest()
+            self._visit(Node(path=path, state=state, attributes=(), content=content), lambda: iter((target,)))
+
+    def _file(self, fd: int, path: bytes) -> None:
+        state = os.fstat(fd)
+        content = self._known.get(state.st_ino, b"")
+        if not content and self._is_hashed:
+            content = _content_digest(fd, state.st_size)
+        node = Node(path=path, state=state, attributes=_attributes(fd), content=content)
+        self._visit(node, lambda: _content(fd))
+
+
+def _content_digest(fd: int, size: int) -> bytes:
+    """Return the sha256 of what an open file holds; a small one is read in one piece."""
+    data = os.read(fd, min(size + 1, _READ_BYTES))
+    digest = hashlib.sha256(data)
+    if len(data) != size:
+        while data := os.read(fd, _READ_BYTES):
+            digest.update(data)
+    return digest.digest()
+
+
+def _content(fd: int) -> Iterator[bytes]:
+    at = 0
+    while data := os.pread(fd, _READ_BYTES, at):
+        at += len(data)
+        yield data
+
+
+def _attributes(fd: int) -> Attributes:
+    names = os.listxattr(fd)
+    if not names:
+        return ()
+    raw = sorted(map(os.fsencode, names))
+    kept = [name for name in raw if name == _CAPABILITY or not name.startswith(b"security.")]
+    return tuple((name, os.getxattr(fd, name)) for name in kept)
