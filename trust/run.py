@@ -124,13 +124,13 @@ def run(
     store = open_content(host)
     image = pull(allowed, platform=host.platform, source=source, store=store, deadline=deadline, denied=denied)
     shared = unpack(image, store=store, home=host.home)
-    container, bundle = _planned(
+    container, bundle = planned(
         allowed, image, identity, shared, options=options, host=host, engine=engine, now=now
     )
     return _run(container, bundle, shared, options=options, host=host, engine=engine)
 
 
-def _planned(
+def planned(
     allowed: Allowed,
     image: Image,
     identity: str,
@@ -183,7 +183,7 @@ def _run(
     with containers.prepared(container) as directory:
         try:
             root = make_writable_root(shared, directory, user_namespaces=engine.takes_user_namespace)
-            bundle = _with_files(bundle, host.resolver)
+            bundle = with_files(bundle, host.resolver)
         except OSError as err:
             raise StateError(
                 f"container cannot be made: {err.strerror or err}: {err.filename or directory}"
@@ -201,7 +201,7 @@ def _run(
         return Ended(container=ended, exit_status=status)
 
 
-def _with_files(bundle: Bundle, resolver: bytes) -> Bundle:
+def with_files(bundle: Bundle, resolver: bytes) -> Bundle:
     """Return ``bundle`` with the small files that the container is given, written."""
     directory = bundle.directory / "files"
     directory.mkdir(mode=0o755)

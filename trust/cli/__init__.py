@@ -26,6 +26,8 @@ from trust.errors import ConflictError, InputError, RefusedError, TrustError
 COMMANDS = {
     "bins": "trust.cli.delegating:bins_",
     "check": "trust.cli.reporting:check",
+    "checkpoint": "trust.cli.migrating:checkpoint",
+    "clone": "trust.cli.migrating:clone",
     "delegate": "trust.cli.delegating:delegate",
     "doctor": "trust.cli.doctor:doctor",
     "gate": "trust.cli.gate:gate",
@@ -43,6 +45,7 @@ COMMANDS = {
     "push": "trust.cli.transfer:push",
     "renew": "trust.cli.publishing:renew",
     "resolve": "trust.cli.verifying:resolve",
+    "restore": "trust.cli.migrating:restore",
     "revoke": "trust.cli.publishing:revoke",
     "rm": "trust.cli.running:rm",
     "run": "trust.cli.running:run",

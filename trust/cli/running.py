@@ -97,7 +97,7 @@ def run(
 def ps() -> None:
     """List the containers of this home."""
     this = session()
-    found = open_containers(_host(this, None)).all()
+    found = open_containers(host_of(this, None)).all()
     documents = [
         {
             "id": each.container.identity,
@@ -125,7 +125,7 @@ def ps() -> None:
 def logs(container: str) -> None:
     """Print what a detached container wrote: its output on stdout, its errors on stderr."""
     this = session()
-    containers = open_containers(_host(this, None))
+    containers = open_containers(host_of(this, None))
     found = containers.logs(containers.find(container))
     if this.common.json:
         texts = {
@@ -147,7 +147,7 @@ def logs(container: str) -> None:
 def stop(names: tuple[str, ...], seconds: float) -> None:
     """Stop containers: asked first, killed after the time."""
     this = session()
-    containers = open_containers(_host(this, None))
+    containers = open_containers(host_of(this, None))
     changed = {name: containers.stop(containers.find(name), timeout_seconds=seconds) for name in names}
     lines = [f"{'stopped' if ran else 'was not running'} {name}" for name, ran in changed.items()]
     documents = [{"name": name, "changed": ran} for name, ran in changed.items()]
@@ -160,7 +160,7 @@ def stop(names: tuple[str, ...], seconds: float) -> None:
 def rm(names: tuple[str, ...], *, force: bool) -> None:
     """Remove containers, and everything that was theirs."""
     this = session()
-    containers = open_containers(_host(this, None))
+    containers = open_containers(host_of(this, None))
     for name in names:
         containers.remove(containers.find(name), force=force)
     documents = [{"name": name, "changed": True} for name in names]
@@ -177,7 +177,7 @@ def _run(
     engine: str | None,
 ) -> int:
     typed = parse_image(image, stands_for)
-    host = _host(this, wanted)
+    host = host_of(this, wanted)
     chosen = open_engine(engine, host)
     verdict = this.verifier().verify(typed.reference)
     match verdict:
@@ -215,7 +215,8 @@ def _run(
             return 0
 
 
-def _host(this: Session, wanted: str | None) -> Host:
+def host_of(this: Session, wanted: str | None) -> Host:
+    """Return this machine and its user; ``wanted`` is a platform other than the machine's own."""
     return Host(
         home=this.home,
         caller=Caller(uid=os.geteuid(), gid=os.getegid()),
