@@ -17,9 +17,10 @@ from trust.checkpoint import Machine, frozen, volumes_of
 from trust.deadline import Deadline
 from trust.digest import Digest
 from trust.errors import InputError
-from trust.restore import Asked, Thawing, measure, pieces_of, plan_of, resume
+from trust.restore import YARDSTICK, Asked, Thawing, measure, pieces_of, plan_of, resume
 from trust.run import Host, Started, open_containers
 from trust.runtime.checkpoint_archive import pack_upper
+from trust.runtime.checkpoint_cgroups import take_cgroups
 from trust.runtime.checkpoint_staging import staging
 from trust.runtime.checkpoint_walls import read_walls, require_within
 from trust.runtime.containers import Container
@@ -72,6 +73,7 @@ def clone(
         )
         walls = measure(plan, machine, host=host, place=place)
         require_within(read_walls(one.images), walls, plan.bundle.account)
+        take_cgroups(one.images, place / YARDSTICK / "images")
         phase("verify")
         thawing = Thawing(images=one.images, upper=lambda: pieces_of(upper), streams=one.streams)
         started = resume(plan, thawing, machine, host=host, place=place)

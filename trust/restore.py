@@ -30,6 +30,7 @@ from trust.run import Host, Started, open_containers, open_content, planned, wit
 from trust.runtime.bundle import Bundle
 from trust.runtime.checkpoint_archive import unpack_images, unpack_upper
 from trust.runtime.checkpoint_blobs import Seal, content_of
+from trust.runtime.checkpoint_cgroups import take_cgroups
 from trust.runtime.checkpoint_document import (
     ARTIFACT_TYPE,
     CONFIG_TYPE,
@@ -56,6 +57,7 @@ from trust.verdict import Allowed
 
 IMAGES_MAX_BYTES = 4 * 1024**3  # of all that is no memory: mostly what lies in /dev/shm
 BLOBS_AT_ONCE = 3
+YARDSTICK = "yardstick"
 _PIECE_BYTES = 1 << 20
 _DESCRIPTORS = "descriptors.json"  # what runc reads beside CRIU's images: which streams were pipes of ours
 
@@ -136,6 +138,7 @@ def restore(
         finally:
             wait([measuring])  # its container must not outlive this
         require_within(walls, measuring.result(), plan.bundle.account)
+        take_cgroups(frozen.images, place / YARDSTICK / "images")
         phase("verify")
         started = resume(plan, frozen, machine, host=host, place=place)
         phase("restore")
@@ -201,7 +204,7 @@ def plan_of(
 
 def measure(plan: Plan, machine: Machine, *, host: Host, place: Path) -> Walls:
     """Return the walls of a container such as is planned, empty, made and frozen in ``place`` (step 4)."""
-    directory = place / "yardstick"
+    directory = place / YARDSTICK
     directory.mkdir(mode=0o700)
     bundle = with_files(replace(plan.bundle, directory=directory), host.resolver)
     return yardstick(bundle, machine.engine, identity=secrets.token_hex(16), directory=directory)

@@ -86,7 +86,7 @@ class Machine:
 
     def leftovers(self) -> dict[str, Any]:
         """Return what containers and checkpoints leave behind: files, mounts, cgroups, processes of runc's."""
-        containers, cgroups = self.home / "containers", Path("/sys/fs/cgroup")
+        containers = self.home / "containers"
         known = [path.name for path in containers.iterdir()] if containers.exists() else []
         mounts = Path("/proc/self/mountinfo").read_text().splitlines()
         return {
@@ -94,13 +94,26 @@ class Machine:
             "containers": sorted(name for name in known if name != "names"),
             "engine": sorted(path.name for path in (self.home / "engines/runc").glob("*")),
             "mounts": [line for line in mounts if str(self.home) in line],
-            "cgroups": sorted({path.name for path in (*cgroups.glob("*/trust/*/"), *cgroups.glob("trust/*/"))}),
         }
 
     def close(self) -> None:
         for one in self.run("ps")["containers"]:
             self.run("rm", "--force", one["name"])
         remove_tree(self.home)
+
+
+def empty_cgroups() -> set[str]:
+    """Return the containers' cgroups on this machine that have no process: what a failed restore leaves."""
+    root = Path("/sys/fs/cgroup")
+    paths = [*root.glob("*/trust/*/"), *root.glob("trust/*/")]
+    return {path.name for path in paths if _read(path / "cgroup.procs") == ""}
+
+
+def _read(path: Path) -> str | None:
+    try:
+        return path.read_text()
+    except OSError:
+        return None  # it has just gone
 
 
 def found(machine: Machine, *tags: str) -> None:

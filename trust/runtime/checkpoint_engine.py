@@ -28,6 +28,7 @@ from trust.runtime.oci_engine import OciEngine
 from trust.runtime.overlay import WritableRoot
 
 DUMP_TIMEOUT_SECONDS = 600.0
+_FREEZE_ATTEMPTS = 5  # where processes are started all the time, an old kernel's freezer misses some at first
 _CLONE_NEWNET = 0x40000000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _CGROUPS = Path("/sys/fs/cgroup")
@@ -43,11 +44,10 @@ class MovingEngine(OciEngine):
 
     def freeze(self, identity: str) -> None:
         """Have no process of the container running, also where it was frozen before."""
-        try:
-            self._ask("pause", identity)
-        except UnavailableError:
-            if self._status(identity) != "paused":  # whoever froze it was killed before it could thaw it
-                raise
+        failures: list[UnavailableError] = []
+        while not self._frozen(identity, failures):
+            if len(failures) == _FREEZE_ATTEMPTS:
+                raise failures[-1]
 
     def thaw(self, identity: str) -> None:
         """Have the container running again, if it is frozen."""
@@ -109,6 +109,14 @@ class MovingEngine(OciEngine):
                 raise
             raise UnavailableError(f"{self.name} could not resume the container: {err}") from err
         return pid
+
+    def _frozen(self, identity: str, failures: list[UnavailableError]) -> bool:
+        try:
+            self._ask("pause", identity)
+        except UnavailableError as err:
+            failures.append(err)
+            return self._status(identity) == "paused"  # whoever froze it was killed before it could thaw it
+        return True
 
     def _status(self, identity: str) -> str | None:
         output = ask([*self._command(), "state", identity], self._environment, what=f"{self.name} state")

@@ -74,6 +74,13 @@ def fields(data: bytes, what: str) -> dict[int, list[Value]]:
     return found
 
 
+def encoded(field: int, value: Value) -> bytes:
+    """Return one field, a number or bytes, as it is in a message."""
+    if isinstance(value, int):
+        return _spelled(field << 3 | _VARINT) + _spelled(value)
+    return _spelled(field << 3 | _BYTES) + _spelled(len(value)) + value
+
+
 def number(message: Fields, field: int, default: int = 0) -> int:
     """Return the last value of a field that is a number."""
     value = message.get(field, [default])[-1]
@@ -109,6 +116,14 @@ def signed(value: int) -> int:
 def zigzag(value: int) -> int:
     """Return a number as the ``sint32`` that was encoded."""
     return (value >> 1) ^ -(value & 1)
+
+
+def _spelled(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:  # noqa: PLR2004 - seven bits in each byte
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
 
 
 def _varint(data: bytes, at: int, what: str) -> tuple[int, int]:

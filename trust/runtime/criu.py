@@ -21,8 +21,7 @@ LOG_MAX_BYTES = 16 * 1024 * 1024
 _VERSION = re.compile(r"^Version: ([0-9][0-9A-Za-z.+~-]*)$", re.MULTILINE)
 _STREAM = re.compile(r"[0-9a-f]{1,16}:[0-9a-f]{1,16}", re.ASCII)
 # Network: a container without one has no packet to lose, and locking needs programs that few machines have.
-# Cgroups: the engine puts a restored process into the cgroup that this machine's rules give it.
-_ALWAYS = ("network-lock skip", "tcp-established", "file-locks", "manage-cgroups ignore")
+_ALWAYS = ("network-lock skip", "tcp-established", "file-locks")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +69,8 @@ def dump_settings(streams: Mapping[int, str]) -> str:
 def restore_settings(streams: Mapping[int, str]) -> str:
     """Return CRIU's settings for resuming: what was written to ``streams`` goes to the engine's own."""
     first = {stream: fd for fd, stream in sorted(streams.items(), reverse=True)}  # both may be one open file
-    return _lines(*(f"inherit-fd fd[{fd}]:file[{stream}]" for stream, fd in first.items()))
+    inherited = (f"inherit-fd fd[{fd}]:file[{stream}]" for stream, fd in first.items())
+    return _lines("skip-file-rwx-check", *inherited)  # logs have the mode of whoever restores
 
 
 def streams_of(pid: int) -> dict[int, str]:
@@ -101,7 +101,8 @@ def last_error(log: Path) -> str | None:
     except OSError:
         return None
     errors = [line.partition("): ")[2] or line for line in lines if "Error (" in line and "rlimit:" not in line]
-    return errors[-1].strip()[:300] if errors else None
+    telling = [line for line in errors if "FAILED" not in line] or errors
+    return telling[-1].strip()[:300] if telling else None
 
 
 def _lines(*more: str) -> str:
