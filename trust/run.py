@@ -126,13 +126,13 @@ def run(
     image = pull(allowed, platform=host.platform, source=source, store=store, deadline=deadline, denied=denied)
     tree = unpack(image, store=store, home=host.home)
     with ground(tree, image.digest, options.integrity) as shared:
-        container, bundle = _planned(
+        container, bundle = planned(
             allowed, image, identity, shared, options=options, host=host, engine=engine, now=now
         )
         return _run(container, bundle, shared, options=options, host=host, engine=engine)
 
 
-def _planned(
+def planned(
     allowed: Allowed,
     image: Image,
     identity: str,
@@ -190,7 +190,7 @@ def _run(
             root = make_writable_root(
                 shared.tree, directory, user_namespaces=engine.takes_user_namespace, image=shared.mount
             )
-            bundle = _with_files(bundle, host.resolver)
+            bundle = with_files(bundle, host.resolver)
         except OSError as err:
             raise StateError(
                 f"container cannot be made: {err.strerror or err}: {err.filename or directory}"
@@ -208,7 +208,7 @@ def _run(
         return Ended(container=ended, exit_status=status)
 
 
-def _with_files(bundle: Bundle, resolver: bytes) -> Bundle:
+def with_files(bundle: Bundle, resolver: bytes) -> Bundle:
     """Return ``bundle`` with the small files that the container is given, written."""
     directory = bundle.directory / "files"
     directory.mkdir(mode=0o755)

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from typing import Literal
 
+from scripts.lab.forky import PACKAGES, RELEASE
+
 Group = Literal["demo", "test", "bench"]
 GROUPS: tuple[Group, ...] = ("demo", "test", "bench")  # each contains those before it
 
@@ -17,6 +19,7 @@ class Component:
     ``packages`` are the Debian packages it needs beside libraries; one that ends in ``?`` is taken where the
     release has it. ``program`` is looked for in the bin and sbin directories of what was unpacked; for a
     component from PyPI (no packages) in those of ``.venv``. ``probe`` are arguments with which it exits 0.
+    ``release`` names a newer Debian that it comes from, with libraries of its own (``forky.py``).
     ``needs_root`` says why an ordinary user cannot use it, and is empty where he can.
     """
 
@@ -26,6 +29,7 @@ class Component:
     program: str = ""
     probe: tuple[str, ...] = ("--version",)
     needs_root: str = ""
+    release: str = ""
 
     @property
     def executable(self) -> str:
@@ -33,6 +37,7 @@ class Component:
         return self.program or self.name
 
 
+_CHECKPOINT = "a checkpoint of a container needs root"
 _DAEMON = "its daemon needs root"
 _DOCKER = ("docker.io", "docker-cli?", "tini")
 _BROWSER = ("chromium-headless-shell", "chromium-common", "fonts-dejavu-core")
@@ -45,6 +50,7 @@ COMPONENTS: tuple[Component, ...] = (
     Component(name="busybox", group="demo", packages=("busybox-static",), probe=("true",)),
     Component(name="bwrap", group="demo", packages=("bubblewrap",)),
     Component(name="caddy", group="demo", probe=("version",)),
+    Component(name="criu", group="demo", packages=PACKAGES, needs_root=_CHECKPOINT, release=RELEASE),
     Component(name="skopeo", group="test", packages=("skopeo", *_CONTAINERS)),
     Component(name="conmon", group="test", packages=("conmon",)),
     Component(name="podman", group="test", packages=("podman", "netavark?", *_CONTAINERS)),

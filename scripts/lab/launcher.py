@@ -54,8 +54,8 @@ def _crun(program: Path, places: Places) -> str:
     return f'[ ! -e /sys/fs/cgroup/unified/cgroup.procs ] || exec {hidden} "$@"\n' + _plain(program, places)
 
 
-def _strace(program: Path, places: Places) -> str:
-    """Started through the loader: LD_LIBRARY_PATH would reach the traced program, which is not ours to bend."""
+def _by_loader(program: Path, places: Places) -> str:
+    """Started through the loader: LD_LIBRARY_PATH would reach the programs that it starts or traces."""
     if places.loader is None or not places.libraries:
         return _plain(program, places)
     return f'exec {places.loader} --library-path {_quoted(places.library_path)} {_quoted(program)} "$@"\n'
@@ -160,13 +160,14 @@ def _dockerd(program: Path, places: Places) -> str:
 _SPECIAL: dict[str, Callable[[Path, Places], str]] = {
     "chromium-headless-shell": _chromium,
     "containerd": _containerd,
+    "criu": _by_loader,
     "crun": _crun,
     "dockerd": _dockerd,
     "faketime": _faketime,
     "podman": _podman,
     "skopeo": _skopeo,
     "softhsm2-util": _softhsm,
-    "strace": _strace,
+    "strace": _by_loader,
 }
 
 

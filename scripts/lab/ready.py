@@ -3,9 +3,10 @@
 import json
 import os
 import shutil
+import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from scripts.lab.components import GROUPS, Component, Group
@@ -27,8 +28,13 @@ def _write(path: Path, text: str, *, mode: int = 0o644) -> None:
     new.replace(path)
 
 
-def loader_of(program: Path) -> Path | None:
-    """The dynamic loader that ``program`` (ELF) names and this machine has; ``None`` for a static one."""
+def loader_of(program: Path, *, own: Path | None = None) -> Path | None:
+    """The dynamic loader that ``program`` (ELF) names and this machine has; ``None`` for a static one.
+
+    ``own`` is a tree of another release, which brings a loader of its own.
+    """
+    if own is not None:
+        return next(own.glob("usr/lib/*-linux-gnu*/ld-linux*.so.*"), None)
     with program.open("rb") as file:
         head = file.read(_PROGRAM_HEADERS_BYTES)
     start = head.find(b"/lib")
@@ -84,12 +90,12 @@ class HandOver:
 
         With apt's packages it is the unpacked program; where nothing was unpacked, one on ``PATH``.
         """
-        libraries = unpacked.library_folders()
         there: dict[str, Path] = {}
         missing: dict[str, str] = {}
         for component in components:
             path = self.lab / "bin" / component.name
-            ours = unpacked.program(component.executable) if component.packages else None
+            tree = replace(unpacked, root=self.lab / component.release) if component.release else unpacked
+            ours = tree.program(component.executable) if component.packages else None
             program = ours or (
                 elsewhere_on_path(component.executable, self.lab)
                 if component.packages
@@ -101,9 +107,9 @@ class HandOver:
                 continue
             places = Places(
                 lab=self.lab,
-                root=unpacked.root,
-                libraries=libraries if ours else (),
-                loader=loader_of(program) if ours else None,
+                root=tree.root,
+                libraries=tree.library_folders() if ours else (),
+                loader=loader_of(program, own=tree.root if component.release else None) if ours else None,
             )
             _write(path, launcher(component.name, program, places), mode=0o755)
             there[component.name] = path
@@ -121,7 +127,9 @@ class HandOver:
         def probe(component: Component) -> str:
             try:
                 command: list[str | Path] = [self.lab / "bin" / component.name, *component.probe]
-                runner.run("it does not start", command, timeout_seconds=_PROBE_SECONDS)
+                if component.name == "criu":  # that it starts says nothing
+                    command = [sys.executable, "-E", "-s", "-m", "scripts.lab.checkpoint_probe", command[0]]
+                runner.run("it does not start", command, cwd=self.lab.parent, timeout_seconds=_PROBE_SECONDS)
             except SetupFailed as err:
                 return str(err)
             return ""

@@ -12,9 +12,10 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from scripts.lab.apt import PrivateApt
+from scripts.lab.apt import PrivateApt, kept_settings
 from scripts.lab.components import PIP_PACKAGE, Component, Group, groups_within, reason_left_out, wanted
 from scripts.lab.errors import SetupFailed
+from scripts.lab.forky import RELEASE, ForeignRelease
 from scripts.lab.pip_source import SYSTEM_CERTIFICATES, give_authorities, pip_wheel, unpack_wheel
 from scripts.lab.process import Runner
 from scripts.lab.ready import HandOver, elsewhere_on_path
@@ -32,7 +33,11 @@ def needed_packages(components: Sequence[Component], *, pip: bool, authorities: 
     ``pip`` and ``authorities`` say whether the machine lacks those, too; they come first.
     """
     first = [PIP_PACKAGE] * pip + [_CERTIFICATES_PACKAGE] * authorities
-    return tuple(dict.fromkeys([*first, *(name for component in components for name in component.packages)]))
+    return tuple(
+        dict.fromkeys(
+            [*first, *(name for component in components if not component.release for name in component.packages)]
+        )
+    )
 
 
 def lock_for(group: Group, runtime: str, development: str) -> str:
@@ -101,6 +106,7 @@ class SetUp:
         components = [component for component in wanted(self.group) if component.name not in left_out]
         unpacked = Unpacked(root=self._lab / "root", release=_release())
         self._fetch(components, unpacked, environment)
+        self._fetch_foreign(components)
         runner.run("the project", [environment.python, "-m", "scripts.lab.project"], cwd=self.checkout)
         outcome = hand_over.expose(components, unpacked, environment.home / "bin", runner)
         hand_over.publish(outcome, left_out)
@@ -192,6 +198,17 @@ class SetUp:
             unpacked.add(apt.download(apt.resolve(rest)), self.runner)
         unpacked.remember(name for name in missing if name in known or name.endswith("?"))
         shutil.rmtree(apt.home, ignore_errors=True)
+
+    def _fetch_foreign(self, components: Sequence[Component]) -> None:
+        """What comes from a newer release is unpacked apart; where that fails, it alone is missing."""
+        if not any(component.release for component in components) or not PrivateApt.is_here():
+            return
+        settings = kept_settings(self.runner.run("apt", ["apt-config", "dump"], changes={"LC_ALL": "C"}))
+        foreign = ForeignRelease(root=self._lab / RELEASE, home=self._lab / "apt", runner=self.runner)
+        try:
+            foreign.fetch(settings)
+        except SetupFailed as err:
+            self.say(f"setup: {err}")
 
     def _environment(self, environment: Environment, unpacked: Unpacked, pip_ready: "Future[Path]") -> None:
         need = environment.need(self.group)

@@ -89,8 +89,8 @@ def test_only_what_needs_root_is_left_out_and_only_for_a_user() -> None:
         return {c.name for c in wanted("bench") if reason_left_out(c, is_root=is_root, hybrid_cgroups=hybrid)}
 
     assert left_out(is_root=True, hybrid=True) == set()
-    assert left_out(is_root=False, hybrid=False) == {"docker", "dockerd", "containerd", "ctr"}
-    assert left_out(is_root=False, hybrid=True) == {"crun", "docker", "dockerd", "containerd", "ctr"}
+    assert left_out(is_root=False, hybrid=False) == {"criu", "docker", "dockerd", "containerd", "ctr"}
+    assert left_out(is_root=False, hybrid=True) == {"criu", "crun", "docker", "dockerd", "containerd", "ctr"}
 
 
 def test_pip_and_authorities_come_first_and_no_package_twice() -> None:

@@ -52,6 +52,7 @@ MASKED_PATHS = (
     "/sys/firmware",
 )
 READ_ONLY_PATHS = ("/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+CRIU_CONFIG = "org.criu.config"  # what engines hand on to CRIU; written by whoever makes a checkpoint
 DEFAULT_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -167,6 +168,7 @@ def runtime_config(bundle: Bundle, *, has_user_namespace: bool = False) -> dict[
         "root": {"path": str(bundle.root), "readonly": bundle.is_read_only},
         "hostname": bundle.hostname,
         "mounts": _mounts(bundle),
+        "annotations": {CRIU_CONFIG: str(bundle.directory / "criu.conf")},  # read if it is checkpointed
         "linux": {
             "namespaces": _namespaces(bundle, has_user_namespace=has_user_namespace),
             "maskedPaths": list(MASKED_PATHS),

@@ -126,7 +126,13 @@ def launch(
     )
 
 
-def ask(command: list[str], environment: Mapping[str, str], *, what: str) -> bytes:
+def ask(
+    command: list[str],
+    environment: Mapping[str, str],
+    *,
+    what: str,
+    timeout_seconds: float = COMMAND_TIMEOUT_SECONDS,
+) -> bytes:
     """Return the output of an engine's command that ends soon.
 
     Raises:
@@ -138,7 +144,7 @@ def ask(command: list[str], environment: Mapping[str, str], *, what: str) -> byt
             stdin=subprocess.DEVNULL,
             capture_output=True,
             env=dict(environment),
-            timeout=COMMAND_TIMEOUT_SECONDS,
+            timeout=timeout_seconds,
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired) as err:

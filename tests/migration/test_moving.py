@@ -1,0 +1,123 @@
+"""A container that is moved goes on where it was: its count, its server, its files, its output."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.migration.harbour import COUNT, Machine, last, until
+
+pytestmark = pytest.mark.root
+SERVE = "nc -ll -p 8080 -e cat"
+ASK = "echo are you there | busybox nc -w 2 127.0.0.1 8080"
+
+
+def test_counter_goes_on_counting_on_another_machine(here: Machine, there: Machine) -> None:
+    here.start("counter", f"echo kept > /kept; rm /etc/group; {COUNT}")
+    until(lambda: last(here.output("counter")) > 5, "the counter")
+    done = here.run("checkpoint", "counter", here.image("counter:live"))
+    assert done["signed"]
+    assert here.container("counter")["status"] == "exited (137)"
+    stopped_at = last(here.output("counter"))
+    there.run("restore", there.image("counter:live"), "--name", "moved")
+    until(lambda: len(there.output("moved")) > 5, "the counter, moved")
+    counted = [int(line) for line in there.output("moved")]
+    assert counted == list(range(stopped_at + 1, stopped_at + 1 + len(counted)))
+    upper = there.directory_of("moved") / "upper"
+    assert (upper / "kept").read_text() == "kept\n"
+    assert (upper / "etc/group").is_char_device()
+    assert last(here.output("counter")) == stopped_at
+    assert there.leftovers()["checkpoints"] == here.leftovers()["checkpoints"] == []
+
+
+def test_server_goes_on_serving_in_a_network_of_its_own(here: Machine, there: Machine) -> None:
+    here.start("server", SERVE)
+    until(lambda: here.inside("server", ASK) == "are you there\n", "the server")
+    here.run("checkpoint", "server", here.image("server:live"))
+    there.run("restore", there.image("server:live"), "--name", "server")
+    assert there.inside("server", ASK) == "are you there\n"
+    assert there.inside("server", "readlink /proc/self/ns/net").strip() != str(
+        Path("/proc/self/ns/net").readlink()
+    )
+
+
+def test_container_that_is_left_running_loses_no_count(here: Machine, there: Machine) -> None:
+    here.start("counter", COUNT)
+    until(lambda: last(here.output("counter")) > 5, "the counter")
+    done = here.run("checkpoint", "counter", here.image("counter:copy"), "--leave-running")
+    assert done["left_running"]
+    frozen_at = last(here.output("counter"))
+    until(lambda: last(here.output("counter")) > frozen_at + 5, "the counter to go on")
+    counted = [int(line) for line in here.output("counter")]
+    assert counted == list(range(1, len(counted) + 1))
+    there.run("restore", there.image("counter:copy"), "--name", "copy")
+    until(lambda: len(there.output("copy")) > 2, "the copy")
+    assert 5 < int(there.output("copy")[0]) <= frozen_at + 1
+
+
+def test_restored_container_can_be_moved_back(here: Machine, there: Machine) -> None:
+    here.start("counter", COUNT)
+    until(lambda: last(here.output("counter")) > 5, "the counter")
+    here.run("checkpoint", "counter", here.image("counter:first"), "--leave-running")
+    here.run("restore", here.image("counter:first"), "--name", "second")
+    until(lambda: len(here.output("second")) > 3, "the second")
+    here.run("checkpoint", "second", here.image("counter:again"))
+    counted = last(here.output("second"))
+    there.run("restore", there.image("counter:again"), "--name", "third")
+    until(lambda: len(there.output("third")) > 3, "the third")
+    assert int(there.output("third")[0]) == counted + 1
+
+
+def test_volume_is_what_the_restoring_machine_says(here: Machine, there: Machine, tmp_path: Path) -> None:
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    ours.mkdir()
+    theirs.mkdir()
+    here.start("writer", "while :; do echo x >> /data/log; sleep 0.05; done", "-v", f"{ours}:/data")
+    until((ours / "log").exists, "the volume")
+    here.run("checkpoint", "writer", here.image("writer:live"))
+    refused = there.run("restore", there.image("writer:live"), code=2)
+    assert "container had a volume at /data" in refused["said"]
+    before = (ours / "log").stat().st_size
+    there.run("restore", there.image("writer:live"), "--volume", f"{theirs}:/data")
+    until((theirs / "log").exists, "the other volume")
+    assert (ours / "log").stat().st_size == before
+
+
+def test_second_snapshot_sends_only_what_changed(here: Machine) -> None:
+    here.start("large", f"x=$(head -c 15000000 /dev/urandom | base64); {COUNT}")
+    until(lambda: last(here.output("large")) > 3, "the memory")
+    first = here.run("checkpoint", "large", here.image("large:1"), "--leave-running")
+    second = here.run("checkpoint", "large", here.image("large:2"), "--leave-running")
+    assert first["bytes"]["sent"] > 10_000_000
+    assert second["bytes"]["all"] > 10_000_000
+    assert second["bytes"]["sent"] < first["bytes"]["sent"] / 10
+
+
+def test_clone_counts_beside_the_original_and_says_that_secrets_are_doubled(here: Machine) -> None:
+    here.start("ewe", COUNT)
+    until(lambda: last(here.output("ewe")) > 5, "the counter")
+    said = here.run("clone", "ewe", "dolly")["said"]
+    assert "every secret and the random state" in said
+    begun = int(here.output("dolly")[0]) if here.output("dolly") else 0
+    until(lambda: len(here.output("dolly")) > 5, "the clone")
+    begun = int(here.output("dolly")[0])
+    assert begun > 5
+    until(lambda: last(here.output("ewe")) > begun + 5, "the original")
+    assert here.container("ewe")["pid"] != here.container("dolly")["pid"]
+    assert here.leftovers()["checkpoints"] == []
+
+
+def test_restored_container_has_the_confinement_of_one_that_was_started(here: Machine, there: Machine) -> None:
+    here.start("one", "sleep 1000")
+    before = Path(f"/proc/{here.container('one')['pid']}/status").read_text()
+    here.run("checkpoint", "one", here.image("one:live"))
+    there.run("restore", there.image("one:live"), "--name", "one")
+    after = Path(f"/proc/{there.container('one')['pid']}/status").read_text()
+
+    def walls(status: str) -> list[str]:
+        return [line for line in status.splitlines() if line.startswith(("Cap", "NoNewPrivs", "Seccomp", "Uid"))]
+
+    assert walls(after) == walls(before)
+    cgroup = Path(f"/proc/{there.container('one')['pid']}/cgroup").read_text()
+    assert str(there.container("one")["id"]) in cgroup

@@ -1,0 +1,151 @@
+"""A snapshot that asks for more than a container here would have is refused, whoever signed it."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import shutil
+import subprocess
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.migration.harbour import COUNT, Machine, last, until
+from trust.errors import InputError, RefusedError
+from trust.runtime.account import Account
+from trust.runtime.checkpoint_images import encoded
+from trust.runtime.checkpoint_walls import read_walls, require_within
+from trust.runtime.criu import dump_settings, streams_of
+
+pytestmark = pytest.mark.root
+ROOT = Account(uid=0, gid=0, additional_gids=(0,), home="/")
+CAPABILITIES = 0xA80425FB
+SYS_ADMIN = 1 << 21
+
+
+@pytest.fixture(scope="module")
+def dumped(founded: tuple[Machine, object], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Give CRIU's images of a real container."""
+    machine, images = founded[0], tmp_path_factory.mktemp("images")
+    machine.start("measured", COUNT)
+    until(lambda: last(machine.output("measured")) > 2, "the counter")
+    one, bundle = machine.container("measured"), machine.directory_of("measured")
+    (bundle / "criu.conf").write_text(dump_settings(streams_of(one["pid"])))
+    state = str(machine.home / "engines/runc")
+    where = ["--image-path", str(images), "--work-path", str(tmp_path_factory.mktemp("work"))]
+    subprocess.run(["runc", "--root", state, "checkpoint", *where, one["id"]], check=True)
+    return images
+
+
+@pytest.fixture
+def images(dumped: Path, tmp_path: Path) -> Path:
+    """Give a copy of the images that may be edited."""
+    return Path(shutil.copytree(dumped, tmp_path / "images"))
+
+
+def edit(path: Path, before: bytes, after: bytes) -> None:
+    """Replace bytes of an image by as many others; every process's where the name is a pattern."""
+    assert len(before) == len(after)
+    for each in path.parent.glob(path.name):
+        content = each.read_bytes()
+        assert before in content, each
+        each.write_bytes(content.replace(before, after))
+
+
+def flags(value: int) -> bytes:
+    return encoded(5, value)
+
+
+def more_capabilities(field: int) -> Callable[[Path], None]:
+    return lambda images: edit(
+        images / "core-1.img", encoded(field, CAPABILITIES), encoded(field, CAPABILITIES | SYS_ADMIN)
+    )
+
+
+def with_a_disk(images: Path) -> None:
+    """Put a device node into the archive of /dev."""
+    for path in images.glob("tmpfs-dev-*"):
+        out = io.BytesIO()
+        with tarfile.open(fileobj=out, mode="w") as archive:
+            node = tarfile.TarInfo("./sda")
+            node.type, node.devmajor, node.devminor = tarfile.BLKTYPE, 8, 0
+            archive.addfile(node)
+        path.write_bytes(gzip.compress(out.getvalue()))
+
+
+def with_a_network_device(images: Path) -> None:
+    (images / "netdev-9.img").write_bytes(b"")
+
+
+MOVES: dict[str, tuple[Callable[[Path], None], str]] = {
+    "an effective capability": (more_capabilities(11), "has capabilities .*: 0x200000"),
+    "a permitted capability": (more_capabilities(10), "has capabilities .*: 0x200000"),
+    "a bounding capability": (more_capabilities(12), "has capabilities .*: 0x200000"),
+    "new privileges": (
+        lambda images: edit(images / "core-*.img", encoded(18, 1), encoded(18, 0)), "no_new_privs is not set",
+    ),
+    "no filter": (
+        lambda images: edit(images / "core-1.img", encoded(11, 2) + b"\x60", encoded(11, 0) + b"\x60"),
+        "lacks the filter of system calls",
+    ),
+    "another filter": (
+        lambda images: edit(images / "seccomp.img", b"\x06\0\0\0\x01\0\x05\0", b"\x06\0\0\0\0\0\xff\x7f"),
+        "lacks the filter of system calls",
+    ),
+    "a writable /proc/sys": (
+        lambda images: edit(images / "mountpoints-*.img", flags(2097167) + encoded(6, b"/sys"),
+                            flags(2097166) + encoded(6, b"/sys")),
+        "other mounts than a container here: at /proc/sys",
+    ),
+    "a disk": (with_a_disk, r"has a device that no container here has: ./sda"),
+    "the host's network": (
+        lambda images: edit(images / "ids-*.img", encoded(6, 10), encoded(6, 2)), "shares a namespace",
+    ),
+    "a high priority": (
+        lambda images: edit(images / "core-1.img", encoded(3, 0) + encoded(4, 0) + encoded(7, b"")[:1],
+                            encoded(3, 39) + encoded(4, 0) + encoded(7, b"")[:1]),
+        "higher priority",
+    ),
+    "a network device": (
+        with_a_network_device, "a kind that no container here has",
+    ),
+    "a tunnel held open": (
+        lambda images: edit(images / "files.img", encoded(1, 1) + encoded(2, 2), encoded(1, 15) + encoded(2, 2)),
+        "holds open a file of a kind",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("gained", MOVES)
+def test_snapshot_that_brings_privileges_is_refused(dumped: Path, images: Path, gained: str) -> None:
+    measure = read_walls(dumped)
+    require_within(read_walls(images), measure, ROOT)
+    move, words = MOVES[gained]
+    move(images)
+    with pytest.raises(RefusedError, match=words) as refusal:
+        require_within(read_walls(images), measure, ROOT)
+    assert refusal.value.reason == "tampered"
+
+
+def test_process_that_gave_up_rights_is_let_through(dumped: Path, images: Path) -> None:
+    edit(images / "core-1.img", encoded(11, CAPABILITIES), encoded(11, CAPABILITIES & ~(1 << 27)))
+    require_within(read_walls(images), read_walls(dumped), ROOT)
+
+
+def test_process_that_became_another_user_is_refused(images: Path) -> None:
+    with pytest.raises(RefusedError, match="another user"):
+        require_within(
+            read_walls(images), read_walls(images), Account(uid=33, gid=33, additional_gids=(33,), home="/")
+        )
+
+
+@pytest.mark.parametrize("name", ["core-1.img", "ids-1.img", "inventory.img", "mountpoints-*.img", "pstree.img"])
+def test_truncated_image_is_refused_in_one_line(images: Path, name: str) -> None:
+    for path in images.glob(name):
+        content = path.read_bytes()
+        for length in (0, 3, 9, len(content) - 1):
+            path.write_bytes(content[:length])
+            with pytest.raises((InputError, RefusedError)):
+                require_within(read_walls(images), read_walls(images), ROOT)

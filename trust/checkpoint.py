@@ -1,0 +1,257 @@
+"""Owns the journey ``checkpoint``: from a running container to an artifact that a registry has.
+
+1. the container is frozen
+2. CRIU writes its memory, and the layer it has written to is packed: both of the same moment
+3. with ``leave_running`` it is thawed now; else it stays frozen, so that no answer it gives is lost
+4. memory, images and configuration become blobs, and a document says how they belong together
+5. ``deliver`` pushes, and signs; when it has returned, a container that was to move is ended frozen
+
+Whatever fails, the original runs on. Nothing is signed here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from trust.deadline import Deadline
+from trust.digest import Digest, parse_digest, sha256
+from trust.errors import InputError, StateError
+from trust.manifest import MANIFEST_MAX_BYTES, OCI_MANIFEST, Descriptor
+from trust.oci.registry import Registry
+from trust.reference import parse_reference
+from trust.run import Host, open_containers
+from trust.runtime.checkpoint_archive import pack_images, pack_upper
+from trust.runtime.checkpoint_blobs import Blobs, Seal
+from trust.runtime.checkpoint_document import (
+    CONFIG_TYPE,
+    DOCUMENT_MAX_BYTES,
+    IMAGES_TYPE,
+    UPPER_TYPE,
+    Ran,
+    Snapshot,
+    document_bytes,
+    manifest_bytes,
+)
+from trust.runtime.checkpoint_engine import MovingEngine
+from trust.runtime.checkpoint_facts import Facts, local_facts
+from trust.runtime.checkpoint_pages import split_pages
+from trust.runtime.checkpoint_staging import staging
+from trust.runtime.containers import Container, finished
+from trust.runtime.criu import SETTINGS, dump_settings, find_criu, streams_of
+from trust.runtime.disk import read_document
+from trust.runtime.engine import engine_environment, engine_program
+from trust.runtime.image import parse_variable
+from trust.value import dataclass
+
+ENDED_BY_KILL = 137
+BLOBS_AT_ONCE = 3
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Machine:
+    """What moves containers on this machine: an engine with CRIU, and the facts that a snapshot depends on."""
+
+    engine: MovingEngine
+    facts: Facts
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Artifact:
+    """A snapshot as it is pushed: its manifest, and every blob with the file that it is in."""
+
+    manifest: bytes
+    blobs: tuple[tuple[Descriptor, Path], ...]
+    snapshot: Snapshot
+
+    @property
+    def digest(self) -> Digest:
+        """The digest of the manifest, which is what is signed."""
+        return sha256(self.manifest)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pushed:
+    """How much of an artifact the registry lacked."""
+
+    blobs: int
+    blobs_sent: int
+    bytes: int
+    bytes_sent: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Frozen:
+    """A container that stands still: CRIU's ``images`` of it, and the layer it has written to."""
+
+    images: Path
+    upper: Path
+    ran: Ran
+    streams: Mapping[int, str]
+
+
+def open_machine(engine: str, host: Host) -> Machine:
+    """Return what moves the containers of an engine here.
+
+    Raises:
+        InputError: not root, no CRIU, or an engine that cannot.
+    """
+    if not host.caller.is_root:
+        raise InputError("only root can freeze and resume containers: CRIU needs it")
+    if engine == "bubblewrap":
+        raise InputError("bubblewrap's containers cannot be moved", hint="start the container with --engine runc")
+    name, program = engine_program(engine, search_path=host.environ.get("PATH", ""))
+    environment = engine_environment(host.environ)
+    criu = find_criu(environment)
+    facts = local_facts(name, program, environment, criu=criu.version)
+    return Machine(
+        engine=MovingEngine(name, program, home=host.home, environment=environment, criu=criu), facts=facts
+    )
+
+
+@contextmanager
+def frozen(container: Container, machine: Machine, *, host: Host, place: Path) -> Iterator[Frozen]:
+    """Give a running container, frozen, dumped to ``place``; it is thawed where what is done with it fails.
+
+    Raises:
+        InputError: it does not run, or is of a kind that cannot be moved.
+        UnavailableError: it cannot be frozen, and runs on.
+    """
+    engine = machine.engine
+    directory = open_containers(host).directory(container.identity)
+    pid = engine.running([container.identity]).get(container.identity)
+    if pid is None:
+        raise InputError(f"container {container.name} is not running")
+    ran = _ran(container, directory)
+    images, work = place / "images", place / "work"
+    images.mkdir(mode=0o700)
+    work.mkdir(mode=0o700)
+    engine.freeze(container.identity)
+    try:
+        streams = streams_of(pid)
+        (directory / SETTINGS).write_text(dump_settings(streams))
+        engine.dump(container.identity, images=images, work=work)
+        yield Frozen(images=images, upper=directory / "upper", ran=ran, streams=streams)
+    except BaseException:
+        engine.thaw(container.identity)
+        raise
+
+
+def checkpoint(
+    container: Container,
+    machine: Machine,
+    *,
+    host: Host,
+    leave_running: bool,
+    now: datetime,
+    deliver: Callable[[Artifact], T],
+    phase: Callable[[str], None],
+    seal: Seal | None = None,
+) -> T:
+    """Return what ``deliver`` returned; the container has ended, or, with ``leave_running``, runs on.
+
+    ``phase`` is told the name of each phase when it has ended.
+
+    Raises:
+        InputError, UnavailableError, and what ``deliver`` raises: the container runs on.
+    """
+    with staging(host.home) as place:
+        blobs = Blobs(place / "blobs", seal=seal)
+        with frozen(container, machine, host=host, place=place) as one:
+            phase("freeze")
+            upper = blobs.add(pack_upper(one.upper), UPPER_TYPE)
+            if leave_running:
+                machine.engine.thaw(container.identity)
+            artifact = _packed(one, upper, blobs, facts=machine.facts, now=now)
+            phase("pack")
+            result = deliver(artifact)
+            if not leave_running:
+                machine.engine.end_frozen(container.identity)
+        if not leave_running:
+            open_containers(host).save(finished(container, ENDED_BY_KILL))
+    return result
+
+
+def push(artifact: Artifact, *, registry: Registry, path: str, under: str | Digest, deadline: Deadline) -> Pushed:
+    """Have the artifact in a repository; return how much of it was not there.
+
+    Raises:
+        UnreachableError, LimitError: it is not, or not whole.
+    """
+
+    def send(blob: tuple[Descriptor, Path]) -> int:
+        return blob[0].size_bytes if registry.push_blob(path, blob[0].digest, blob[1]) else 0
+
+    with ThreadPoolExecutor(BLOBS_AT_ONCE, thread_name_prefix="push") as pool:
+        sent = list(pool.map(send, artifact.blobs))
+    registry.put_manifest(path, under, artifact.manifest, OCI_MANIFEST, deadline=deadline)
+    return Pushed(
+        blobs=len(sent),
+        blobs_sent=sum(1 for size in sent if size),
+        bytes=sum(blob.size_bytes for blob, _ in artifact.blobs),
+        bytes_sent=sum(sent),
+    )
+
+
+def _packed(one: Frozen, upper: Descriptor, blobs: Blobs, *, facts: Facts, now: datetime) -> Artifact:
+    pages = split_pages(one.images, blobs)
+    images = blobs.add(pack_images(one.images), IMAGES_TYPE)
+    snapshot = Snapshot(
+        created_at=now, facts=facts, ran=one.ran, streams=one.streams, pages=pages, images=images, upper=upper
+    )
+    document = document_bytes(snapshot)
+    if len(document) > DOCUMENT_MAX_BYTES:
+        raise InputError(f"container is too large to be moved: its document has {len(document)} bytes")
+    config = blobs.add_stored([document], CONFIG_TYPE)
+    manifest = manifest_bytes(snapshot, config)
+    if len(manifest) > MANIFEST_MAX_BYTES:
+        raise InputError(f"container is too large to be moved: its manifest has {len(manifest)} bytes")
+    files = tuple((blob, blobs.path(blob)) for blob in (config, *snapshot.blobs()))
+    return Artifact(manifest=manifest, blobs=files, snapshot=snapshot)
+
+
+def _ran(container: Container, directory: Path) -> Ran:
+    """Return what was asked for when the container was started, by its own configuration.
+
+    Raises:
+        InputError: it has what cannot be moved.
+    """
+    config = read_document(directory / "config.json")
+    if config is None or not (directory / "upper").is_dir():
+        raise InputError(
+            f"container {container.name} cannot be moved: its root is a copy, not an overlay",
+            hint="keep TRUST_HOME on a file system on which the kernel mounts overlays",
+        )
+    if not container.is_detached:
+        raise InputError(f"container {container.name} cannot be moved: its output goes to a terminal or a pipe")
+    try:
+        if not any(one["type"] == "network" for one in config["linux"]["namespaces"]):
+            raise InputError(
+                f"container {container.name} cannot be moved: it has connections of the host's network"
+            )
+        return Ran(
+            image=parse_reference(container.image),
+            digest=parse_digest(container.digest),
+            manifest=parse_digest(container.manifest),
+            arguments=tuple(config["process"]["args"]),
+            environment=tuple(parse_variable(text) for text in config["process"]["env"]),
+            hostname=config["hostname"],
+            is_read_only=bool(config["root"]["readonly"]),
+            volumes=tuple((target, is_read_only) for target, is_read_only, _ in volumes_of(config, directory)),
+        )
+    except (LookupError, TypeError) as err:
+        raise StateError(f"configuration of container {container.name} is damaged: {err!r:.100}") from err
+
+
+def volumes_of(config: Mapping[str, Any], directory: Path) -> Iterator[tuple[str, bool, Path]]:
+    """Yield place in the container, whether it is read-only, and place on the host of each volume."""
+    for mount in config["mounts"]:
+        source = Path(mount["source"])
+        if mount["type"] == "bind" and not source.is_relative_to(directory / "files"):
+            yield mount["destination"], "ro" in mount["options"], source

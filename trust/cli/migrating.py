@@ -1,0 +1,244 @@
+"""The commands that move running containers: ``checkpoint``, ``restore``, ``clone``."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import click
+
+from keys.errors import KeysError
+from trust.checkpoint import Artifact, Pushed, open_machine, push
+from trust.checkpoint import checkpoint as freeze
+from trust.cli.host import host_of
+from trust.cli.options import Command
+from trust.cli.publishing import publisher
+from trust.cli.running import IDENTITY_BYTES, PULL_SECONDS
+from trust.cli.session import PUBLISH_SECONDS, Session, session
+from trust.cli.verifying import refuse
+from trust.clone import clone as make_clone
+from trust.digest import Digest, parse_digest
+from trust.errors import InputError, TrustError, UnavailableError
+from trust.reference import Reference, parse_reference
+from trust.restore import Asked, read_snapshot
+from trust.restore import restore as resume
+from trust.run import Started, open_containers
+from trust.runtime.containers import SHORT_LENGTH
+from trust.runtime.options import parse_name, parse_volume
+from trust.runtime.source import RegistrySource
+from trust.sign import Order, read_image
+from trust.sign import sign as sign_images
+from trust.value import dataclass, field
+from trust.verdict import Allowed, Denied
+
+EXIT_OK = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Phases:
+    """How long each phase took, in milliseconds: told when it has ended."""
+
+    milliseconds: dict[str, float] = field(default_factory=dict)
+    started: list[float] = field(default_factory=lambda: [time.monotonic()])
+
+    def ended(self, name: str) -> None:
+        """Note that the phase ``name`` has ended, and the next begun."""
+        now = time.monotonic()
+        self.milliseconds[name] = round((now - self.started[-1]) * 1000, 1)
+        self.started.append(now)
+
+
+class _NotSignedError(UnavailableError):
+    """It is pushed, and nobody here could sign it."""
+
+    def __init__(self, reference: Reference, digest: Digest, why: TrustError | KeysError) -> None:
+        super().__init__(
+            f"pushed {reference} as {digest}, and not signed: {why}; the container runs on",
+            hint=f"trust sign {reference}@{digest}",
+        )
+
+
+@click.command("checkpoint", cls=Command)
+@click.argument("container", metavar="NAME")
+@click.argument("image", metavar="IMAGE")
+@click.option("--leave-running", is_flag=True, help="Let the container run on afterwards.")
+@click.option("--sign/--no-sign", default=True, help="Sign what was pushed.  [default: --sign]")
+@click.option("--key", "keys", metavar="K", multiple=True, help="Sign with this key, not with every one at hand.")
+def checkpoint(container: str, image: str, *, leave_running: bool, sign: bool, keys: tuple[str, ...]) -> int:
+    """Freeze the running container NAME, push its memory and files as IMAGE, and sign them.
+
+    It is ended when both are done, so that it runs in one place only; whatever fails, it runs on.
+    """
+    this = session()
+    reference = parse_reference(image)
+    if reference.tag is None or reference.digest is not None:
+        raise InputError(f"a checkpoint is pushed under a tag: got {reference}")
+    host = host_of(this, None)
+    found = open_containers(host).find(container)
+    machine = open_machine(found.engine, host)
+    phases = Phases()
+
+    def deliver(artifact: Artifact) -> tuple[Artifact, Pushed]:
+        pushed = push(
+            artifact,
+            registry=this.registry(reference.repository.host),
+            path=reference.repository.path,
+            under=reference.tag or artifact.digest,
+            deadline=this.deadline(PUBLISH_SECONDS),
+        )
+        phases.ended("push")
+        if sign:
+            _sign(this, reference, artifact, keys)
+            phases.ended("sign")
+        return artifact, pushed
+
+    artifact, pushed = freeze(
+        found,
+        machine,
+        host=host,
+        leave_running=leave_running,
+        now=this.now,
+        deliver=deliver,
+        phase=phases.ended,
+    )
+    _say_checkpoint(this, str(reference), artifact, pushed, phases, is_signed=sign, runs_on=leave_running)
+    return EXIT_OK
+
+
+@click.command("restore", cls=Command)
+@click.argument("image", metavar="IMAGE")
+@click.option("--name", metavar="N", help="A name instead of a random one.")
+@click.option("-d", "--detach", is_flag=True, help="Return when it runs; there is no other way.")
+@click.option("--volume", "volumes", metavar="HOST:CTR[:ro]", multiple=True, help="What a volume of it is here.")
+def restore(image: str, *, name: str | None, detach: bool, volumes: tuple[str, ...]) -> int:  # noqa: ARG001
+    """Verify the checkpoint IMAGE and the image it is of, then let its container go on here."""
+    this = session()
+    host = host_of(this, None)
+    asked = Asked(
+        identity=os.urandom(IDENTITY_BYTES).hex(),
+        name=parse_name(name) if name else None,
+        volumes=tuple(map(parse_volume, volumes)),
+    )
+    phases = Phases()
+    allowed = _allowed(this, parse_reference(image))
+    if isinstance(allowed, int):
+        return allowed
+    source = _source(this, allowed.reference)
+    snapshot = read_snapshot(allowed, source=source, deadline=this.deadline())
+    machine = open_machine(snapshot.facts.engine, host)
+    base = _allowed(this, snapshot.ran.image.at(snapshot.ran.digest))
+    if isinstance(base, int):
+        return base
+    phases.ended("verdicts")
+    started = resume(
+        snapshot,
+        base,
+        asked,
+        machine,
+        host=host,
+        source=source,
+        base_source=_source(this, base.reference),
+        now=this.now,
+        deadline=this.deadline(PULL_SECONDS),
+        denied=this.policy.denied_digests,
+        phase=phases.ended,
+    )
+    _say_started(this, "restore", started, phases, of=str(allowed.pinned))
+    return EXIT_OK
+
+
+@click.command("clone", cls=Command)
+@click.argument("container", metavar="NAME")
+@click.argument("new", metavar="NEW")
+def clone(container: str, new: str) -> int:
+    """Make NEW, a second copy of the running container NAME, from this moment on beside it."""
+    this = session()
+    host = host_of(this, None)
+    found = open_containers(host).find(container)
+    machine = open_machine(found.engine, host)
+    name = parse_name(new)
+    base = _allowed(this, parse_reference(found.image).at(parse_digest(found.digest)))
+    if isinstance(base, int):
+        return base
+    phases = Phases()
+    started = make_clone(
+        found,
+        base,
+        machine,
+        host=host,
+        name=name,
+        identity=os.urandom(IDENTITY_BYTES).hex(),
+        source=_source(this, base.reference),
+        now=this.now,
+        deadline=this.deadline(PULL_SECONDS),
+        denied=this.policy.denied_digests,
+        phase=phases.ended,
+    )
+    this.output.warn(
+        f"{new} has every secret and the random state of {found.name}: keys, tokens and session identifiers exist"
+        " twice, and both may draw the same random numbers"
+    )
+    _say_started(this, "clone", started, phases, of=found.name)
+    return EXIT_OK
+
+
+def _sign(this: Session, reference: Reference, artifact: Artifact, keys: tuple[str, ...]) -> None:
+    """Have the digest that was pushed signed, as this machine computed it."""
+    try:
+        stanza, path = this.stanza_for(reference)
+        image = read_image(artifact.digest, lambda _digest: artifact.manifest)
+        order = Order(path=path, tag=reference.tag, image=image, annotations={})
+        sign_images(publisher(this, stanza, keys, dry_run=False), [order])
+    except (TrustError, KeysError) as err:
+        raise _NotSignedError(reference, artifact.digest, err) from err
+
+
+def _allowed(this: Session, reference: Reference) -> Allowed | int:
+    """Return the verdict that allows ``reference``, or the exit code of its refusal, which was reported."""
+    match this.verifier().verify(reference):
+        case Allowed() as verdict:
+            for notice in verdict.notices:
+                this.output.note(notice)
+            return verdict
+        case Denied() as verdict:
+            return refuse(this, verdict)
+
+
+def _source(this: Session, reference: Reference) -> RegistrySource:
+    repository = reference.repository
+    return RegistrySource(registry=this.registry(repository.host), path=repository.path)
+
+
+def _say_checkpoint(
+    this: Session,
+    image: str,
+    artifact: Artifact,
+    pushed: Pushed,
+    phases: Phases,
+    *,
+    is_signed: bool,
+    runs_on: bool,
+) -> None:
+    document = {
+        "image": image,
+        "digest": str(artifact.digest),
+        "signed": is_signed,
+        "left_running": runs_on,
+        "blobs": {"all": pushed.blobs, "sent": pushed.blobs_sent},
+        "bytes": {"all": pushed.bytes, "sent": pushed.bytes_sent},
+        "milliseconds": phases.milliseconds,
+    }
+    word = "pushed and signed" if is_signed else "pushed"
+    lines = [f"{word} {image} {artifact.digest} ({pushed.bytes_sent} of {pushed.bytes} bytes were new)"]
+    this.output.result("checkpoint", document, lines)
+    if not is_signed:
+        this.output.hint(f"nobody can restore it before: trust sign {image}@{artifact.digest}")
+
+
+def _say_started(this: Session, command: str, started: Started, phases: Phases, *, of: str) -> None:
+    one = started.container
+    document = {
+        "id": one.identity, "name": one.name, "image": one.image, "digest": one.digest, "of": of,
+        "milliseconds": phases.milliseconds,
+    }  # fmt: skip
+    this.output.result(command, document, [one.identity[:SHORT_LENGTH]])

@@ -1,0 +1,298 @@
+"""Owns the journey ``restore``: from an allowed snapshot to a container that goes on where it was frozen.
+
+1. manifest and document are fetched by the signed digest; the facts they depend on hold here
+2. the base image's signed digest was allowed by its own verdict; it is fetched and unpacked as for any container
+3. every blob of the snapshot is fetched, hashed whole, decompressed into a staging directory
+4. the container is planned from the image, this machine's rules and what the caller asks for; the images are held
+   to a yardstick of it: a snapshot never brings its own privileges
+5. only now CRIU reads a byte of it
+
+A failure leaves nothing behind.
+"""
+
+from __future__ import annotations
+
+import secrets
+import subprocess
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import ExitStack
+from datetime import datetime
+from pathlib import Path
+
+from trust.checkpoint import Machine
+from trust.deadline import Deadline, deadline_in
+from trust.digest import Digest
+from trust.errors import InputError, RefusedError, StateError
+from trust.manifest import MANIFEST_MAX_BYTES, Descriptor, Index, parse_manifest
+from trust.oci.content import VerifiedChunks
+from trust.run import Host, Started, open_containers, open_content, planned, with_files
+from trust.runtime.bundle import Bundle
+from trust.runtime.checkpoint_archive import unpack_images, unpack_upper
+from trust.runtime.checkpoint_blobs import Seal, content_of
+from trust.runtime.checkpoint_cgroups import take_cgroups
+from trust.runtime.checkpoint_document import (
+    ARTIFACT_TYPE,
+    CONFIG_TYPE,
+    DOCUMENT_MAX_BYTES,
+    Ran,
+    Snapshot,
+    parse_document,
+)
+from trust.runtime.checkpoint_facts import require_same
+from trust.runtime.checkpoint_pages import Chunk, write_pages
+from trust.runtime.checkpoint_staging import staging
+from trust.runtime.checkpoint_walls import Walls, read_walls, require_within
+from trust.runtime.checkpoint_yardstick import yardstick
+from trust.runtime.containers import Container
+from trust.runtime.content import BLOB_FREE_SECONDS, BLOB_MIN_BYTES_PER_SECOND, pull
+from trust.runtime.criu import SETTINGS, restore_settings
+from trust.runtime.engine import Streams
+from trust.runtime.integrity import ground
+from trust.runtime.options import RunOptions, Volume
+from trust.runtime.overlay import make_writable_root
+from trust.runtime.source import Source
+from trust.runtime.unpack import unpack
+from trust.value import dataclass, replace
+from trust.verdict import Allowed
+
+IMAGES_MAX_BYTES = 4 * 1024**3  # of all that is no memory: mostly what lies in /dev/shm
+BLOBS_AT_ONCE = 3
+YARDSTICK = "yardstick"
+_PIECE_BYTES = 1 << 20
+_DESCRIPTORS = "descriptors.json"  # what runc reads beside CRIU's images: which streams were pipes of ours
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """What whoever restores asks for; volumes are the only thing of this machine that a container gets."""
+
+    identity: str
+    name: str | None = None
+    volumes: tuple[Volume, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """A container that is to be resumed: its record, its bundle, the image's tree."""
+
+    container: Container
+    bundle: Bundle
+    shared: Path
+
+
+def read_snapshot(allowed: Allowed, *, source: Source, deadline: Deadline) -> Snapshot:
+    """Return the snapshot of an allowed digest (step 1).
+
+    Raises:
+        InputError: it is none. RefusedError: ``tampered``. UnreachableError, LimitError: it could not be fetched.
+    """
+    data = source.manifest(allowed.digest, deadline=deadline)
+    if not allowed.digest.matches(data) or len(data) > MANIFEST_MAX_BYTES:
+        raise RefusedError(f"manifest is not of its digest: expected {allowed.digest}", reason="tampered")
+    manifest = parse_manifest(data)
+    if isinstance(manifest, Index) or manifest.artifact_type != ARTIFACT_TYPE:
+        raise InputError(f"{allowed.reference} is no checkpoint", hint=f"trust run {allowed.reference}")
+    config = manifest.config
+    if config.media_type != CONFIG_TYPE or config.size_bytes > DOCUMENT_MAX_BYTES:
+        raise InputError(f"checkpoint is malformed: its document is of type {config.media_type[:100]!r}")
+    return parse_document(b"".join(source.blob(config.digest, config.size_bytes, deadline=deadline)), manifest)
+
+
+def restore(
+    snapshot: Snapshot,
+    base: Allowed,
+    asked: Asked,
+    machine: Machine,
+    *,
+    host: Host,
+    source: Source,
+    base_source: Source,
+    now: datetime,
+    deadline: Deadline,
+    phase: Callable[[str], None],
+    denied: frozenset[Digest] = frozenset(),
+    seal: Seal | None = None,
+) -> Started:
+    """Return when the container of a snapshot runs again, by the steps of this module.
+
+    ``source`` has the snapshot, ``base_source`` the image that ``base`` allows.
+
+    Raises:
+        InputError: the snapshot is malformed, or not for this machine.
+        RefusedError: ``tampered``; content is not what it says, or asks for more than this machine gives.
+        UnavailableError: it could not be fetched, or resumed.
+    """
+    require_same(snapshot.facts, machine.facts)
+    plan = plan_of(
+        snapshot.ran, base, asked, host=host, machine=machine, source=base_source, now=now, deadline=deadline,
+        denied=denied,
+    )  # fmt: skip
+    phase("base")
+    fetching = _Fetching(source=source, deadline=deadline, seal=seal)
+    with staging(host.home) as place, ThreadPoolExecutor(1, thread_name_prefix="yardstick") as pool:
+        measuring = pool.submit(measure, plan, machine, host=host, place=place)
+        try:
+            frozen = fetching.everything(snapshot, place)
+            phase("transfer")
+            walls = read_walls(frozen.images)
+        finally:
+            wait([measuring])  # its container must not outlive this
+        require_within(walls, measuring.result(), plan.bundle.account)
+        take_cgroups(frozen.images, place / YARDSTICK / "images")
+        phase("verify")
+        started = resume(plan, frozen, machine, host=host, place=place)
+        phase("restore")
+    return started
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Thawing:
+    """What a container is resumed from: CRIU's ``images``, and what unpacks the layer it had written."""
+
+    images: Path
+    upper: Callable[[], Iterator[bytes]]
+    streams: Mapping[int, str]
+
+
+def plan_of(
+    ran: Ran,
+    base: Allowed,
+    asked: Asked,
+    *,
+    host: Host,
+    machine: Machine,
+    source: Source,
+    now: datetime,
+    deadline: Deadline,
+    denied: frozenset[Digest] = frozenset(),
+) -> Plan:
+    """Return the container of what ``ran``, as this machine would start it now (steps 2 and 4).
+
+    Raises:
+        InputError: volumes are asked for that were not given. RefusedError: ``tampered``; another image.
+    """
+    if base.digest != ran.digest:
+        raise RefusedError(
+            f"checkpoint is of another image: expected {ran.digest}, got {base.digest}", reason="tampered"
+        )
+    _require_volumes(ran, asked.volumes)
+    store = open_content(host)
+    image = pull(base, platform=host.platform, source=source, store=store, deadline=deadline, denied=denied)
+    if image.digest != ran.manifest:
+        raise RefusedError(
+            f"checkpoint is of another platform's image: expected {ran.manifest}, got {image.digest}",
+            reason="tampered",
+        )
+    shared = unpack(image, store=store, home=host.home)
+    options = RunOptions(
+        command=ran.arguments,
+        name=asked.name,
+        is_detached=True,
+        is_read_only=ran.is_read_only,
+        volumes=asked.volumes,
+        environment=ran.environment,
+    )
+    with ground(shared, image.digest, options.integrity) as stands_on:
+        container, bundle = planned(
+            base, image, asked.identity, stands_on, options=options, host=host, engine=machine.engine, now=now
+        )
+    return Plan(
+        container=replace(container, image=str(ran.image), arguments=ran.arguments),
+        bundle=replace(bundle, arguments=ran.arguments, hostname=ran.hostname),
+        shared=shared,
+    )
+
+
+def measure(plan: Plan, machine: Machine, *, host: Host, place: Path) -> Walls:
+    """Return the walls of a container such as is planned, empty, made and frozen in ``place`` (step 4)."""
+    directory = place / YARDSTICK
+    directory.mkdir(mode=0o700)
+    bundle = with_files(replace(plan.bundle, directory=directory), host.resolver)
+    return yardstick(bundle, machine.engine, identity=secrets.token_hex(16), directory=directory)
+
+
+def resume(plan: Plan, frozen: Thawing, machine: Machine, *, host: Host, place: Path) -> Started:
+    """Return when a planned container runs again from verified images (step 5).
+
+    Raises:
+        InputError: the name is taken. UnavailableError: CRIU cannot. Nothing is left of it then.
+    """
+    work = place / "restore"
+    work.mkdir(mode=0o700)
+    (frozen.images / _DESCRIPTORS).write_text('["/dev/null", "/dev/null", "/dev/null"]')
+    with open_containers(host).prepared(plan.container) as directory:
+        root = make_writable_root(plan.shared, directory, user_namespaces=False)
+        if root.overlay is None:
+            raise StateError(f"the kernel mounts no overlay here: {directory}")
+        unpack_upper(frozen.upper(), root.overlay.upper)
+        bundle = with_files(plan.bundle, host.resolver)
+        (directory / SETTINGS).write_text(restore_settings(frozen.streams))
+        with ExitStack() as stack:
+            stdout, stderr = (
+                stack.enter_context((directory / name).open("ab")) for name in ("stdout.log", "stderr.log")
+            )
+            streams = Streams(stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
+            machine.engine.restore(bundle, root, streams, images=frozen.images, work=work)
+    return Started(container=plan.container)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Fetching:
+    source: Source
+    deadline: Deadline
+    seal: Seal | None
+
+    def everything(self, snapshot: Snapshot, place: Path) -> Thawing:
+        """Have every blob of a snapshot here, each hashed whole before it is decompressed (step 3)."""
+        images = place / "images"
+        images.mkdir(mode=0o700)
+        upper = self._kept(snapshot.upper, place / "upper.blob")
+        archive = self._kept(snapshot.images, place / "images.blob")
+        unpack_images(self._content(pieces_of(archive)), images)
+        with ThreadPoolExecutor(BLOBS_AT_ONCE, thread_name_prefix="fetch") as pool:
+            for file in snapshot.pages:
+                write_pages(images / file.name, zip(file.chunks, pool.map(self._chunk, file.chunks), strict=True))
+        return Thawing(images=images, upper=lambda: self._content(pieces_of(upper)), streams=snapshot.streams)
+
+    def _chunk(self, chunk: Chunk) -> list[bytes]:
+        stored = b"".join(self._blob(chunk.blob))
+        return list(content_of([stored], bytes_max=chunk.bytes, seal=self.seal))
+
+    def _kept(self, blob: Descriptor, path: Path) -> Path:
+        with path.open("xb") as file:
+            for piece in self._blob(blob):
+                file.write(piece)
+        return path
+
+    def _content(self, stored: Iterator[bytes]) -> Iterator[bytes]:
+        return content_of(stored, bytes_max=IMAGES_MAX_BYTES, seal=self.seal)
+
+    def _blob(self, blob: Descriptor) -> VerifiedChunks:
+        seconds = BLOB_FREE_SECONDS + blob.size_bytes / BLOB_MIN_BYTES_PER_SECOND
+        return self.source.blob(blob.digest, blob.size_bytes, deadline=deadline_in(seconds, self.deadline.clock))
+
+
+def pieces_of(path: Path) -> Iterator[bytes]:
+    """Yield the content of a file."""
+    with path.open("rb") as file:
+        while piece := file.read(_PIECE_BYTES):
+            yield piece
+
+
+def _require_volumes(ran: Ran, given: tuple[Volume, ...]) -> None:
+    """Return if exactly the volumes that the container had are given, none of them more writable."""
+    had = dict(ran.volumes)
+    for volume in given:
+        if volume.target not in had:
+            raise InputError(f"volume was not one of the container's: {volume.target}")
+        if volume.is_read_only != had.pop(volume.target):
+            raise InputError(
+                f"volume must be {'writable' if volume.is_read_only else 'read-only'}: {volume.target}"
+            )
+    if had:
+        target = min(had)
+        raise InputError(
+            f"container had a volume at {target}: say what is there now",
+            hint=f"trust restore -v HOST:{target}{':ro' if had[target] else ''}",
+        )

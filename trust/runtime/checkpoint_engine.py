@@ -1,0 +1,172 @@
+"""Owns what is asked of runc and crun to move a container: freeze, dump, thaw, kill frozen, resume from images.
+
+A frozen container that is killed runs not one instruction more: the signal waits for it when it is thawed. What a
+failed restore leaves in the engine and its cgroups is taken away here.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import socket
+import struct
+import subprocess
+import threading
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+
+from trust.errors import TrustError, UnavailableError
+from trust.runtime.bundle import Bundle, runtime_config
+from trust.runtime.criu import DUMP_LOG, RESTORE_LOG, Criu, last_error
+from trust.runtime.disk import make_private_directory, write_document
+from trust.runtime.engine import COMMAND_TIMEOUT_SECONDS, Streams, ask, launch
+from trust.runtime.oci_engine import OciEngine
+from trust.runtime.overlay import WritableRoot
+
+DUMP_TIMEOUT_SECONDS = 600.0
+_FREEZE_ATTEMPTS = 5  # where processes are started all the time, an old kernel's freezer misses some at first
+_CLONE_NEWNET = 0x40000000
+_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
+_CGROUPS = Path("/sys/fs/cgroup")
+
+
+class MovingEngine(OciEngine):
+    """An engine whose containers CRIU can freeze and resume."""
+
+    def __init__(
+        self, name: str, program: Path, *, home: Path, environment: Mapping[str, str], criu: Criu
+    ) -> None:
+        super().__init__(name, program, home=home, environment=criu.environment(environment))
+
+    def freeze(self, identity: str) -> None:
+        """Have no process of the container running, also where it was frozen before."""
+        failures: list[UnavailableError] = []
+        while not self._frozen(identity, failures):
+            if len(failures) == _FREEZE_ATTEMPTS:
+                raise failures[-1]
+
+    def thaw(self, identity: str) -> None:
+        """Have the container running again, if it is frozen."""
+        try:
+            self._ask("resume", identity)
+        except UnavailableError:
+            if self._status(identity) == "paused":
+                raise
+
+    def end_frozen(self, identity: str) -> None:
+        """Have a frozen container ended before it runs again."""
+        with suppress(UnavailableError):  # some versions thaw what they kill
+            self._ask("kill", identity, str(int(signal.SIGKILL)))
+        with suppress(UnavailableError):
+            self._ask("resume", identity)
+
+    def dump(self, identity: str, *, images: Path, work: Path) -> None:
+        """Have CRIU's images of the container in ``images``; it stays as it is, frozen or running.
+
+        Raises:
+            UnavailableError: CRIU cannot; the message has its own words.
+        """
+        words = ["--image-path", str(images), "--work-path", str(work), "--leave-running", identity]
+        try:
+            self._ask("checkpoint", *words, timeout_seconds=DUMP_TIMEOUT_SECONDS)
+        except UnavailableError as err:
+            raise UnavailableError(f"container cannot be frozen: {last_error(work / DUMP_LOG) or err}") from err
+
+    def restore(self, bundle: Bundle, root: WritableRoot, streams: Streams, *, images: Path, work: Path) -> int:
+        """Have the container of the images running again, in what ``bundle`` says; return its first process.
+
+        Raises:
+            UnavailableError: CRIU cannot; nothing of it is left.
+        """
+        make_private_directory(self._state)
+        write_document(bundle.directory / "config.json", runtime_config(bundle))
+        log = bundle.directory / "engine.log"
+        pid_file = bundle.directory / "pid"
+        command = [
+            *self._command(), "--log", str(log), "--log-format", "json", "restore", "--detach",
+            "--image-path", str(images), "--work-path", str(work),
+            "--bundle", str(bundle.directory), "--pid-file", str(pid_file), bundle.identity,
+        ]  # fmt: skip
+        try:
+            process = root.start(command, lambda words: launch(words, streams, self._environment), log=log)
+            status = process.wait(DUMP_TIMEOUT_SECONDS)
+            if status != 0 or not pid_file.exists():
+                raise UnavailableError(
+                    f"{self.name} could not resume the container: "
+                    f"{last_error(work / RESTORE_LOG) or f'exit status {status}'}"
+                )
+            pid = int(pid_file.read_text())
+            raise_loopback(pid)
+        except (OSError, subprocess.TimeoutExpired, TrustError) as err:
+            with suppress(TrustError):
+                self.delete(bundle.identity)
+            remove_cgroups(bundle.identity)
+            if isinstance(err, TrustError):
+                raise
+            raise UnavailableError(f"{self.name} could not resume the container: {err}") from err
+        return pid
+
+    def _frozen(self, identity: str, failures: list[UnavailableError]) -> bool:
+        try:
+            self._ask("pause", identity)
+        except UnavailableError as err:
+            failures.append(err)
+            return self._status(identity) == "paused"  # whoever froze it was killed before it could thaw it
+        return True
+
+    def _status(self, identity: str) -> str | None:
+        output = ask([*self._command(), "state", identity], self._environment, what=f"{self.name} state")
+        try:
+            return str(json.loads(output)["status"])
+        except (ValueError, LookupError, TypeError):
+            return None
+
+    def _ask(self, verb: str, *words: str, timeout_seconds: float = COMMAND_TIMEOUT_SECONDS) -> None:
+        command = [*self._command(), verb, *words]
+        ask(command, self._environment, what=f"{self.name} {verb}", timeout_seconds=timeout_seconds)
+
+
+def raise_loopback(pid: int) -> None:
+    """Have the loopback device up in the network namespace of a process: engines resume with an empty one.
+
+    Raises:
+        OSError: it cannot be.
+    """
+    failures: list[OSError] = []
+
+    def work() -> None:  # a thread, since the namespace is entered for ever
+        try:
+            _raise_loopback(pid)
+        except OSError as err:
+            failures.append(err)
+
+    thread = threading.Thread(target=work, name="loopback")
+    thread.start()
+    thread.join()
+    if failures:
+        raise failures[0]
+
+
+def remove_cgroups(identity: str) -> None:
+    """Have no empty cgroup of a container left: a failed restore leaves some."""
+    for found in (*_CGROUPS.glob(f"*/trust/{identity}"), _CGROUPS / "trust" / identity):
+        with suppress(OSError):
+            found.rmdir()
+
+
+def _raise_loopback(pid: int) -> None:
+    namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        if ctypes.CDLL(None, use_errno=True).setns(namespace, _CLONE_NEWNET) != 0:
+            number = ctypes.get_errno()
+            raise OSError(number, os.strerror(number), "network namespace")
+    finally:
+        os.close(namespace)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as door:
+        request = struct.pack("16sH14x", b"lo", 0)
+        (flags,) = struct.unpack_from("H", fcntl.ioctl(door, _SIOCGIFFLAGS, request), 16)
+        fcntl.ioctl(door, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))
