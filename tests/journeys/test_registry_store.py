@@ -23,7 +23,7 @@ from trust.deadline import Deadline, deadline_in
 from trust.digest import Digest, sha256
 from trust.draft import Changes, Signers, draft
 from trust.edition import Edition, Role, sealed
-from trust.errors import RefusedError, UnreachableError
+from trust.errors import InputError, RefusedError, UnreachableError
 from trust.loaded import Loaded
 from trust.manifest import OCI_MANIFEST
 from trust.oci.credentials import Credentials
@@ -382,6 +382,24 @@ def claim(world: World, base: RegistryView, edition: Edition, *, generation: int
     data = artifact_bytes(artifact)
     tag = claim_tag(TAG, artifact, sha256(data))
     door.put_manifest(METADATA, tag, data, OCI_MANIFEST, deadline=deadline())
+
+
+def test_more_files_than_an_artifact_can_name_are_refused_before_anything_is_pushed(world: World) -> None:
+    """Readers would refuse the manifest: every consumer would be stuck, and every publisher."""
+    sign(world.publisher("one"), [order("1")])
+    publisher = world.publisher("one")
+    loaded = publisher.load()
+    edition = edition_of(loaded, loaded.targets.content.table, world.signers)
+    assert isinstance(loaded.view, RegistryView)
+    some = next(iter(loaded.view.artifact.files.values()))
+    bins = {f"1.targets.g1-{number:03x}.json": some for number in range(4_000)}
+    loaded.view.artifact = replace(loaded.view.artifact, files={**loaded.view.artifact.files, **bins})
+    before = set(world.door().tags(METADATA, deadline=deadline()))
+    many = replace(edition.publication, kept=(*edition.publication.kept, *bins))
+    with pytest.raises(InputError, match="at most 4000"):
+        publisher.store.publish(many, deadline=deadline())
+    assert set(world.door().tags(METADATA, deadline=deadline())) == before
+    assert world.tags_seen("consumer") == {"acme/web:1"}
 
 
 def edition_of(loaded: Loaded, table: Table, signers: Signers) -> Edition:

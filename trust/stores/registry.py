@@ -34,6 +34,7 @@ from trust.verdict import Reason
 SETTLE_SECONDS = 2.0
 SETTLE_STEP_SECONDS = 0.25
 CLAIMS_MAX = 1000
+FILES_MAX = 4000  # one layer each; a manifest of more than 4,096 is refused by whoever reads it
 _CLAIM = re.compile(r"\.([0-9]{10})\.[0-9a-f]{12}")
 _PROBE = ".probe"
 
@@ -221,6 +222,12 @@ class RegistryStore:
 
     def _pushed(self, publication: Publication, base: RegistryView, deadline: Deadline) -> Artifact:
         contents = {**publication.files, TIMESTAMP: publication.timestamp}
+        count = len({*publication.kept, *contents})
+        if count > FILES_MAX:
+            raise InputError(
+                f"too many metadata files for a registry: expected at most {FILES_MAX}, got {count}",
+                hint="use fewer bins, or an object store: docs/stores.md",
+            )
 
         def push(data: bytes) -> None:
             self._registry.push_blob(self._place.path, sha256(data), data, deadline=deadline)
