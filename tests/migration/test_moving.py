@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,42 @@ def test_server_goes_on_serving_in_a_network_of_its_own(here: Machine, there: Ma
     assert there.inside("server", "readlink /proc/self/ns/net").strip() != str(
         Path("/proc/self/ns/net").readlink()
     )
+
+
+def test_program_of_many_threads_goes_on_serving_and_every_thread_is_filtered(
+    here: Machine, there: Machine
+) -> None:
+    """Of a thread with its leader's filter CRIU says nothing; it is put there with the leader's."""
+    caddy = Path(shutil.which("caddy") or "").resolve()
+    here.start("threads", "exec /caddy respond --listen 127.0.0.1:8080 many", "-e", "GODEBUG=multipathtcp=0",
+               "-v", f"{_program(caddy)}:/caddy:ro")  # fmt: skip
+    get = "printf 'GET / HTTP/1.0\r\n\r\n' | busybox nc -w 2 127.0.0.1 8080"
+    until(lambda: "many" in here.inside("threads", get), "the server")
+    here.run("checkpoint", "threads", here.image("threads:live"))
+    there.run(
+        "restore", there.image("threads:live"), "--name", "threads", "--volume", f"{_program(caddy)}:/caddy:ro"
+    )
+    assert "many" in there.inside("threads", get)
+    tasks = [*Path(f"/proc/{there.container('threads')['pid']}/task").iterdir()]
+    assert len(tasks) > 2
+    assert all("Seccomp:\t2" in (task / "status").read_text() for task in tasks)
+
+
+def test_go_program_that_listens_by_mptcp_is_left_running_with_a_hint(here: Machine) -> None:
+    caddy = Path(shutil.which("caddy") or "").resolve()
+    here.start("mptcp", "exec /caddy respond --listen 127.0.0.1:8080 x", "-v", f"{_program(caddy)}:/caddy:ro")
+    until(lambda: ":1F90" in here.inside("mptcp", "cat /proc/net/tcp"), "the server")
+    done = here.run("checkpoint", "mptcp", here.image("mptcp:live"), code=3)
+    assert "hint: CRIU knows no MPTCP" in done["said"]
+    assert here.container("mptcp")["status"] == "running"
+
+
+def _program(launcher: Path) -> Path:
+    """Return the static program that a launcher of set-up starts."""
+    if launcher.read_bytes()[:4] == b"\x7fELF":
+        return launcher
+    words = launcher.read_text().split()
+    return next(Path(word) for word in reversed(words) if Path(word).name == "caddy").resolve()
 
 
 def test_container_that_is_left_running_loses_no_count(here: Machine, there: Machine) -> None:

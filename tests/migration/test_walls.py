@@ -15,7 +15,7 @@ import pytest
 from tests.migration.harbour import COUNT, Machine, last, until
 from trust.errors import InputError, RefusedError
 from trust.runtime.account import Account
-from trust.runtime.checkpoint_images import encoded
+from trust.runtime.checkpoint_images import Fields, encoded, fields, message, records
 from trust.runtime.checkpoint_walls import read_walls, require_within
 from trust.runtime.criu import dump_settings, streams_of
 
@@ -127,6 +127,32 @@ def test_snapshot_that_brings_privileges_is_refused(dumped: Path, images: Path, 
     with pytest.raises(RefusedError, match=words) as refusal:
         require_within(read_walls(images), measure, ROOT)
     assert refusal.value.reason == "tampered"
+
+
+def spelled(message: Fields) -> bytes:
+    return b"".join(encoded(field, value) for field, values in message.items() for value in values)
+
+
+def image(path: Path, head: bytes, body: bytes) -> None:
+    path.write_bytes(head + len(body).to_bytes(4, "little") + body)
+
+
+def test_thread_without_a_filter_is_let_through_only_where_its_leaders_is_shared(
+    dumped: Path, images: Path
+) -> None:
+    """CRIU leaves a thread's filter out where it is the leader's, which then says that it is for all threads."""
+    head, core = (images / "core-1.img").read_bytes()[:8], dict(next(records(images / "core-1.img")))
+    thread = {field: values for field, values in message(core, 5, "core").items() if field not in (11, 12)}
+    image(images / "core-1000.img", head, spelled({**core, 5: [spelled(thread)]}))
+    head = (images / "pstree.img").read_bytes()[:8]
+    image(images / "pstree.img", head, spelled({1: [1], 2: [0], 3: [1], 4: [1], 5: [1, 1000]}))
+    require_within(read_walls(images), read_walls(dumped), ROOT)
+    filters = images / "seccomp.img"
+    head, (entry,) = filters.read_bytes()[:8], [next(records(filters))]
+    alone = [encoded(1, fields(raw, "")[1][0]) for raw in entry[1] if isinstance(raw, bytes)]
+    image(filters, head, spelled({1: list(alone)}))
+    with pytest.raises(RefusedError, match="lacks the filter"):
+        require_within(read_walls(images), read_walls(dumped), ROOT)
 
 
 def test_process_that_gave_up_rights_is_let_through(dumped: Path, images: Path) -> None:

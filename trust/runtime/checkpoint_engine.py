@@ -21,13 +21,17 @@ from pathlib import Path
 
 from trust.errors import TrustError, UnavailableError
 from trust.runtime.bundle import Bundle, runtime_config
-from trust.runtime.criu import DUMP_LOG, RESTORE_LOG, Criu, last_error
+from trust.runtime.criu import DUMP_LOG, RESTORE_LOG, Criu, first_error
 from trust.runtime.disk import make_private_directory, write_document
 from trust.runtime.engine import COMMAND_TIMEOUT_SECONDS, Streams, ask, launch
 from trust.runtime.oci_engine import OciEngine
 from trust.runtime.overlay import WritableRoot
 
 DUMP_TIMEOUT_SECONDS = 600.0
+_KNOWN = {
+    "Unsupported proto 262": "CRIU knows no MPTCP, by which Go programs listen: start it with"
+    " -e GODEBUG=multipathtcp=0",
+}
 _FREEZE_ATTEMPTS = 5  # where processes are started all the time, an old kernel's freezer misses some at first
 _CLONE_NEWNET = 0x40000000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
@@ -74,7 +78,9 @@ class MovingEngine(OciEngine):
         try:
             self._ask("checkpoint", *words, timeout_seconds=DUMP_TIMEOUT_SECONDS)
         except UnavailableError as err:
-            raise UnavailableError(f"container cannot be frozen: {last_error(work / DUMP_LOG) or err}") from err
+            told = first_error(work / DUMP_LOG) or str(err)
+            hint = next((hint for words, hint in _KNOWN.items() if words in told), None)
+            raise UnavailableError(f"container cannot be frozen: {told}", hint=hint) from err
 
     def restore(self, bundle: Bundle, root: WritableRoot, streams: Streams, *, images: Path, work: Path) -> int:
         """Have the container of the images running again, in what ``bundle`` says; return its first process.
@@ -97,7 +103,7 @@ class MovingEngine(OciEngine):
             if status != 0 or not pid_file.exists():
                 raise UnavailableError(
                     f"{self.name} could not resume the container: "
-                    f"{last_error(work / RESTORE_LOG) or f'exit status {status}'}"
+                    f"{first_error(work / RESTORE_LOG) or f'exit status {status}'}"
                 )
             pid = int(pid_file.read_text())
             raise_loopback(pid)

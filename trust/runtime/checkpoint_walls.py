@@ -53,7 +53,8 @@ _TIME = 12  # CRIU resumes in one of its own, so that clocks go on: of no conseq
 _INHERITABLE, _PERMITTED, _EFFECTIVE, _BOUNDING, _AMBIENT = 9, 10, 11, 12, 19
 _CAPABILITIES = (_INHERITABLE, _PERMITTED, _EFFECTIVE, _BOUNDING, _AMBIENT)
 _NO_NEW_PRIVS = 18
-_SECCOMP_FILTER = 2
+_SECCOMP_MODE, _SECCOMP_FILTER = 11, 2
+_FOR_ALL_THREADS = 1  # SECCOMP_FILTER_FLAG_TSYNC
 _ORDINARY_POLICIES = frozenset({0, 3, 5})  # SCHED_OTHER, SCHED_BATCH, SCHED_IDLE
 
 
@@ -81,7 +82,6 @@ class Thread:
     gids: frozenset[int]
     securebits: int
     has_no_new_privs: bool
-    is_filtered: bool
     filters: tuple[bytes, ...]
     nice: int
     policy: int
@@ -112,16 +112,16 @@ def read_walls(images: Path) -> Walls:
     for record in records(images / "files.img"):
         if number(record, 1) not in _FILE_TYPES:
             raise _refused(f"holds open a file of a kind that no container here has: type {number(record, 1)}")
-    cores = [_one(path) for path in sorted(images.glob("core-*.img"))]
-    if not cores or any(4 in core for core in cores):  # noqa: PLR2004 - ids of old images, which CRIU would prefer
-        raise _refused("has no processes, or namespaces in two places")
-    chains = _filters(images / "seccomp.img")
-    tasks = [message(core, 3, "core") for core in cores if 3 in core]  # noqa: PLR2004 - task_core_entry
+    threads = tuple(_threads(images))
+    if not threads:
+        raise _refused("has no processes")
+    leaders = [_core(images, number(process, 1)) for process in records(images / "pstree.img")]
+    tasks = [message(core, 3, "core") for core in leaders]
     return Walls(
         own_namespaces=_own_namespaces(images),
         mounts=tuple(_mounts(images)),
         devices=frozenset(_devices(images)),
-        threads=tuple(_thread(message(core, 5, "core"), chains) for core in cores),
+        threads=threads,
         limits=tuple(tuple(_limits(task)) for task in tasks),
         oom_score_adjs=tuple(signed(number(task, 14)) for task in tasks),
     )
@@ -162,7 +162,7 @@ def _require_thread_within(thread: Thread, measure: Thread, account: Account) ->
         raise _refused("may gain privileges: no_new_privs is not set")
     if thread.securebits != measure.securebits:
         raise _refused("has other secure bits than a container here")
-    if not thread.is_filtered or thread.filters[: len(measure.filters)] != measure.filters:
+    if not measure.filters or thread.filters[: len(measure.filters)] != measure.filters:
         raise _refused("lacks the filter of system calls that containers here have")
     gids = {account.gid, *account.additional_gids}
     if account.uid != 0 and (thread.uids != {account.uid} or not thread.gids <= gids):
@@ -220,35 +220,66 @@ def _devices(images: Path) -> Iterator[tuple[str, int, int]]:
             raise InputError(f"checkpoint is malformed: {path.name}: {err}") from err
 
 
-def _filters(path: Path) -> list[tuple[bytes, ...]]:
-    """Return the chain of each filter, the oldest first."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Chain:
+    """Filters of system calls, the oldest first; ``is_shared``: the oldest is for all threads of its process."""
+
+    filters: tuple[bytes, ...]
+    is_shared: bool
+
+
+def _filters(path: Path) -> list[_Chain]:
+    """Return the chain that ends with each filter."""
     if not path.exists():
         return []
-    chains: list[tuple[bytes, ...]] = []
+    chains: list[_Chain] = []
     for record in records(path):
         for raw in record.get(1, []):
             one = fields(raw, path.name) if isinstance(raw, bytes) else {}
-            previous = number(one, 2, -1)
+            previous, flags = number(one, 2, -1), number(one, 3)
             if previous >= len(chains):
-                raise InputError(f"checkpoint is malformed: {path.name}: a filter follows one that is not there")
+                raise InputError(f"checkpoint is malformed: {path.name}: a filter follows none")
             code = one.get(1, [b""])[-1]
-            own = code + b"|%d" % number(one, 3) if isinstance(code, bytes) else b""
-            chains.append((*(chains[previous] if previous >= 0 else ()), own))
+            own = code + b"|%d" % (flags & ~_FOR_ALL_THREADS) if isinstance(code, bytes) else b""
+            before = chains[previous] if previous >= 0 else None
+            filters = (*(before.filters if before else ()), own)
+            is_shared = before.is_shared if before else bool(flags & _FOR_ALL_THREADS)
+            chains.append(_Chain(filters=filters, is_shared=is_shared))
     return chains
 
 
-def _thread(core: Fields, chains: list[tuple[bytes, ...]]) -> Thread:
+def _threads(images: Path) -> Iterator[Thread]:
+    """Yield every thread of every process; one that tells of no filter has its leader's, if that is shared."""
+    chains = _filters(images / "seccomp.img")
+    for process in records(images / "pstree.img"):
+        leader = message(_core(images, number(process, 1)), 5, "core")
+        for tid in dict.fromkeys([number(process, 1), *numbers(process, 5)]):
+            core = message(_core(images, tid), 5, "core")
+            told = core if _SECCOMP_MODE in core else leader
+            at = number(told, 12, -1)
+            chain = chains[at] if 0 <= at < len(chains) else None
+            is_filtered = number(told, _SECCOMP_MODE) == _SECCOMP_FILTER
+            if chain is None or not is_filtered or (told is not core and not chain.is_shared):
+                chain = _Chain(filters=(), is_shared=False)
+            yield _thread(core, chain.filters)
+
+
+def _core(images: Path, tid: int) -> Fields:
+    core = _one(images / f"core-{tid}.img")
+    if 4 in core:  # noqa: PLR2004 - the namespaces in images of old, which CRIU would prefer
+        raise _refused("tells of namespaces in two places")
+    return core
+
+
+def _thread(core: Fields, filters: tuple[bytes, ...]) -> Thread:
     creds = message(core, 10, "creds")
-    at = number(core, 12, -1)
-    has_chain = 0 <= at < len(chains)
     return Thread(
         capabilities=tuple(_mask(numbers(creds, field)) for field in _CAPABILITIES),
         uids=frozenset(number(creds, field) for field in (1, 3, 5, 7)),
         gids=frozenset({*(number(creds, field) for field in (2, 4, 6, 8)), *numbers(creds, 14)}),
         securebits=number(creds, 13),
         has_no_new_privs=number(creds, _NO_NEW_PRIVS) == 1,
-        is_filtered=number(core, 11) == _SECCOMP_FILTER and has_chain,
-        filters=chains[at] if has_chain else (),
+        filters=filters,
         nice=zigzag(number(core, 3)),
         policy=number(core, 4),
         real_time_priority=number(core, 5),

@@ -93,16 +93,15 @@ def streams_of(pid: int) -> dict[int, str]:
     return found
 
 
-def last_error(log: Path) -> str | None:
-    """Return what CRIU last complained of in its log."""
+def first_error(log: Path) -> str | None:
+    """Return what CRIU first complained of in its log: what follows is that it therefore cannot go on."""
     try:
         with log.open("rb") as file:
             lines = file.read(LOG_MAX_BYTES).decode("utf-8", "replace").splitlines()
     except OSError:
         return None
     errors = [line.partition("): ")[2] or line for line in lines if "Error (" in line and "rlimit:" not in line]
-    telling = [line for line in errors if "FAILED" not in line] or errors
-    return telling[-1].strip()[:300] if telling else None
+    return errors[0].strip()[:300] if errors else None
 
 
 def _lines(*more: str) -> str:
