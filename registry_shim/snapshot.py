@@ -53,7 +53,9 @@ class Snapshot:
     ) -> None:
         self.stanza = stanza
         self.chain = chain
-        self.expires_at = min(role.facts.expires for role in chain.roles.values()).timestamp()
+        self.expires_at = min(
+            role.facts.expires for name, role in chain.roles.items() if chain.is_current(name)
+        ).timestamp()
         self._contents = contents
         self._refused = refused
         self._bodies = bodies

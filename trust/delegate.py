@@ -23,9 +23,9 @@ from trust.delegations import (
     checked_role,
     is_of_tags,
 )
-from trust.division import divided, is_within, overlapping, reunited
+from trust.division import believed, divided, is_within, overlapping, reunited
 from trust.draft import Changes
-from trust.errors import InputError
+from trust.errors import InputError, RefusedError
 from trust.loaded import Loaded, LoadedRole
 from trust.publish import Published, Publisher
 from trust.targets import Content, Table
@@ -88,19 +88,33 @@ def remove(publisher: Publisher, name: str, *, keep_images: bool) -> Published:
     """
 
     def change(loaded: Loaded) -> Changes:
-        role = loaded.find(name)
-        if role.delegator == "root":
+        if name == TARGETS:
             raise InputError(f"role {name} is not delegated, and cannot be removed")
-        if role.content.delegations.roles:
-            raise InputError(
-                f"role {name} delegates to {role.content.delegations.roles[0].name}", hint="remove that role first"
-            )
-        above = loaded.find(role.delegator)
-        table = loaded.table(role, None)
+        above = loaded.find(loaded.delegator_of(name))
+        delegation = above.content.delegations.named(name)
+        if delegation is None:
+            raise InputError(f"role {name} is a bin of {above.name}, and cannot be removed alone")
+        table = believed(_said(loaded, name, above, keep_images=keep_images), delegation)
         images = table if keep_images else Table(targets={}, revoked=table.revoked)
         return Changes(contents={above.name: _without(above, name, images)})
 
     return publisher.publish(change)
+
+
+def _said(loaded: Loaded, name: str, above: LoadedRole, *, keep_images: bool) -> Table:
+    """Return what ``name`` says; nothing where it is not trusted and its images go anyway: a thief's rubbish."""
+    try:
+        role = loaded.role(name, above.name)
+        if keep_images and role.content.delegations.roles:
+            raise InputError(
+                f"role {name} delegates to {role.content.delegations.roles[0].name}",
+                hint="remove that role first, or drop all images",
+            )
+        return loaded.table(role, None)
+    except RefusedError:
+        if keep_images:
+            raise
+        return Table(targets={}, revoked={})
 
 
 def _added(loaded: Loaded, role: NewRole, changed: Mapping[str, Content]) -> dict[str, Content]:

@@ -3,7 +3,8 @@
   1. a role that is known, and is what this snapshot, delegator and root ask for, is taken as it is
   2. any other is verified by ngclient under its delegator, from what is stored or else from the store
   3. the checks that ngclient lacks are made (``trust.floors``)
-  4. what was known and was not asked for stays current, or becomes stale: a floor that answers nothing
+  4. what was known and was not asked for stays current, or becomes stale: a floor that answers nothing; so does
+     what is refused
 
 Where paths are asked for, the first failure ends the refresh. Where every role is asked for, a role that fails is
 recorded as refused and the others go on: one team's mistake is not everybody's outage.
@@ -11,6 +12,7 @@ recorded as refused and the others go on: one team's mistake is not everybody's 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from tuf.api.metadata import MetaFile, Root, Snapshot, Targets
 from tuf.ngclient import Updater
 
 from trust.chain import STALE, RoleRefusal, TrustedRole
-from trust.delegations import TARGETS, Delegations, walk
+from trust.delegations import TARGETS, VISITED_MAX, Delegations, walk
 from trust.digest import sha256
 from trust.errors import LimitError, RefusedError, TrustError
 from trust.floors import Floors
@@ -83,36 +85,50 @@ class Descent:
         """Return every role that is trusted from now on, with those that were not asked for (step 4)."""
         result = dict(self._verified)
         chain = self._floors.known.chain
-        if chain is None or is_whole:
+        if chain is None:
             return result
+        if is_whole:
+            stale = {
+                name: replace(chain.roles[name], root_version=STALE)
+                for name in self.refused
+                if name in chain.roles
+            }
+            return stale | result
         for name in chain.roles:
-            self._settle(name, result)
+            self._settle(name, chain.roles, result)
         return result
 
-    def _settle(self, name: str, result: dict[str, TrustedRole]) -> None:
-        if name in result or self._floors.known.chain is None:
-            return
-        before = self._floors.known.chain.roles[name]
-        if before.delegator in self._floors.known.chain.roles:
-            self._settle(before.delegator, result)
-        kept = self._kept(name, before.delegator, among=result)
-        result[name] = kept or replace(before, root_version=STALE)
+    def _settle(self, name: str, known: Mapping[str, TrustedRole], result: dict[str, TrustedRole]) -> None:
+        above: list[str] = []  # delegators first, and no recursion: a chain of them is as long as its signer likes
+        while name in known and name not in result and name not in above:
+            above.append(name)
+            name = known[name].delegator
+        for each in reversed(above):
+            kept = self._kept(each, known[each].delegator, among=result)
+            result[each] = kept or replace(known[each], root_version=STALE)
 
     def _go_everywhere(self) -> None:
-        pending = [(name, TARGETS) for name in self._delegations(TARGETS).names()]
+        """Verify every role that a walk can reach, the nearest first.
+
+        Names are global in a snapshot: a role that two delegate to is that of the nearer one, and whoever names
+        another's by keys of his own has it refused for nobody.
+        """
+        pending = deque((name, TARGETS, 1) for name in self._delegations(TARGETS).names())
         while pending:
-            role, delegator = pending.pop()
-            if role in self._verified or role in self.refused:
-                continue  # a cycle, or a diamond that was searched already
+            role, delegator, depth = pending.popleft()
+            if role in self._verified or depth >= VISITED_MAX:
+                continue  # a cycle, or a diamond that was searched already; or deeper than any walk
             if len(self._verified) > ROLES_MAX:
                 raise LimitError(f"the collection has more than {ROLES_MAX} roles")
             try:
                 with refusing(self._fetcher, self._floors.stanza, self._floors.roots.bodies):
                     delegations = self.enter(role, delegator)
             except TrustError as err:
-                self.refused[role] = RoleRefusal(reason=reason_of(err).value, detail=str(err), hint=err.hint)
+                refusal = RoleRefusal(reason=reason_of(err).value, detail=str(err), hint=err.hint)
+                self.refused.setdefault(role, refusal)
             else:
-                pending.extend((name, role) for name in delegations.names())
+                self.refused.pop(role, None)
+                pending.extend((name, role, depth + 1) for name in delegations.names())
 
     def _delegations(self, role: str) -> Delegations:
         if role in self.said:

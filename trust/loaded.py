@@ -8,12 +8,13 @@ along.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from typing import Any
 
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
 from trust.delegations import TARGETS, VISITED_MAX, Bins, Delegation, Delegations, is_of_tags, walk
-from trust.errors import InputError, LimitError, RefusedError
+from trust.errors import InputError, LimitError, RefusedError, TrustError, UnreachableError
 from trust.floors import Roots
 from trust.metadata import (
     TARGETS_MAX_BYTES,
@@ -211,7 +212,7 @@ class Loaded:
         if known is not None:
             return known.delegator
         prefix = name.rpartition("-")[0]
-        for role in self.named():
+        for role in self._readable():
             bins = role.content.delegations.bins
             if role.content.delegations.named(name) or (bins is not None and bins.prefix == prefix):
                 return role.name
@@ -270,20 +271,33 @@ class Loaded:
         """
         if name in self._roles:
             return self._roles[name]
-        for role in self.named():
+        for role in self._readable():
             if role.name == name:
                 return role
+            if role.content.delegations.named(name) is not None:
+                return self.role(name, role.name)
         raise InputError(f"the collection has no role {name}", hint="trust delegate list shows them")
 
     def named(self) -> Iterator[LoadedRole]:
         """Yield every role but bins, delegators first."""
+        return self._breadth_first()
+
+    def _readable(self) -> Iterator[LoadedRole]:
+        """Yield what ``named`` does, past roles that are not trusted: one team's rubbish hides no other's role."""
+        return self._breadth_first(RefusedError, UnreachableError)
+
+    def _breadth_first(self, *forgiven: type[TrustError]) -> Iterator[LoadedRole]:
         pending, seen = [(TARGETS, "root")], set[str]()
         while pending:
             name, delegator = pending.pop(0)
-            if name in seen:
+            if name in seen or (name not in self._roles and f"{name}.json" not in self.top.snapshot.signed.meta):
+                continue  # what the snapshot does not name is read by nobody, whoever delegates to it
+            role = None
+            with suppress(*forgiven):
+                role = self.role(name, delegator)
+            if role is None:
                 continue
             seen.add(name)
-            role = self.role(name, delegator)
             yield role
             pending.extend((each.name, name) for each in role.content.delegations.roles)
 

@@ -5,6 +5,7 @@ Both sides read metadata through it: the consumer after python-tuf's client, the
 
 from __future__ import annotations
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -155,14 +156,18 @@ def delegations_of(targets: Targets) -> Delegations:
     keys = {keyid: {"keyid": keyid, **key.to_dict()} for keyid, key in delegations.keys.items()}
     try:
         if delegations.succinct_roles is not None:
-            return Delegations(bins=_bins(delegations.succinct_roles), keys=keys)
+            owner = targets.unrecognized_fields.get(ROLE_FIELD)
+            return Delegations(bins=_bins(delegations.succinct_roles, owner), keys=keys)
         roles = tuple(_delegation(role) for role in (delegations.roles or {}).values())
         return Delegations(roles=roles, keys=keys)
     except InputError as err:
         raise RefusedError(str(err), reason=Reason.TAMPERED.value) from err
 
 
-def _bins(role: SuccinctRoles) -> Bins:
+def _bins(role: SuccinctRoles, owner: object) -> Bins:
+    # Names are global in a snapshot: bins under the names of another's would be read in the place of those.
+    if not re.fullmatch(rf"{re.escape(str(owner))}\.g[0-9]{{1,9}}", role.name_prefix, re.ASCII):
+        raise InputError(f"bins of role {owner} have the names of another's: got {role.name_prefix[:80]!r}")
     if role.number_of_bins > BINS_MAX:
         raise InputError(f"too many bins: expected at most {BINS_MAX}, got {role.number_of_bins}")
     return Bins(

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from functools import partial
 
 from trust.digest import Digest
+from trust.division import believed
 from trust.editing import Edit, editing
 from trust.loaded import Loaded, LoadedRole
 from trust.publish import Published, Publisher
@@ -56,6 +57,8 @@ def edit_of_digests(
     if role.delegator == "root" or publisher.signers(loaded, loaded.keyids(role)):
         return Edit(role=role, paths=None, apply=partial(_revoke_digests, digests=digests))
     above = loaded.find(role.delegator)
+    delegation = above.content.delegations.named(role.name)
+    table = believed(table, delegation) if delegation is not None else table
     return Edit(role=above, paths=frozenset(), apply=partial(_revoke_below, below=table, digests=digests))
 
 

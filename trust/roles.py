@@ -143,7 +143,7 @@ def revoke_digest(table: Table, *, digest: Digest, signature: Signature) -> Tabl
     for name, orphan in _drop_orphans(targets).items():
         doomed.setdefault(orphan, set()).add(name)
     named = {target.digest for target in targets.values()}  # an orphan here may be an image of its own elsewhere
-    doomed = {dead: names for dead, names in doomed.items() if dead not in named}
+    doomed = {dead: names for dead, names in doomed.items() if names and dead not in named}
     if not any(doomed.values()):
         return table
     revoked = dict(table.revoked)

@@ -1,0 +1,298 @@
+"""One team's key, or the store, is the attacker's: what is of others stays theirs; nobody vouches for him."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from securesystemslib.signer import Key
+from tuf.api.metadata import DelegatedRole, Delegations, Metadata, SuccinctRoles, TargetFile, Targets
+
+from tests.delegation.test_bins import bins
+from tests.delegation.test_delegate import API, delegate
+from tests.simulators.world import Consumer, Keys, World, link_of, manifest_bytes, signed, soon
+from trust.chain import RoleRefusal
+from trust.client import StoredRoles, refresh
+from trust.delegate import remove
+from trust.delegations import walk
+from trust.digest import sha256
+from trust.division import overlapping
+from trust.errors import InputError
+from trust.roles import COLLECTION_FIELD, REVOKED_FIELD, ROLE_FIELD, SIGNERS_FIELD
+from trust.state import TrustedState
+from trust.verdict import Reason
+
+STOLEN = manifest_bytes("the thief's")
+
+
+@pytest.fixture
+def consumer(world: World) -> Consumer:
+    """Give a consumer of a collection with two teams: ``evil``, whose key is stolen, and ``acme.api``."""
+    world.sign("1", path="acme/api")
+    world.sign("1", path="acme/evil")
+    delegate(world, "evil", "acme/evil")
+    delegate(world, "acme.api", "acme/api")
+    return world.consumer()
+
+
+def target_of(manifest: bytes) -> TargetFile:
+    """Return what a thief signs of ``manifest``."""
+    said = {"custom": {"signed": 1_900_000_000, "by": []}}
+    return TargetFile(len(manifest), {"sha256": sha256(manifest).hex}, "any", said)
+
+
+def stone(*paths: str) -> dict[str, Any]:
+    """Return a tombstone for ``paths``, as it is signed."""
+    return {"at": "2031-05-01T12:00:00Z", "by": [], "paths": list(paths)}
+
+
+def forge_below(world: World, above: str, name: str, pattern: str, *, keys: Keys) -> None:
+    """Have ``above`` delegate ``pattern`` to a role that is there already, by ``keys``."""
+    role = DelegatedRole(name, [key.public_key.keyid for key in keys], 1, terminating=True, paths=[pattern])
+    delegations = Delegations(spelled(keys), {name: role})
+    world.attacker.forge_delegate(above, lambda said: setattr(said, "delegations", delegations))
+
+
+def spelled(keys: Keys) -> dict[str, Key]:
+    """Return the public keys of ``keys`` by id."""
+    return {key.public_key.keyid: key.public_key for key in keys}
+
+
+def new_role(world: World, name: str, keys: Keys, delegations: Delegations | None = None) -> bytes:
+    """Return the first version of a role that nobody made with our tools."""
+    fields = {COLLECTION_FIELD: world.attacker.current("targets").signed.unrecognized_fields[COLLECTION_FIELD]}
+    fields |= {ROLE_FIELD: name, REVOKED_FIELD: {}, SIGNERS_FIELD: []}
+    expires = world.now + timedelta(days=30)
+    said = Targets(version=1, expires=expires, delegations=delegations, unrecognized_fields=fields)
+    return signed(Metadata(said), keys)
+
+
+def whole(consumer: Consumer) -> Mapping[str, RoleRefusal]:
+    """Have ``consumer`` verify every role, as a shim does; return what he refuses."""
+    state = TrustedState(consumer.home)
+    try:
+        refresh(consumer.stanza, state, consumer.world.store, paths=None, now=consumer.world.now, deadline=soon())
+        return state.refusals(consumer.stanza.root)
+    finally:
+        state.close()
+
+
+def owner(consumer: Consumer, path: str) -> str:
+    """Return the role that answers for ``path``, by what is stored."""
+    state = TrustedState(consumer.home)
+    try:
+        chain = state.chain(consumer.stanza.root)
+        assert chain is not None
+        return walk(path, StoredRoles(state=state, pin=consumer.stanza.root, chain=chain)).owner
+    finally:
+        state.close()
+
+
+def test_removed_role_gives_back_its_own_images_and_no_others(world: World, consumer: Consumer) -> None:
+    """A thief's role may name what it does not cover: nobody believes it, and its delegator never signs it."""
+    digest = consumer.allowed(API).digest
+    world.attacker.forge_delegate(
+        "evil",
+        lambda said: said.targets.update({
+            "acme/api:2": target_of(STOLEN), "acme/web:9": target_of(STOLEN),
+            f"acme/web@{sha256(STOLEN)}": target_of(STOLEN),
+        }),
+    )  # fmt: skip
+    world.publish(lambda publisher: remove(publisher, "evil", keep_images=True))
+    assert consumer.allowed("registry.test/acme/evil:1").role == "targets"
+    for image in (
+        "registry.test/acme/api:2",
+        "registry.test/acme/web:9",
+        f"registry.test/acme/web@{sha256(STOLEN)}",
+    ):
+        assert consumer.denied(image).reason is Reason.UNSIGNED
+    assert consumer.allowed(API).digest == digest
+
+
+@pytest.mark.parametrize("keep_images", [True, False])
+def test_removed_role_leaves_no_revocation_of_what_it_did_not_cover(
+    world: World, consumer: Consumer, *, keep_images: bool
+) -> None:
+    digest = consumer.allowed(API).digest
+    world.attacker.forge_delegate(
+        "evil",
+        lambda said: said.unrecognized_fields.update(
+            {REVOKED_FIELD: {str(digest): stone(f"acme/api@{digest}", "acme/api:1", "acme/evil:0")}}
+        ),
+    )
+    world.publish(lambda publisher: remove(publisher, "evil", keep_images=keep_images))
+    assert consumer.allowed(API).digest == digest
+    assert consumer.denied("registry.test/acme/evil:0").reason is Reason.REVOKED
+
+
+def test_revocation_from_above_ends_nothing_that_the_thief_did_not_cover(world: World, consumer: Consumer) -> None:
+    digest = consumer.allowed(API).digest
+    world.attacker.forge_delegate(
+        "evil",
+        lambda said: said.targets.update({
+            "acme/evil:bad": target_of(STOLEN), f"acme/evil@{sha256(STOLEN)}": target_of(STOLEN),
+            f"acme/api@{digest}": target_of(STOLEN),
+        }),
+    )  # fmt: skip
+    del world.keys["evil"]
+    world.revoke(digest=sha256(STOLEN))
+    assert consumer.denied("registry.test/acme/evil:bad").reason is Reason.REVOKED
+    assert consumer.allowed(API).digest == digest
+
+
+@pytest.mark.parametrize("keys_of", ["thief", "acme.api"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_delegate_that_names_a_sibling_takes_nothing_from_it(
+    world: World, consumer: Consumer, keys_of: str, *, is_first: bool
+) -> None:
+    """Names are global in a snapshot: a role that is delegated to twice is its nearest delegator's."""
+    keys = world.keys["evil"] if keys_of == "thief" else world.keys["acme.api"]
+    forge_below(world, "evil", "acme.api", "acme/evil:x*", keys=keys)
+    if is_first:
+        world.attacker.forge(
+            "targets",
+            lambda said: setattr(said.delegations, "roles", dict(reversed(list(said.delegations.roles.items())))),
+        )
+    assert "acme.api" not in whole(consumer)
+    assert owner(consumer, "acme/api:1") == "acme.api"
+    consumer.allowed(API)
+    consumer.verify("registry.test/acme/evil:x1")
+    consumer.allowed(API)
+
+
+@pytest.mark.parametrize(("victim", "thief"), [("acme.api", "evil"), ("evil", "acme.api")])
+def test_delegate_that_names_a_deeper_role_by_its_own_keys_takes_nothing_from_it(
+    world: World, consumer: Consumer, victim: str, thief: str
+) -> None:
+    path = f"acme/{victim.removeprefix('acme.')}"
+    delegate(world, "ci", f"{path}:dev-*", delegator=victim)
+    world.sign("dev-1", path=path)
+    forge_below(world, thief, "ci", f"acme/{thief.removeprefix('acme.')}:x*", keys=world.keys[thief])
+    assert "ci" not in whole(consumer)
+    assert owner(consumer, f"{path}:dev-1") == "ci"
+
+
+def test_bins_under_the_names_of_a_siblings_bins_take_nothing_from_them(world: World, consumer: Consumer) -> None:
+    bins(world, 2, "acme.api")
+
+    def edit(said: Targets) -> None:
+        keys = world.keys["acme.api"]
+        ids = list(spelled(keys))
+        said.delegations = Delegations(spelled(keys), succinct_roles=SuccinctRoles(ids, 1, 1, "acme.api.g1"))
+        said.targets.clear()
+
+    world.attacker.forge_delegate("evil", edit)
+    assert set(whole(consumer)) == {"evil"}
+    assert consumer.allowed(API).role == "acme.api"
+    assert owner(consumer, "acme/api:1") == "acme.api"
+
+
+def test_chain_of_delegations_without_end_is_nobody_elses_fault(world: World, consumer: Consumer) -> None:
+    keys, count = world.keys["evil"], 1_200
+
+    def to(name: str) -> Delegations:
+        role = DelegatedRole(name, list(spelled(keys)), 1, terminating=True, paths=["acme/evil:*"])
+        return Delegations(spelled(keys), {name: role})
+
+    names = [f"e{number:04}" for number in range(count, 0, -1)]  # in this order nothing is met after its delegator
+    files = {
+        name: new_role(world, name, keys, to(below) if below else None)
+        for name, below in zip(names, [*names[1:], None], strict=True)
+    }
+    for name, data in files.items():
+        world.attacker.put(f"1.{name}.json", data)
+    world.attacker.forge(
+        "snapshot",
+        lambda said: said.meta.update({f"{name}.json": link_of(1, data) for name, data in files.items()}),
+    )
+
+    def edit(said: Targets) -> None:
+        said.targets.clear()
+        said.delegations = to(names[0])
+
+    world.attacker.forge_delegate("evil", edit)
+    whole(consumer)
+    assert consumer.allowed(API).role == "acme.api"
+    assert consumer.denied("registry.test/acme/evil:1").reason is Reason.LIMIT_REACHED
+    world.sign("2", path="acme/api")
+    assert consumer.allowed("registry.test/acme/api:2").role == "acme.api"
+
+
+def test_role_that_was_refused_once_keeps_its_floor(world: World, consumer: Consumer) -> None:
+    """A revocation that was seen stays seen, though the role was missing for a while."""
+    digest = world.sign("2", path="acme/api")
+    world.revoke(digest=digest)
+    assert not whole(consumer)
+    world.sign("3", path="acme/api")
+    name = world.attacker.delegate_file("acme.api")
+    data = (world.directory / name).read_bytes()
+    (world.directory / name).unlink()
+    assert set(whole(consumer)) == {"acme.api"}
+    world.attacker.put(name, data)
+    world.attacker.forge_delegate("acme.api", lambda said: said.unrecognized_fields.update({REVOKED_FIELD: {}}))
+    assert whole(consumer)["acme.api"].reason == Reason.ROLLED_BACK.value
+    assert consumer.denied(API).reason is Reason.ROLLED_BACK
+
+
+def test_role_that_nobody_can_read_can_be_removed(world: World, consumer: Consumer) -> None:
+    """A thief signs rubbish as his role: the owner of the collection is rid of it all the same."""
+    world.attacker.forge_delegate("evil", lambda said: said.unrecognized_fields.update({REVOKED_FIELD: {"x": 1}}))
+    assert consumer.allowed(API).role == "acme.api"
+    assert consumer.denied("registry.test/acme/evil:1").reason is Reason.TAMPERED
+    world.publish(lambda publisher: remove(publisher, "evil", keep_images=False))
+    assert consumer.denied("registry.test/acme/evil:1").reason is Reason.UNSIGNED
+
+
+def test_thief_who_delegates_further_cannot_keep_his_role_from_being_removed(
+    world: World, consumer: Consumer
+) -> None:
+    forge_below(world, "evil", "ghost", "acme/evil:x*", keys=world.keys["evil"])
+    del world.keys["evil"]
+    with pytest.raises(InputError, match="role evil delegates to ghost"):
+        world.publish(lambda publisher: remove(publisher, "evil", keep_images=True))
+    world.publish(lambda publisher: remove(publisher, "evil", keep_images=False))
+    assert consumer.denied("registry.test/acme/evil:1").reason is Reason.UNSIGNED
+    assert consumer.allowed(API).role == "acme.api"
+
+
+def test_role_that_nobody_can_read_keeps_no_other_team_from_publishing(world: World, consumer: Consumer) -> None:
+    world.attacker.forge_delegate("evil", lambda said: said.unrecognized_fields.update({REVOKED_FIELD: {"x": 1}}))
+    digest = world.sign("2", path="acme/api")
+    assert consumer.allowed("registry.test/acme/api:2").digest == digest
+    world.revoke("1", path="acme/api")
+    assert consumer.denied(API).reason is Reason.UNSIGNED
+    world.publish(lambda publisher: remove(publisher, "acme.api", keep_images=True))
+    assert consumer.allowed("registry.test/acme/api:2").role == "targets"
+
+
+def test_delegation_to_nobody_keeps_no_digest_from_being_revoked(world: World, consumer: Consumer) -> None:
+    digest = consumer.allowed(API).digest
+    forge_below(world, "evil", "ghost", "acme/evil:x*", keys=world.keys["evil"])
+    assert set(whole(consumer)) == {"ghost"}
+    world.revoke(digest=digest)
+    assert consumer.denied(API).reason is Reason.REVOKED
+    assert consumer.allowed("registry.test/acme/evil:1").role == "evil"
+
+
+def test_revocation_leaves_no_tombstone_of_an_index_that_a_thief_only_named(
+    world: World, consumer: Consumer
+) -> None:
+    """He says that his image is in another team's: the tombstone of his is not theirs, and they sign on."""
+    theirs = consumer.allowed(API).digest
+    bad = target_of(STOLEN)
+    bad.unrecognized_fields["custom"]["in"] = [str(theirs)]
+    world.attacker.forge_delegate("evil", lambda said: said.targets.update({f"acme/evil@{sha256(STOLEN)}": bad}))
+    del world.keys["evil"]
+    world.revoke(digest=sha256(STOLEN))
+    world.sign("again", path="acme/api", manifest=world.images[theirs])
+    assert consumer.allowed("registry.test/acme/api:again").digest == theirs
+
+
+def test_two_patterns_of_many_stars_are_compared_in_no_time() -> None:
+    before = time.monotonic()
+    assert not list(overlapping((f"acme/web:{'*a' * 50}x",), (f"acme/web:{'*a' * 50}y",)))
+    assert list(overlapping((f"acme/web:{'*a' * 50}*",), (f"acme/web:{'*b' * 50}*",)))
+    assert time.monotonic() - before < 1
