@@ -1,0 +1,207 @@
+"""Random histories of a collection with consumers of every kind: each says what its publisher last acknowledged.
+
+The oracle is a few dictionaries: which digest each tag has, which digests were revoked, which role owns which
+repository. It knows nothing of metadata. ``TRUST_LIFE_HISTORIES`` has the search go on for longer.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from hypothesis import HealthCheck, Phase, note, seed, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+
+from tests.attacks.test_delegations import whole
+from tests.delegation.test_bins import bins
+from tests.delegation.test_delegate import delegate
+from tests.simulators.world import Consumer, World, manifest_bytes
+from trust.delegate import remove
+from trust.digest import Digest
+from trust.verdict import Allowed, Reason
+
+HISTORIES = int(os.environ.get("TRUST_LIFE_HISTORIES", "60"))
+STEPS = 20
+PATHS = ("acme/web", "acme/api", "acme/team/a", "acme/team/b")
+TAGS = ("1", "2", "dev-1")
+TEAMS = {"web": ("acme/web",), "api": ("acme/api",), "team": ("acme/team/**",)}
+CONSUMERS = ("by paths", "whole", "mixed")
+
+lived = 0  # histories, and what was asked in them
+asked = 0
+
+
+class Life(RuleBasedStateMachine):
+    """One collection's life."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        global lived  # noqa: PLW0603 - the count that a long run tells
+        lived += 1
+        self.folder = Path(tempfile.mkdtemp(prefix="life-"))
+        self.world = World(self.folder)
+        self.consumers = {name: self.world.consumer(name) for name in CONSUMERS}
+        self.tags: dict[tuple[str, str], Digest] = {}
+        self.revoked: set[tuple[str, str]] = set()
+        self.dead: set[Digest] = set()
+        self.roles: dict[str, str] = {}  # team: the name of its role
+        self.binned: set[str] = set()
+        self.number = 0
+        self.step = 0
+        self.fresh: set[str] = set()  # who has seen the newest publication, whole
+
+    def teardown(self) -> None:
+        shutil.rmtree(self.folder)
+
+    def published(self) -> None:
+        self.fresh.clear()
+
+    def owner(self, path: str) -> str:
+        team = next((team for team in self.roles if path.startswith(f"acme/{team}")), None)
+        return self.roles[team] if team is not None else "targets"
+
+    @rule(path=st.sampled_from(PATHS), tag=st.sampled_from(TAGS), is_shared=st.booleans())
+    def sign(self, path: str, tag: str, *, is_shared: bool) -> None:
+        self.number += not is_shared
+        manifest = manifest_bytes(f"shared {path}" if is_shared else f"{path} {self.number}")
+        digest = self.world.push(manifest)
+        if digest in self.dead:
+            return
+        self.world.sign(tag, path=path, manifest=manifest)
+        self.tags[path, tag] = digest
+        self.published()
+
+    @precondition(lambda self: self.tags)
+    @rule(data=st.data())
+    def revoke_tag(self, data: st.DataObject) -> None:
+        path, tag = data.draw(st.sampled_from(sorted(self.tags)))
+        self.world.revoke(tag, path=path)
+        del self.tags[path, tag]
+        self.published()
+
+    @precondition(lambda self: self.tags)
+    @rule(data=st.data(), is_from_above=st.booleans())
+    def revoke_digest(self, data: st.DataObject, *, is_from_above: bool) -> None:
+        path, tag = data.draw(st.sampled_from(sorted(self.tags)))
+        digest = self.tags[path, tag]
+        owner = self.owner(path)
+        keys = self.world.keys.pop(owner) if is_from_above and owner != "targets" else None
+        self.world.revoke(digest=digest)
+        if keys is not None:
+            self.world.keys[owner] = keys
+        self.dead.add(digest)
+        for place in [place for place, each in self.tags.items() if each == digest]:
+            del self.tags[place]
+            self.revoked.add(place)
+        self.published()
+
+    @rule(team=st.sampled_from(sorted(TEAMS)))
+    def delegate(self, team: str) -> None:
+        if team in self.roles or "targets" in self.binned:
+            return
+        self.number += 1
+        name = f"acme.{team}{self.number}"
+        delegate(self.world, name, *TEAMS[team])
+        self.roles[team] = name
+        self.published()
+
+    @precondition(lambda self: self.roles)
+    @rule(data=st.data(), keep_images=st.booleans())
+    def remove(self, data: st.DataObject, *, keep_images: bool) -> None:
+        team = data.draw(st.sampled_from(sorted(self.roles)))
+        name = self.roles[team]
+        self.world.publish(lambda publisher: remove(publisher, name, keep_images=keep_images))
+        if not keep_images:
+            for place in [place for place in self.tags if self.owner(place[0]) == name]:
+                del self.tags[place]
+        del self.roles[team]
+        self.binned.discard(name)
+        self.published()
+
+    @rule(data=st.data(), count=st.sampled_from((0, 2, 4)))
+    def rebin(self, data: st.DataObject, count: int) -> None:
+        name = data.draw(st.sampled_from(["targets", *sorted(self.roles.values())]))
+        if name == "targets" and self.roles:
+            return
+        bins(self.world, count, name)
+        (self.binned.add if count else self.binned.discard)(name)
+        self.published()
+
+    @rule(days=st.sampled_from((0, 1, 3)))
+    def renew(self, days: int) -> None:
+        self.world.later(days=days)
+        self.world.renew(*(["targets", *self.roles.values()] if not self.binned else []))
+        self.published()
+
+    @rule()
+    def rotate_online_keys(self) -> None:
+        self.world.replace_keys("snapshot", "timestamp")
+        self.world.attacker.forge("snapshot")  # as `trust rotate` has it: signed anew, by the new key
+        self.published()
+
+    @rule(name=st.sampled_from(("whole", "mixed")))
+    def see_all(self, name: str) -> None:
+        assert not whole(self.consumers[name])
+        self.fresh.add(name)
+
+    @rule(name=st.sampled_from(CONSUMERS))
+    def forget(self, name: str) -> None:
+        shutil.rmtree(self.consumers[name].home, ignore_errors=True)
+        self.fresh.discard(name)
+
+    @rule(name=st.sampled_from(CONSUMERS), path=st.sampled_from(PATHS), tag=st.sampled_from(TAGS))
+    def ask(self, name: str, path: str, tag: str) -> None:
+        self.require(self.consumers[name], path, tag)
+
+    @rule(path=st.sampled_from(PATHS), tag=st.sampled_from(TAGS))
+    def ask_by_all(self, path: str, tag: str) -> None:
+        for consumer in self.consumers.values():
+            self.require(consumer, path, tag)
+
+    @precondition(lambda self: self.fresh)
+    @rule(data=st.data(), path=st.sampled_from(PATHS), tag=st.sampled_from(TAGS))
+    def ask_offline(self, data: st.DataObject, path: str, tag: str) -> None:
+        name = data.draw(st.sampled_from(sorted(self.fresh)))
+        self.require(self.consumers[name], path, tag, offline=True)
+
+    @invariant()
+    def one_who_asks_on_and_on_is_never_told_wrong(self) -> None:
+        self.step += 1
+        places = sorted({*self.tags, *self.revoked}) or [(PATHS[0], TAGS[0])]
+        self.require(self.consumers["by paths"], *places[self.step * 5 % len(places)])
+
+    def require(self, consumer: Consumer, path: str, tag: str, *, offline: bool = False) -> None:
+        global asked  # noqa: PLW0603 - likewise
+        asked += 1
+        verdict = consumer.verify(f"registry.test/{path}:{tag}", offline=offline)
+        wanted = self.tags.get((path, tag))
+        note(f"{consumer.home.name}: {path}:{tag}: {verdict}, wanted {wanted}")
+        if wanted is None:
+            was_revoked = (path, tag) in self.revoked
+            assert not isinstance(verdict, Allowed)
+            assert verdict.reason in ({Reason.UNSIGNED, Reason.REVOKED} if was_revoked else {Reason.UNSIGNED})
+            return
+        assert isinstance(verdict, Allowed), verdict
+        assert (verdict.digest, verdict.role) == (wanted, self.owner(path))
+        for dead in self.dead:
+            assert dead != verdict.digest
+
+
+def test_whatever_was_published_every_consumer_says_what_was_acknowledged() -> None:
+    number = int(os.environ.get("TRUST_LIFE_SEED") or random.SystemRandom().randrange(2**32))
+    sys.stdout.write(f"TRUST_LIFE_SEED={number}\n")
+    chosen = settings(
+        max_examples=HISTORIES,
+        stateful_step_count=STEPS,
+        deadline=None,
+        database=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+    )
+    run_state_machine_as_test(seed(number)(Life), settings=chosen)
+    sys.stdout.write(f"{lived} histories, {asked} verdicts\n")
