@@ -15,7 +15,7 @@ from trust.replica import Replica, Step, plan_move, publish_replica, read_replic
 from trust.roles import COLLECTION_FIELD, ROLE_FIELD
 from trust.stores.interface import Store, View
 
-DELEGATED, BINS = "team", "team.bins"
+DELEGATED, BINS = "team", "team.g0"
 
 
 def view_of(store: Store) -> View:
