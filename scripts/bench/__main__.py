@@ -26,6 +26,7 @@ from scripts.bench import (
     shim_pulls,
     sign_one_tag,
     unchanged,
+    unpack,
     verify_offline,
     verify_refresh,
 )
@@ -40,6 +41,7 @@ FIGURES: Figures = {
     unchanged.FIGURE: unchanged.measure,
     sign_one_tag.FIGURE: sign_one_tag.measure,
     run_cached.FIGURE: run_cached.measure,
+    unpack.FIGURE: unpack.measure,
     shim_manifest.FIGURE: shim_manifest.measure,
     shim_blob.FIGURE: shim_blob.measure,
     shim_pulls.FIGURE: shim_pulls.measure,

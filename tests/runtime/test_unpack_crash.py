@@ -98,8 +98,10 @@ def test_tree_of_another_user_is_not_run(workshop: Workshop) -> None:
         workshop.unpack(*LAYERS)
 
 
-def test_disk_that_is_full_leaves_nothing(workshop: Workshop) -> None:
-    image = pulled(workshop.source, workshop.store, image_bytes(workshop.source, layer(file("a", bytes(300_000)))))
+@pytest.mark.parametrize("size", [300_000, 150_000])  # in the thread that reads, in the one that fills
+def test_disk_that_is_full_leaves_nothing(workshop: Workshop, size: int) -> None:
+    pieces = [file("a", bytes(size)), *(file(f"{number}") for number in range(200))]
+    image = pulled(workshop.source, workshop.store, image_bytes(workshop.source, layer(*pieces)))
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))

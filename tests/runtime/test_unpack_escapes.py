@@ -27,6 +27,7 @@ from tests.runtime.images import (
 )
 from trust.errors import InputError, TrustError
 from trust.runtime.disk import remove_tree
+from trust.runtime.files import FileWriter
 from trust.runtime.tar import TarReader
 from trust.runtime.tree import Tree
 from trust.runtime.walk import Root
@@ -275,12 +276,13 @@ def test_no_sequence_of_entries_changes_anything_outside_the_root(
     ]
     before = _state(base)
     with Root(base / "root") as root, Root(base / "removed") as removed:
-        tree = Tree(root, removed=removed, privileged=False)
         reader = TarReader(iter([tar(*aimed)]))
         try:
-            for entry in reader.entries():
-                tree.add(entry, reader.body())
-            tree.finish()
+            with FileWriter(privileged=False) as writer:
+                tree = Tree(root, removed=removed, privileged=False, writer=writer)
+                for entry in reader.entries():
+                    tree.add(entry, reader.body())
+                tree.finish()
         except (TrustError, OSError):
             pass  # refused is as good
     assert _state(base) == before

@@ -10,6 +10,7 @@ from trust.errors import InputError, RefusedError
 from trust.manifest import Descriptor
 from trust.oci.layout import Layout
 from trust.runtime.content import Image, damaged
+from trust.runtime.files import FileWriter
 from trust.runtime.inventory import take_inventory
 from trust.runtime.layer import Budget, LayerReader, ReadAhead
 from trust.runtime.tar import TarReader, split_path
@@ -29,13 +30,15 @@ def assemble(
         InputError, LimitError, RefusedError, StateError, OSError: as ``unpack`` says.
     """
     budget = budget or Budget()
+    privileged = os.geteuid() == 0
     with Root(root_path) as root, Root(removed_path) as removed:
-        tree = Tree(root, removed=removed, privileged=os.geteuid() == 0)
-        for layer, diff_id in zip(image.manifest.layers, image.config.diff_ids, strict=True):
-            _apply(layer, diff_id, store=store, tree=tree, budget=budget)
-        tree.make_directories(split_path(image.config.working_directory.encode()))
-        tree.finish()
-        return take_inventory(root_path, image.digest, known=tree.digests)
+        with FileWriter(privileged=privileged) as writer:
+            tree = Tree(root, removed=removed, privileged=privileged, writer=writer)
+            for layer, diff_id in zip(image.manifest.layers, image.config.diff_ids, strict=True):
+                _apply(layer, diff_id, store=store, tree=tree, budget=budget)
+            tree.make_directories(split_path(image.config.working_directory.encode()))
+            tree.finish()
+        return take_inventory(root_path, image.digest, known=writer.known)
 
 
 def _apply(layer: Descriptor, diff_id: Digest, *, store: Layout, tree: Tree, budget: Budget) -> None:

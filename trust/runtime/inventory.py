@@ -47,13 +47,23 @@ class Node:
 
 
 Visit = Callable[[Node, Callable[[], Iterator[bytes]]], None]
-Digests = Mapping[int, bytes]  # by inode number
 
 
-def survey(root: int, visit: Visit, *, known: Digests | None = None, is_hashed: bool = True) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known of a file that was just written, and need not be read again."""
+
+    content: bytes
+    attributes: Attributes
+
+
+KnownFiles = Mapping[int, Known]  # by inode number
+
+
+def survey(root: int, visit: Visit, *, known: KnownFiles | None = None, is_hashed: bool = True) -> None:
     """Call ``visit`` with everything in the open directory ``root``, a directory before what is in it, sorted.
 
-    The second argument gives the content of a file or link. ``known`` are digests that need no reading; with
+    The second argument gives the content of a file or link. ``known`` files need no reading; with
     ``is_hashed`` unset no file is read, and its node has no digest.
 
     Raises:
@@ -67,7 +77,7 @@ def inventory_header(manifest: Digest) -> bytes:
     return f"trust inventory 1 {manifest}\0".encode()
 
 
-def take_inventory(tree: Path, manifest: Digest, *, known: Digests | None = None) -> bytes:
+def take_inventory(tree: Path, manifest: Digest, *, known: KnownFiles | None = None) -> bytes:
     """Return the inventory of the unpacked ``tree`` of an image.
 
     Raises:
@@ -122,14 +132,14 @@ def _records(inventory: bytes) -> dict[bytes, bytes]:
 
 
 class _Survey:
-    def __init__(self, visit: Visit, known: Digests, *, is_hashed: bool) -> None:
+    def __init__(self, visit: Visit, known: KnownFiles, *, is_hashed: bool) -> None:
         self._visit = visit
         self._known = known
         self._is_hashed = is_hashed
 
     def directory(self, fd: int, path: bytes) -> None:
         state = os.fstat(fd)
-        self._visit(Node(path=path, state=state, attributes=_attributes(fd), content=b""), lambda: iter(()))
+        self._visit(Node(path=path, state=state, attributes=attributes_of(fd), content=b""), lambda: iter(()))
         prefix = path + b"/" if path else b""
         for name in sorted(map(os.fsencode, os.listdir(fd))):
             self._entry(fd, name, prefix + name)
@@ -142,6 +152,9 @@ class _Survey:
                 self.directory(fd, path)
             finally:
                 os.close(fd)
+        elif stat.S_ISREG(state.st_mode) and (known := self._known.get(state.st_ino)) is not None:
+            node = Node(path=path, state=state, attributes=known.attributes, content=known.content)
+            self._visit(node, lambda: iter(()))
         elif stat.S_ISREG(state.st_mode):
             fd = os.open(name, _FILE, dir_fd=parent)
             try:
@@ -155,10 +168,8 @@ class _Survey:
 
     def _file(self, fd: int, path: bytes) -> None:
         state = os.fstat(fd)
-        content = self._known.get(state.st_ino, b"")
-        if not content and self._is_hashed:
-            content = _content_digest(fd, state.st_size)
-        node = Node(path=path, state=state, attributes=_attributes(fd), content=content)
+        content = _content_digest(fd, state.st_size) if self._is_hashed else b""
+        node = Node(path=path, state=state, attributes=attributes_of(fd), content=content)
         self._visit(node, lambda: _content(fd))
 
 
@@ -179,7 +190,8 @@ def _content(fd: int) -> Iterator[bytes]:
         yield data
 
 
-def _attributes(fd: int) -> Attributes:
+def attributes_of(fd: int) -> Attributes:
+    """Return the attributes of an open file or directory that an inventory records."""
     names = os.listxattr(fd)
     if not names:
         return ()
