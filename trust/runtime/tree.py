@@ -96,11 +96,21 @@ class Tree:
                     os.utime(place.fd, ns=(mtime_ns, mtime_ns))
 
     def _enter(self, parts: Parts) -> Directory:
-        """Return the directory at ``parts``, kept open until another is asked for or something is taken away."""
+        """Return the directory at ``parts``, reached from the one before as far as both ways are the same.
+
+        That is safe: what is taken away lies below the directory that is open, and so never on the way to it; and
+        where a link was on the way, it begins at the root.
+        """
         if self._parent is not None and self._parent[0] == parts:
             return self._parent[1]
-        self._leave()
-        self._parent = (parts, self._root.directory(parts, make=self._make_parent))
+        near = None
+        if self._parent is not None:
+            way, place = self._parent
+            near = place if place.path == way else None
+            if near is None:
+                place.close()
+        self._parent = None
+        self._parent = (parts, self._root.directory(parts, make=self._make_parent, near=near))
         return self._parent[1]
 
     def _leave(self) -> None:

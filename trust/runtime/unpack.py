@@ -3,7 +3,9 @@
   1. is it there? then it was finished, and nobody but containers' own copies was written to since
   2. a place of its own beside it, that the next run sweeps away if this one dies
   3. each layer, lowest first: decompressed, held to its diffID, written entry by entry
-  4. the working directory, the record, everything on the disk; then it is renamed into place
+  4. the working directory, the inventory, the record; then it is renamed into place
+  5. the next run has it on the disk, and says so in the record; what was not said so before the machine went down
+     is unpacked anew, so that nobody waits for a disk that the kernel writes to anyway
 
 ``rootfs/sha256/<hex>/rootfs`` is the tree; ``unpacked.json`` beside it says by whom and from what, ``inventory``
 what is in the tree, its digest being in the record. ``check_unpacked`` compares.
@@ -13,7 +15,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +25,7 @@ from trust.errors import StateError
 from trust.oci.layout import Layout
 from trust.runtime.content import Image
 from trust.runtime.disk import (
+    DIRECTORY_FLAGS,
     make_private_directory,
     read_document,
     remove_tree,
@@ -39,6 +42,7 @@ INVENTORY = "inventory"
 _PARTIAL = ".partial"
 _RECORD = "unpacked.json"
 _WHOLE = "image"
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _SCHEMA = 2  # the first had no inventory: what it recorded is unpacked anew
 
 
@@ -52,9 +56,9 @@ def unpack(image: Image, *, store: Layout, home: Path, budget: Budget | None = N
         StateError: this disk cannot take it, or what is in the content store is damaged.
     """
     final = home / DIRECTORY / image.digest.algorithm / image.digest.hex
-    if _is_whole(final):
-        return final / DIRECTORY
     try:
+        if _is_whole(final):
+            return final / DIRECTORY
         make_private_directory(home / DIRECTORY)
         with _staging(home / DIRECTORY) as staging:
             _write(image, store=store, staging=staging, budget=budget)
@@ -98,7 +102,30 @@ def _is_whole(final: Path) -> bool:
             f"image was unpacked by uid {record.get('uid')}, expected {os.geteuid()}: {final}",
             hint="each user needs a TRUST_HOME of their own",
         )
-    return record.get("schema") == _SCHEMA
+    if record.get("schema") != _SCHEMA:
+        return False
+    if record.get("is_durable"):
+        return True
+    if record.get("boot") != _boot():
+        return False
+    with suppress(OSError):  # somebody else is at it, or the disk is read-only: it is whole all the same
+        _make_durable(final, record)
+    return True
+
+
+def _make_durable(final: Path, record: Mapping[str, object]) -> None:
+    lock = os.open(final, DIRECTORY_FLAGS)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        sync_file_system(final)
+        write_document(final / _RECORD, {**record, "is_durable": True})
+    finally:
+        os.close(lock)
+
+
+def _boot() -> str:
+    """Return what the kernel calls this start of the machine."""
+    return _BOOT.read_text(encoding="ascii").strip()
 
 
 def _write(image: Image, *, store: Layout, staging: Path, budget: Budget | None) -> None:
@@ -115,6 +142,8 @@ def _write(image: Image, *, store: Layout, staging: Path, budget: Budget | None)
         "manifest": str(image.digest),
         "uid": os.geteuid(),
         INVENTORY: str(sha256(inventory)),
+        "boot": _boot(),
+        "is_durable": False,
     }
     write_document(staging / _WHOLE / _RECORD, record)
 
@@ -157,7 +186,6 @@ def _sweep(directory: Path) -> None:
 def _put_in_place(staging: Path, final: Path) -> None:
     """Have the whole image at ``final``; what is there without a record is nobody's."""
     final.parent.mkdir(mode=0o700, exist_ok=True)
-    sync_file_system(staging)
     try:
         (staging / _WHOLE).rename(final)
     except OSError:
