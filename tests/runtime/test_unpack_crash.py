@@ -105,6 +105,16 @@ def test_tree_is_on_the_disk_before_another_start_of_the_machine_believes_it(wor
     assert workshop.unpack(*LAYERS).stat().st_ino == inode
 
 
+@pytest.mark.parametrize("call", ["syncfs", "rename"])
+def test_killed_while_it_makes_a_tree_durable_promises_nothing(workshop: Workshop, call: str) -> None:
+    root = workshop.unpack(*LAYERS)
+    assert killed_at(workshop, call, 1) in (-signal.SIGKILL, 128 + signal.SIGKILL)
+    assert not record(root)["is_durable"]
+    inode = root.stat().st_ino
+    assert workshop.unpack(*LAYERS).stat().st_ino == inode
+    assert record(root)["is_durable"]
+
+
 def test_record_that_is_damaged_is_an_error_and_not_a_fresh_start(workshop: Workshop) -> None:
     root = workshop.unpack(*LAYERS)
     (root.parent / "unpacked.json").write_bytes(b"{")

@@ -5,7 +5,8 @@
   3. each layer, lowest first: decompressed, held to its diffID, written entry by entry
   4. the working directory, the inventory, the record; then it is renamed into place
   5. the next run has it on the disk, and says so in the record; what was not said so before the machine went down
-     is unpacked anew, so that nobody waits for a disk that the kernel writes to anyway
+     is unpacked anew, so that nobody waits for a disk that the kernel writes to anyway. A process that is killed
+     loses nothing that was written: within one start of the machine, the rename is the proof
 
 ``rootfs/sha256/<hex>/rootfs`` is the tree; ``unpacked.json`` beside it says by whom and from what, ``inventory``
 what is in the tree, its digest being in the record. ``check_unpacked`` compares.
@@ -62,7 +63,8 @@ def unpack(image: Image, *, store: Layout, home: Path, budget: Budget | None = N
         make_private_directory(home / DIRECTORY)
         with _staging(home / DIRECTORY) as staging:
             _write(image, store=store, staging=staging, budget=budget)
-            _put_in_place(staging, final)
+            with _alone(home / DIRECTORY):
+                _put_in_place(staging, final)
     except OSError as err:
         raise StateError(f"image cannot be unpacked: {err.strerror or err}: {err.filename or home}") from err
     return final / DIRECTORY
@@ -181,6 +183,17 @@ def _sweep(directory: Path) -> None:
             remove_tree(directory)
     finally:
         os.close(fd)
+
+
+@contextmanager
+def _alone(parent: Path) -> Iterator[None]:
+    """Hold off the others: what one puts in place, another must not take for what was there before."""
+    lock = os.open(parent / _PARTIAL, DIRECTORY_FLAGS)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
 
 
 def _put_in_place(staging: Path, final: Path) -> None:
