@@ -27,6 +27,7 @@ from scripts.bench import (
     sign_one_tag,
     unchanged,
     unpack,
+    unpack_second,
     verify_offline,
     verify_refresh,
 )
@@ -42,6 +43,7 @@ FIGURES: Figures = {
     sign_one_tag.FIGURE: sign_one_tag.measure,
     run_cached.FIGURE: run_cached.measure,
     unpack.FIGURE: unpack.measure,
+    unpack_second.FIGURE: unpack_second.measure,
     shim_manifest.FIGURE: shim_manifest.measure,
     shim_blob.FIGURE: shim_blob.measure,
     shim_pulls.FIGURE: shim_pulls.measure,

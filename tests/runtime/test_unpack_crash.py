@@ -20,7 +20,7 @@ from trust.runtime.unpack import unpack
 
 ROOT = Path(__file__).parents[2]
 LAYERS = (
-    layer(*(file(f"d/{number}", b"x" * 3000) for number in range(40))),
+    layer(*(file(f"d/{number}", b"x" * 9000) for number in range(40))),
     layer(directory("e"), file("d/.wh.1")),
 )
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from trust.runtime.inventory import Known, attributes_of
+from trust.runtime.inventory import Attributes, Known, attributes_of
 from trust.runtime.tar import Entry, Kind
 
 if TYPE_CHECKING:
@@ -29,11 +29,14 @@ _HELD_MAX_BYTES = 256 * 1024  # of one file; a longer one is written piece by pi
 class FileWriter:
     """Fills files; a context manager after which all of them are whole, or the first error is raised.
 
-    ``known`` is what an inventory says of each, by inode number. ``privileged``: as ``Tree`` says.
+    ``known`` is what an inventory says of each, by inode number; ``contents`` the sha256 of each in their order,
+    empty for a sparse one; ``count`` how many there are. ``privileged``: as ``Tree`` says.
     """
 
     def __init__(self, *, privileged: bool) -> None:
         self.known: dict[int, Known] = {}
+        self.contents: list[bytes] = []
+        self.count = 0
         self._privileged = privileged
         self._waiting: queue.Queue[Callable[[], None] | None] = queue.Queue(_AHEAD)
         self._failure: BaseException | None = None
@@ -67,6 +70,7 @@ class FileWriter:
         except BaseException:
             os.close(fd)
             raise
+        self.count += 1
         self._waiting.put(lambda: self._finish(fd, entry, content, digest))
 
     def _finish(self, fd: int, entry: Entry, content: tuple[memoryview, ...], digest: bytes | None) -> None:
@@ -75,6 +79,7 @@ class FileWriter:
                 digest = _write_all(fd, content) if digest is None else digest
                 dress(fd, entry, privileged=self._privileged)
                 os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
+                self.contents.append(digest)
                 if digest:
                     self.known[os.fstat(fd).st_ino] = Known(content=digest, attributes=attributes_of(fd))
         finally:
@@ -112,6 +117,11 @@ def mode_of(entry: Entry, *, privileged: bool) -> int:
         return entry.mode
     # He could neither copy, descend into nor delete what he has shut himself out of.
     return entry.mode & 0o777 | (0o700 if entry.kind is Kind.DIRECTORY else 0o600)
+
+
+def attributes_for(entry: Entry, *, privileged: bool) -> Attributes:
+    """Return the attributes that an inventory has of an entry, where the file system stores all of them."""
+    return tuple(sorted(_attributes(entry.xattrs, privileged=privileged)))
 
 
 def _attributes(xattrs: Mapping[bytes, bytes], *, privileged: bool) -> Iterator[tuple[bytes, bytes]]:

@@ -92,6 +92,18 @@ def take_inventory(tree: Path, manifest: Digest, *, known: KnownFiles | None = N
     return b"".join(records)
 
 
+def contents_of(inventory: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield path and sha256 of each file in an inventory.
+
+    Raises:
+        ValueError, LookupError: it is none.
+    """
+    for path, words in _records(inventory).items():
+        mode, _, _, _, content, _ = words.split(b" ")
+        if stat.S_ISREG(int(mode, 8)):
+            yield path, bytes.fromhex(content.decode())
+
+
 def check_inventory(found: bytes, expected: Digest, recorded: Callable[[], bytes], *, where: Path) -> None:
     """Return if ``found`` is the inventory with the digest ``expected``.
 

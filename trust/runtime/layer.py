@@ -82,7 +82,10 @@ class _Hashed:
 
 
 class LayerReader:
-    """Reads the content of one layer; whoever uses it must ask ``check`` when the reading has ended."""
+    """Reads the content of one layer; whoever uses it must ask ``check`` when the reading has ended.
+
+    ``content_bytes`` is how much it was so far.
+    """
 
     def __init__(self, blob: Bytes, digest: Digest, diff_id: Digest, blob_bytes: int, budget: Budget) -> None:
         self._blob = _Hashed(blob, digest.algorithm)
@@ -91,6 +94,7 @@ class LayerReader:
         self._blob_bytes = blob_bytes
         self._budget = budget
         self._bytes_max = max(budget.ratio_free_bytes, blob_bytes * RATIO_MAX)
+        self.content_bytes = 0
         self._hole_bytes = 0
         self._got: str | None = None
 
@@ -102,11 +106,10 @@ class LayerReader:
             InputError: not decompressible.
         """
         content = hashlib.new(self._diff_id.algorithm)
-        total = 0
         for chunk in decompressed(self._blob):
-            total += len(chunk)
+            self.content_bytes += len(chunk)
             self._budget.spend_bytes(len(chunk))
-            self._check_ratio(total)
+            self._check_ratio(self.content_bytes)
             content.update(chunk)
             yield chunk
         self._got = content.hexdigest()

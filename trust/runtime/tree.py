@@ -14,6 +14,7 @@ keeps none, and no owners but himself. Source: OCI image-spec 1.1 "Image Layer F
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from collections.abc import Iterator
@@ -32,6 +33,11 @@ _AUFS = b".wh..wh."  # what AUFS kept for itself and old images still carry
 
 _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEFAULT_MODE = 0o755
+
+
+def holds_content(entry: Entry) -> bool:
+    """Tell whether ``entry`` makes a file, and so has content that is kept."""
+    return entry.kind is Kind.FILE and bool(entry.path) and not entry.path[-1].startswith(WHITEOUT)
 
 
 class Tree:
@@ -81,6 +87,20 @@ class Tree:
                 self._add_file(parent, path, entry, body)
             case _:
                 self._add_node(parent, path, entry)
+
+    def link(self, entry: Entry, place_fd: int, name: bytes, *, inode: int) -> None:
+        """Have the file ``entry`` as one more name of ``name`` in the open directory, which is the file ``inode``.
+
+        Raises:
+            OSError: it cannot be linked, or is another file.
+        """
+        parent = self._enter(entry.path[:-1])
+        own = entry.path[-1]
+        self._note((*parent.path, own))
+        self._take_away_if_there(parent.fd, own)
+        os.link(name, own, src_dir_fd=place_fd, dst_dir_fd=parent.fd, follow_symlinks=False)
+        if os.stat(own, dir_fd=parent.fd, follow_symlinks=False).st_ino != inode:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), name)
 
     def make_directories(self, parts: Parts) -> None:
         """Have a directory at ``parts``, links followed inside the root; what is missing belongs to root."""

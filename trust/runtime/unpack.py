@@ -9,7 +9,8 @@
      loses nothing that was written: within one start of the machine, the rename is the proof
 
 ``rootfs/sha256/<hex>/rootfs`` is the tree; ``unpacked.json`` beside it says by whom and from what, ``inventory``
-what is in the tree, its digest being in the record. ``check_unpacked`` compares.
+what is in the tree, its digest being in the record. ``check_unpacked`` compares. ``hidden`` is what higher layers
+hid, ``layers`` the record of each layer: with these, the next image with such a layer shares its files.
 """
 
 from __future__ import annotations
@@ -37,9 +38,12 @@ from trust.runtime.inventory import check_inventory, take_inventory
 
 if TYPE_CHECKING:
     from trust.runtime.layer import Budget
+    from trust.runtime.shelf import Unpacked
 
 DIRECTORY = "rootfs"
 INVENTORY = "inventory"
+HIDDEN = "hidden"
+_HIDDEN_INVENTORY = "hidden.inventory"
 _PARTIAL = ".partial"
 _RECORD = "unpacked.json"
 _WHOLE = "image"
@@ -104,15 +108,19 @@ def _is_whole(final: Path) -> bool:
             f"image was unpacked by uid {record.get('uid')}, expected {os.geteuid()}: {final}",
             hint="each user needs a TRUST_HOME of their own",
         )
-    if record.get("schema") != _SCHEMA:
+    if not _is_believed(record):
         return False
     if record.get("is_durable"):
         return True
-    if record.get("boot") != _boot():
-        return False
     with suppress(OSError):  # somebody else is at it, or the disk is read-only: it is whole all the same
         _make_durable(final, record)
     return True
+
+
+def _is_believed(record: Mapping[str, object]) -> bool:
+    """Tell whether what has this record is whole: it is on the disk, or the machine has been up since."""
+    is_current = record.get("schema") == _SCHEMA
+    return is_current and (bool(record.get("is_durable")) or record.get("boot") == _boot())
 
 
 def _make_durable(final: Path, record: Mapping[str, object]) -> None:
@@ -132,22 +140,46 @@ def _boot() -> str:
 
 def _write(image: Image, *, store: Layout, staging: Path, budget: Budget | None) -> None:
     from trust.runtime.assembly import assemble  # noqa: PLC0415 - most runs find the tree
+    from trust.runtime.layer_record import LAYERS, write_records  # noqa: PLC0415
+    from trust.runtime.shelf import NotSharedError, Shelf  # noqa: PLC0415
 
-    root, removed = staging / _WHOLE / DIRECTORY, staging / "removed"
-    root.mkdir(parents=True)
-    removed.mkdir()
-    root.chmod(0o755)
-    inventory = assemble(image, store=store, root_path=root, removed_path=removed, budget=budget)
-    (staging / _WHOLE / INVENTORY).write_bytes(inventory)
+    whole = staging / _WHOLE
+    root, hidden = whole / DIRECTORY, whole / HIDDEN
+    for others in (_others(staging.parents[1]), []):
+        root.mkdir(parents=True)
+        hidden.mkdir()
+        root.chmod(0o755)
+        shelf = Shelf(others, privileged=os.geteuid() == 0)
+        with suppress(NotSharedError):
+            made = assemble(image, store=store, root_path=root, removed_path=hidden, shelf=shelf, budget=budget)
+            break
+        remove_tree(whole)
+    (whole / INVENTORY).write_bytes(made.inventory)
+    (whole / _HIDDEN_INVENTORY).write_bytes(made.hidden)
     record = {
         "schema": _SCHEMA,
         "manifest": str(image.digest),
         "uid": os.geteuid(),
-        INVENTORY: str(sha256(inventory)),
+        INVENTORY: str(sha256(made.inventory)),
+        LAYERS: write_records(whole / LAYERS, made.records),
         "boot": _boot(),
         "is_durable": False,
     }
-    write_document(staging / _WHOLE / _RECORD, record)
+    write_document(whole / _RECORD, record)
+
+
+def _others(rootfs: Path) -> list[Unpacked]:
+    """Return the images that are whole and this user's."""
+    from trust.runtime.shelf import Unpacked  # noqa: PLC0415 - most runs find the tree
+
+    found = []
+    for path in sorted(rootfs.glob(f"*/*/{_RECORD}")):
+        with suppress(StateError):  # whoever runs that image is told
+            record = read_document(path)
+            if record is not None and record.get("uid") == os.geteuid() and _is_believed(record):
+                inventories = {DIRECTORY: path.parent / INVENTORY, HIDDEN: path.parent / _HIDDEN_INVENTORY}
+                found.append(Unpacked(directory=path.parent, record=record, inventories=inventories))
+    return found
 
 
 @contextmanager
