@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from trust.digest import Digest
@@ -14,6 +15,7 @@ from trust.runtime.files import FileWriter
 from trust.runtime.inventory import take_inventory
 from trust.runtime.layer import Budget, LayerReader, ReadAhead
 from trust.runtime.layer_record import Recorder, record_name
+from trust.runtime.progress import UNTOLD
 from trust.runtime.shelf import Shelf
 from trust.runtime.tar import TarReader, split_path
 from trust.runtime.tree import Tree
@@ -38,11 +40,13 @@ def assemble(
     removed_path: Path,
     shelf: Shelf,
     budget: Budget | None = None,
+    tell: Callable[[int], None] = UNTOLD.advance,
 ) -> Assembled:
     """Have the image's tree in the empty directory ``root_path``; what layers hide goes to ``removed_path``.
 
     Layers that ``shelf`` has are taken from there. The inventory is of the content as it came and not as it is
-    read again. The image's working directory is made as well, as the tools that build images do.
+    read again. The image's working directory is made as well, as the tools that build images do. ``tell`` is
+    called with the bytes of the blobs that are done.
 
     Raises:
         NotSharedError: begin anew, with an empty shelf.
@@ -53,7 +57,7 @@ def assemble(
     with Root(root_path) as root, Root(removed_path) as removed:
         with FileWriter(privileged=privileged) as writer:
             tree = Tree(root, removed=removed, privileged=privileged, writer=writer)
-            applying = _Applying(store, tree, writer, shelf, budget)
+            applying = _Applying(store, tree, writer, shelf, budget, tell)
             for layer, diff_id in zip(image.manifest.layers, image.config.diff_ids, strict=True):
                 applying.apply(layer, diff_id)
             tree.make_directories(split_path(image.config.working_directory.encode()))
@@ -68,12 +72,21 @@ def assemble(
 class _Applying:
     """The layers of one image on their way into its tree, the lowest first."""
 
-    def __init__(self, store: Layout, tree: Tree, writer: FileWriter, shelf: Shelf, budget: Budget) -> None:
+    def __init__(  # noqa: PLR0917 - all of one assembly
+        self,
+        store: Layout,
+        tree: Tree,
+        writer: FileWriter,
+        shelf: Shelf,
+        budget: Budget,
+        tell: Callable[[int], None],
+    ) -> None:
         self._store = store
         self._tree = tree
         self._writer = writer
         self._shelf = shelf
         self._budget = budget
+        self._tell = tell
         self._shared: dict[str, bytes] = {}
         self._recorders: list[Recorder] = []
 
@@ -87,6 +100,7 @@ class _Applying:
             self._shelf.replay(
                 image, self._shared[name], tree=self._tree, writer=self._writer, budget=self._budget
             )
+            self._tell(layer.size_bytes)
             return
         try:
             self._read(layer, diff_id, name)
@@ -102,7 +116,7 @@ class _Applying:
     def _read(self, layer: Descriptor, diff_id: Digest, name: str) -> None:
         recorder = Recorder(name, first=self._writer.count)
         with self._store.open_blob(layer.digest) as blob:
-            reader = LayerReader(blob, layer.digest, diff_id, layer.size_bytes, self._budget)
+            reader = LayerReader(blob, layer.digest, diff_id, layer.size_bytes, self._budget, self._tell)
             with ReadAhead(reader.chunks) as chunks:
                 tar = TarReader(chunks)
                 for entry in tar.entries():

@@ -68,13 +68,15 @@ class Budget:
 class _Hashed:
     """Hashes what is read through it."""
 
-    def __init__(self, source: Bytes, algorithm: str) -> None:
+    def __init__(self, source: Bytes, algorithm: str, tell: Callable[[int], None]) -> None:
         self._source = source
+        self._tell = tell
         self._hash = hashlib.new(algorithm)
 
     def read(self, size: int, /) -> bytes:
         data = self._source.read(size)
         self._hash.update(data)
+        self._tell(len(data))
         return data
 
     def hexdigest(self) -> str:
@@ -87,8 +89,16 @@ class LayerReader:
     ``content_bytes`` is how much it was so far.
     """
 
-    def __init__(self, blob: Bytes, digest: Digest, diff_id: Digest, blob_bytes: int, budget: Budget) -> None:
-        self._blob = _Hashed(blob, digest.algorithm)
+    def __init__(  # noqa: PLR0917 - what a layer is held to, and who counts
+        self,
+        blob: Bytes,
+        digest: Digest,
+        diff_id: Digest,
+        blob_bytes: int,
+        budget: Budget,
+        tell: Callable[[int], None],
+    ) -> None:
+        self._blob = _Hashed(blob, digest.algorithm, tell)
         self._digest = digest
         self._diff_id = diff_id
         self._blob_bytes = blob_bytes

@@ -35,6 +35,7 @@ from trust.runtime.disk import (
     write_document,
 )
 from trust.runtime.inventory import check_inventory, take_inventory
+from trust.runtime.progress import UNTOLD, Progress
 
 if TYPE_CHECKING:
     from trust.runtime.layer import Budget
@@ -51,7 +52,9 @@ _BOOT = Path("/proc/sys/kernel/random/boot_id")
 _SCHEMA = 2  # the first had no inventory: what it recorded is unpacked anew
 
 
-def unpack(image: Image, *, store: Layout, home: Path, budget: Budget | None = None) -> Path:
+def unpack(
+    image: Image, *, store: Layout, home: Path, budget: Budget | None = None, progress: Progress = UNTOLD
+) -> Path:
     """Have the tree of ``image`` below ``home``; return its root, which nothing may write to.
 
     Raises:
@@ -66,7 +69,7 @@ def unpack(image: Image, *, store: Layout, home: Path, budget: Budget | None = N
             return final / DIRECTORY
         make_private_directory(home / DIRECTORY)
         with _staging(home / DIRECTORY) as staging:
-            _write(image, store=store, staging=staging, budget=budget)
+            _write(image, store=store, staging=staging, budget=budget, progress=progress)
             with _alone(home / DIRECTORY):
                 _put_in_place(staging, final)
     except OSError as err:
@@ -138,7 +141,7 @@ def _boot() -> str:
     return _BOOT.read_text(encoding="ascii").strip()
 
 
-def _write(image: Image, *, store: Layout, staging: Path, budget: Budget | None) -> None:
+def _write(image: Image, *, store: Layout, staging: Path, budget: Budget | None, progress: Progress) -> None:
     from trust.runtime.assembly import assemble  # noqa: PLC0415 - most runs find the tree
     from trust.runtime.layer_record import LAYERS, write_records  # noqa: PLC0415
     from trust.runtime.shelf import NotSharedError, Shelf  # noqa: PLC0415
@@ -148,10 +151,19 @@ def _write(image: Image, *, store: Layout, staging: Path, budget: Budget | None)
     for others in (_others(staging.parents[1]), []):
         root.mkdir(parents=True)
         hidden.mkdir()
+        progress.begin("unpacking", sum(layer.size_bytes for layer in image.manifest.layers))
         root.chmod(0o755)
         shelf = Shelf(others, privileged=os.geteuid() == 0)
         with suppress(NotSharedError):
-            made = assemble(image, store=store, root_path=root, removed_path=hidden, shelf=shelf, budget=budget)
+            made = assemble(
+                image,
+                store=store,
+                root_path=root,
+                removed_path=hidden,
+                shelf=shelf,
+                budget=budget,
+                tell=progress.advance,
+            )
             break
         remove_tree(whole)
     (whole / INVENTORY).write_bytes(made.inventory)
