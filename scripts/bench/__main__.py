@@ -16,6 +16,7 @@ from pathlib import Path
 
 from scripts.bench import (
     canonical,
+    integrity,
     keys,
     publishers,
     run_cached,
@@ -44,6 +45,7 @@ FIGURES: Figures = {
     run_cached.FIGURE: run_cached.measure,
     unpack.FIGURE: unpack.measure,
     unpack_second.FIGURE: unpack_second.measure,
+    integrity.FIGURE: integrity.measure,
     shim_manifest.FIGURE: shim_manifest.measure,
     shim_blob.FIGURE: shim_blob.measure,
     shim_pulls.FIGURE: shim_pulls.measure,
