@@ -6,7 +6,10 @@ import gzip
 import json
 import os
 import signal
+import subprocess
+import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -31,6 +34,8 @@ from trust.runtime.layer import Budget
 from trust.runtime.shelf import LINKED_MIN_BYTES
 from trust.runtime.unpack import check_unpacked, unpack
 
+CHECKOUT = Path(__file__).parents[2]
+NOBODY = 65534
 LARGE = os.urandom(3 * LINKED_MIN_BYTES)
 OTHER = os.urandom(2 * LINKED_MIN_BYTES)
 BASE_PIECES = (
@@ -75,6 +80,35 @@ def test_file_that_the_first_image_hides_is_shared_all_the_same(workshop: Worksh
     assert any(path.samefile(second / "usr/program") for path in (first.parent / "hidden").iterdir())
 
 
+AS_A_USER = """
+import os, sys
+from pathlib import Path
+from tests.runtime.conftest import Workshop
+from tests.runtime.test_shared_layers import BASE, HIDES
+from trust.digest import parse_digest
+from trust.runtime.unpack import check_unpacked
+
+workshop = Workshop(Path(sys.argv[1]))
+first, second = workshop.unpack(BASE), workshop.unpack(BASE, HIDES)
+assert (first / "usr/library").samefile(second / "usr/library")
+for root in (first, second):
+    check_unpacked(root, parse_digest("sha256:" + root.parent.name))
+    assert all(path.lstat().st_uid == os.geteuid() for path in root.rglob("*"))
+"""
+
+
+@pytest.mark.root
+def test_ordinary_user_shares_as_root_does() -> None:
+    with TemporaryDirectory() as directory:
+        os.chown(directory, NOBODY, NOBODY)
+        done = subprocess.run(
+            [sys.executable, "-c", AS_A_USER, directory], user=NOBODY, group=NOBODY, extra_groups=[],
+            cwd=directory, env={"PATH": os.environ["PATH"], "PYTHONPATH": str(CHECKOUT)}, capture_output=True,
+            text=True, check=False,
+        )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
 def test_small_file_has_one_name_since_programs_count_them(workshop: Workshop) -> None:
     first, second = workshop.unpack(BASE, HIDES), workshop.unpack(BASE)
     assert (first / "etc/crontab").stat().st_nlink == (second / "etc/crontab").stat().st_nlink == 1
@@ -99,6 +133,17 @@ def test_image_of_shared_layers_is_to_the_byte_what_its_layers_say(
     root = workshop.unpack(*layers)
     assert is_right(workshop, root, *layers)
     check_unpacked(root, parse_digest("sha256:" + root.parent.name))
+
+
+def test_shared_layer_over_a_base_that_leads_out_stays_inside(workshop: Workshop) -> None:
+    inner = layer(file("way/secret", LARGE), hard_link("way/second", "way/secret"), file("way/.wh.gone"))
+    first = workshop.unpack(inner)
+    base = layer(symlink("way", str(workshop.outside)))
+    second = workshop.unpack(base, inner)
+    inside = second.joinpath(*workshop.outside.parts[1:], "secret")
+    assert inside.samefile(first / "way/secret")
+    assert workshop.is_untouched()
+    assert is_right(workshop, second, base, inner)
 
 
 def test_equal_files_stay_two_files(workshop: Workshop) -> None:
