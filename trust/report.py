@@ -105,15 +105,16 @@ def shown_as_trusted(chain: TrustedChain, state: TrustedState, pin: Digest) -> S
         role, owner = pending.pop(0)
         delegations = state.delegations(pin, role)
         for each in delegations.roles:
-            if chain.is_current(each.name, role) and each.name not in reports:
-                reports[each.name] = _report(chain.roles[each.name].facts, each, role)
+            found = chain.under(each.name, role)
+            if found is not None and chain.is_current(each.name, role) and each.name not in reports:
+                reports[each.name] = _report(found.facts, each, role)
                 tables[each.name] = state.table(pin, each.name)
                 pending.append((each.name, each.name))
         if delegations.bins is not None:
-            found = [name for name in delegations.bins.names() if chain.is_current(name, role)]
-            tables[owner] = _gathered(tables[owner], (state.table(pin, name) for name in found))
+            bins = [name for name in delegations.bins.names() if chain.is_current(name, role)]
+            tables[owner] = _gathered(tables[owner], (state.table(pin, name) for name in bins))
             reports[owner] = replace(reports[owner], bins=delegations.bins.count)
-            first = min((chain.roles[name].facts for name in found), key=_expires, default=None)
+            first = min((chain.roles[name].facts for name in bins), key=_expires, default=None)
             if first is not None:
                 reports[first.name] = RoleReport(facts=first, keyids=delegations.bins.keyids, delegator=role)
     return Shown(roles=tuple(reports.values()), tables=tables, refused=state.refusals(pin))

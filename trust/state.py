@@ -21,6 +21,7 @@ from trust.delegations import Delegations
 from trust.digest import Digest
 from trust.rows import (
     ROLE_COLUMNS,
+    RoleRow,
     blob,
     delegations_text,
     moment,
@@ -65,6 +66,7 @@ class TrustedState:
             f"SELECT {ROLE_COLUMNS} FROM role WHERE pin = ? AND body IS NOT NULL",  # noqa: S608 - our own columns
             str(pin),
         )
+        links = self._links(pin)
         name, identity, root_version, token, checked_at = found[0]
         with self._database.reading():
             return TrustedChain(
@@ -74,7 +76,14 @@ class TrustedState:
                 token=token,
                 checked_at=moment(checked_at),
                 roles={row[0]: parse_role(row) for row in rows},
+                shared={(role.facts.name, role.delegator): role for role in map(parse_role, links)},
             )
+
+    def _links(self, pin: Digest) -> list[RoleRow]:
+        if not self._database.rows("SELECT 1 FROM sqlite_master WHERE name = 'link'"):
+            return []  # made before there were any, and on a disk that is read-only now
+        query = f"SELECT {ROLE_COLUMNS} FROM link WHERE pin = ?"  # noqa: S608 - our own columns
+        return self._database.rows(query, str(pin))
 
     def body(self, pin: Digest, role: str) -> bytes | None:
         """Return the raw bytes of a trusted role, or None."""
@@ -201,6 +210,7 @@ class TrustedState:
             )
             _insert_roots(connection, key, roots)
             _replace_roles(connection, key, chain.roles.values())
+            _replace_links(connection, key, chain.shared.values())
             for name, what in said.items():
                 _replace_table(connection, key, name, what)
             for name, refusal in refused.items():
@@ -256,6 +266,14 @@ def _replace_roles(connection: sqlite3.Connection, pin: str, roles: Iterable[Tru
     for name in there.difference(kept):
         for table, column in (("role", "name"), ("target", "role"), ("tombstone", "role")):
             connection.execute(f"DELETE FROM {table} WHERE pin = ? AND {column} = ?", (pin, name))  # noqa: S608
+
+
+def _replace_links(connection: sqlite3.Connection, pin: str, shared: Iterable[TrustedRole]) -> None:
+    connection.execute("DELETE FROM link WHERE pin = ?", (pin,))
+    connection.executemany(
+        f"INSERT INTO link (pin, {ROLE_COLUMNS}) VALUES (?{', ?' * 9})",  # noqa: S608 - our own columns
+        [(pin, *role_row(role)) for role in shared],
+    )
 
 
 def _replace_table(connection: sqlite3.Connection, pin: str, role: str, what: Content) -> None:

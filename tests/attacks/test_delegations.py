@@ -18,6 +18,7 @@ from trust.chain import RoleRefusal
 from trust.client import StoredRoles, refresh
 from trust.delegate import remove
 from trust.delegations import walk
+from trust.descent import ROLES_MAX
 from trust.digest import sha256
 from trust.division import overlapping
 from trust.errors import InputError
@@ -54,6 +55,14 @@ def forge_below(world: World, above: str, name: str, pattern: str, *, keys: Keys
     role = DelegatedRole(name, [key.public_key.keyid for key in keys], 1, terminating=True, paths=[pattern])
     delegations = Delegations(spelled(keys), {name: role})
     world.attacker.forge_delegate(above, lambda said: setattr(said, "delegations", delegations))
+
+
+def turn_round(world: World) -> None:
+    """Have the delegations of targets in the opposite order; the thief's is the last, or the first."""
+    world.attacker.forge(
+        "targets",
+        lambda said: setattr(said.delegations, "roles", dict(reversed(list(said.delegations.roles.items())))),
+    )
 
 
 def spelled(keys: Keys) -> dict[str, Key]:
@@ -152,10 +161,7 @@ def test_delegate_that_names_a_sibling_takes_nothing_from_it(
     keys = world.keys["evil"] if keys_of == "thief" else world.keys["acme.api"]
     forge_below(world, "evil", "acme.api", "acme/evil:x*", keys=keys)
     if is_first:
-        world.attacker.forge(
-            "targets",
-            lambda said: setattr(said.delegations, "roles", dict(reversed(list(said.delegations.roles.items())))),
-        )
+        turn_round(world)
     assert "acme.api" not in whole(consumer)
     assert owner(consumer, "acme/api:1") == "acme.api"
     consumer.allowed(API)
@@ -173,6 +179,65 @@ def test_delegate_that_names_a_deeper_role_by_its_own_keys_takes_nothing_from_it
     forge_below(world, thief, "ci", f"acme/{thief.removeprefix('acme.')}:x*", keys=world.keys[thief])
     assert "ci" not in whole(consumer)
     assert owner(consumer, f"{path}:dev-1") == "ci"
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_delegate_that_copies_the_delegation_of_anothers_role_takes_nothing_from_it(
+    world: World, consumer: Consumer, *, is_first: bool
+) -> None:
+    """Both delegate to ``ci`` by its own keys, at one depth: it answers under each for what that one covers."""
+    delegate(world, "ci", "acme/api:dev-*", delegator="acme.api")
+    digest = world.sign("dev-1", path="acme/api")
+    forge_below(world, "evil", "ci", "acme/evil:x*", keys=world.keys["ci"])
+    if is_first:
+        turn_round(world)
+    for _ in range(2):
+        assert not whole(consumer)
+        assert owner(consumer, "acme/api:dev-1") == "ci"
+        assert consumer.allowed("registry.test/acme/api:dev-1", offline=True).digest == digest
+        assert consumer.denied("registry.test/acme/evil:x1", offline=True).reason is Reason.UNSIGNED
+        world.sign("dev-2", path="acme/api")  # by the publisher, whichever of them he meets first
+    assert consumer.allowed("registry.test/acme/api:dev-2").role == "ci"
+    consumer.verify("registry.test/acme/evil:x1")
+    assert consumer.allowed(API, offline=True).role == "acme.api"
+    world.publish(lambda publisher: remove(publisher, "evil", keep_images=False))
+    assert not whole(consumer)
+    assert consumer.allowed("registry.test/acme/api:dev-1", offline=True).digest == digest
+
+
+def test_keys_that_a_thief_adds_to_anothers_role_sign_nothing_for_its_delegator(
+    world: World, consumer: Consumer
+) -> None:
+    delegate(world, "ci", "acme/api:dev-*", delegator="acme.api")
+    digest = world.sign("dev-1", path="acme/api")
+    forge_below(world, "evil", "ci", "acme/evil:x*", keys=[*world.keys["ci"], *world.keys["evil"]])
+    turn_round(world)
+    assert not whole(consumer)
+    assert consumer.allowed("registry.test/acme/api:dev-1", offline=True).digest == digest
+    world.attacker.forge_delegate(
+        "ci", lambda said: said.targets.update({"acme/api:dev-9": target_of(STOLEN)}), signers=world.keys["evil"]
+    )
+    whole(consumer)
+    assert consumer.denied("registry.test/acme/api:dev-9").reason in {Reason.WRONG_SIGNER, Reason.BELOW_THRESHOLD}
+    assert consumer.allowed(API).role == "acme.api"
+
+
+def test_delegate_to_very_many_costs_nobody_else_his_images(world: World, consumer: Consumer) -> None:
+    keys = world.keys["evil"]
+    ids = list(spelled(keys))
+    roles = {
+        name: DelegatedRole(name, ids, 1, terminating=True, paths=["acme/evil:x*"])
+        for name in (f"e{number:05}" for number in range(ROLES_MAX))
+    }
+    world.attacker.forge_delegate(
+        "evil", lambda said: setattr(said, "delegations", Delegations(spelled(keys), roles))
+    )
+    turn_round(world)
+    bins(world, 2, "acme.api")
+    refused = whole(consumer)
+    assert refused["evil"].reason == Reason.LIMIT_REACHED.value
+    assert owner(consumer, "acme/api:1") == "acme.api"
+    assert consumer.allowed(API, offline=True).role == "acme.api"
 
 
 def test_bins_under_the_names_of_a_siblings_bins_take_nothing_from_them(world: World, consumer: Consumer) -> None:
