@@ -7,20 +7,21 @@ along.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import suppress
 from typing import Any
 
 from tuf.api.metadata import Metadata, Root, Snapshot, Targets, Timestamp
 
-from trust.delegations import TARGETS, VISITED_MAX, Bins, Delegation, Delegations, is_of_tags, walk
-from trust.errors import InputError, LimitError, RefusedError, TrustError, UnreachableError
+from trust.delegations import TARGETS, VISITED_MAX, Bins, Delegation, Delegations, is_of_tags, matches, walk
+from trust.errors import InputError, LimitError, RefusedError, UnreachableError
 from trust.floors import Roots
 from trust.metadata import (
     TARGETS_MAX_BYTES,
     Delegator,
     delegations_of,
     require_binding,
+    require_distinct_keys,
     role_keys,
     table_of,
 )
@@ -53,6 +54,26 @@ class LoadedRole:
         return self.metadata.signed.unrecognized_fields.get(BASE_FIELD)
 
 
+class UnreadableRoleError(RefusedError):
+    """A role says what is not understood, signed by its own keys; or its delegator names one that is not there."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Untrusted:
+    """A delegated role that was passed over, and why; whatever it covers is refused by every consumer."""
+
+    name: str
+    delegator: str
+    cause: RefusedError | UnreachableError
+
+    @property
+    def is_of_delegates(self) -> bool:
+        """Tell whether delegates have done that themselves: neither the store nor an online key is to blame."""
+        is_below = self.delegator not in {"root", TARGETS}
+        reason = getattr(self.cause, "reason", None)
+        return isinstance(self.cause, UnreadableRoleError) or (is_below and reason == Reason.BELOW_THRESHOLD.value)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopLevel:
     """The verified top of a collection, expired or not."""
@@ -79,6 +100,7 @@ class Loaded:
         self._root: Root | None = None
         self.behind: frozenset[str] = frozenset()  # roles that are not signed under the newest root yet
         self.floors: Mapping[str, int] = {}
+        self.untrusted: dict[str, Untrusted] = {}  # what was passed over on the way through all roles
         self.is_salvaged = False  # what snapshot and timestamp say was not believed (``trust.salvage``)
 
     @property
@@ -122,17 +144,37 @@ class Loaded:
         known = self._roles.get(name)
         if known is not None and known.delegator == delegator:
             return known
-        link = self.top.snapshot.signed.meta.get(f"{name}.json")
-        if link is None:
-            raise RefusedError(f"snapshot names no role {name}", reason=Reason.TAMPERED.value)
-        above = self.root if delegator == "root" else self._roles[delegator].metadata.signed
-        require_floor(name, link.version, self.floors)
-        metadata, body = linked(above, name, link, self.view, TARGETS_MAX_BYTES, kind=TARGETS)
-        require_binding(metadata.signed, name, self.identity)
-        content = Content(table=table_of(metadata.signed), delegations=delegations_of(metadata.signed))
-        role = LoadedRole(name=name, delegator=delegator, metadata=metadata, body=body, content=content)
+        if known is not None and f"{name}.json" in self.top.snapshot.signed.meta:
+            # Another delegates to it as well: the same bytes, and what was laid over them, by his keys.
+            require_distinct_keys(self._above(delegator), known.metadata, name)
+            role = replace(known, delegator=delegator)
+        else:
+            metadata, body = self.signed(name, delegator)
+            try:
+                content = Content(table=table_of(metadata.signed), delegations=delegations_of(metadata.signed))
+            except RefusedError as err:
+                raise UnreadableRoleError(f"role {name}: {err}", reason=err.reason) from err
+            role = LoadedRole(name=name, delegator=delegator, metadata=metadata, body=body, content=content)
         self._roles[name] = role
         return role
+
+    def signed(self, name: str, delegator: str) -> tuple[Metadata[Targets], bytes]:
+        """Return ``name`` as its keys have signed it for ``delegator``, whatever it says, and its bytes.
+
+        Raises:
+            RefusedError: it is not trusted. UnreachableError: it is not there.
+        """
+        link = self.top.snapshot.signed.meta.get(f"{name}.json")
+        if link is None:
+            raise UnreadableRoleError(f"snapshot names no role {name}", reason=Reason.TAMPERED.value)
+        require_floor(name, link.version, self.floors)
+        above = self._above(delegator)
+        metadata, body = linked(above, name, link, self.view, TARGETS_MAX_BYTES, kind=TARGETS)
+        require_binding(metadata.signed, name, self.identity)
+        return metadata, body
+
+    def _above(self, delegator: str) -> Delegator:
+        return self.root if delegator == "root" else self._roles[delegator].metadata.signed
 
     def put(self, name: str, content: Content) -> None:
         """Have ``name``, which was read, say ``content`` from now on: an edit builds on it."""
@@ -212,7 +254,7 @@ class Loaded:
         if known is not None:
             return known.delegator
         prefix = name.rpartition("-")[0]
-        for role in self._readable():
+        for role in self.named():
             bins = role.content.delegations.bins
             if role.content.delegations.named(name) or (bins is not None and bins.prefix == prefix):
                 return role.name
@@ -271,7 +313,7 @@ class Loaded:
         """
         if name in self._roles:
             return self._roles[name]
-        for role in self._readable():
+        for role in self.named():
             if role.name == name:
                 return role
             if role.content.delegations.named(name) is not None:
@@ -279,35 +321,68 @@ class Loaded:
         raise InputError(f"the collection has no role {name}", hint="trust delegate list shows them")
 
     def named(self) -> Iterator[LoadedRole]:
-        """Yield every role but bins, delegators first."""
-        return self._breadth_first()
+        """Yield every role but bins, delegators first; past those that are not trusted, which ``untrusted`` has.
 
-    def _readable(self) -> Iterator[LoadedRole]:
-        """Yield what ``named`` does, past roles that are not trusted: one team's rubbish hides no other's role."""
-        return self._breadth_first(RefusedError, UnreachableError)
-
-    def _breadth_first(self, *forgiven: type[TrustError]) -> Iterator[LoadedRole]:
-        pending, seen = [(TARGETS, "root")], set[str]()
-        while pending:
-            name, delegator = pending.pop(0)
+        One team's rubbish is nobody else's. A role that several delegate to is his through whom its images are
+        found: whoever merely names another's comes last.
+        """
+        pending, foreign, seen = deque([(TARGETS, "root")]), deque[tuple[str, str]](), set[str]()
+        while pending or foreign:
+            is_last = not pending
+            name, delegator = (pending or foreign).popleft()
             if name in seen or (name not in self._roles and f"{name}.json" not in self.top.snapshot.signed.meta):
                 continue  # what the snapshot does not name is read by nobody, whoever delegates to it
-            role = None
-            with suppress(*forgiven):
-                role = self.role(name, delegator)
-            if role is None:
-                continue
-            seen.add(name)
-            yield role
-            pending.extend((each.name, name) for each in role.content.delegations.roles)
+            known = self._roles.get(name)
+            role = self._tried(name, delegator)
+            if role is not None and not is_last and not self._is_found(role):
+                foreign.append((name, delegator))
+                self._roles.pop(name)
+                self._roles |= {name: known} if known is not None else {}
+            elif role is not None:
+                seen.add(name)
+                yield role
+                pending.extend((each.name, name) for each in role.content.delegations.roles)
 
-    def every(self) -> Iterator[LoadedRole]:
-        """Yield every role, bins too, delegators first."""
+    def _tried(self, name: str, delegator: str) -> LoadedRole | None:
+        try:
+            role = self.role(name, delegator)
+        except (RefusedError, UnreachableError) as err:
+            self.untrusted.setdefault(name, Untrusted(name=name, delegator=delegator, cause=err))
+            return None
+        self.untrusted.pop(name, None)
+        return role
+
+    def _is_found(self, role: LoadedRole) -> bool:
+        """Tell whether a look-up of some image of ``role`` comes this way; of one without images it may."""
+        ways = list(self._ways(role))
+        paths = role.content.table.targets
+        return not paths or any(all(any(matches(each, path) for each in way) for way in ways) for path in paths)
+
+    def _ways(self, role: LoadedRole) -> Iterator[tuple[str, ...]]:
+        """Yield the patterns of ``role`` and of each role above it, but for that of targets."""
+        above = [role.name]
+        while role.delegator != "root":
+            yield self.patterns(role)
+            role = self._roles[role.delegator]
+            if role.name in above:
+                return
+            above.append(role.name)
+
+    def bins(self, role: LoadedRole, names: Iterable[str] | None = None) -> Iterator[LoadedRole]:
+        """Yield the bins of ``role``, or those of ``names``; past those that are not trusted."""
+        bins = role.content.delegations.bins
+        for name in names if names is not None else bins.names() if bins is not None else ():
+            found = self._tried(name, role.name)
+            if found is not None:
+                yield found
+
+    def tables(self) -> Iterator[tuple[LoadedRole, Table]]:
+        """Yield what can be read of every role, as ``table`` has it; past those that are not trusted."""
         for role in self.named():
-            yield role
-            bins = role.content.delegations.bins
-            for name in bins.names() if bins is not None else ():
-                yield self.role(name, role.name)
+            targets = dict(role.content.table.targets)
+            for each in self.bins(role):
+                targets.update(each.content.table.targets)
+            yield role, replace(role.content.table, targets=targets)
 
     def table(self, role: LoadedRole, paths: Iterable[str] | None) -> Table:
         """Return what ``role`` says of ``paths`` (None: of everything), gathered from its bins where it has some.

@@ -64,6 +64,7 @@ class Published:
     rebased: int = 0
     waits: Waiting | None = None  # accepted, and not published: it waits for signatures
     discarded: tuple[str, ...] = ()  # key ids whose signatures were of what was amended
+    untrusted: tuple[str, ...] = ()  # delegated roles that were passed over, as consumers pass over them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,9 +145,10 @@ class Publisher:
             strays = take_strays(loaded)
             edit = amended(loaded, change, _Room(self), now=self.now)
             if edit is None and not strays and not loaded.behind:
-                return Published(changed=False, versions=loaded.versions())
+                return Published(changed=False, versions=loaded.versions(), untrusted=tuple(loaded.untrusted))
             try:
-                return replace(self._settled(loaded, _with_behind(loaded, edit), strays), rebased=attempt)
+                published = self._settled(loaded, _with_behind(loaded, edit), strays)
+                return replace(published, rebased=attempt, untrusted=tuple(loaded.untrusted))
             except StaleError:
                 raise
             except ConflictError:

@@ -21,6 +21,7 @@ from trust.state import TrustedState
 from trust.stores.interface import View
 from trust.targets import Attestations, Table, Target, lookup_path
 from trust.value import dataclass, replace
+from trust.verdict import reason_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,7 +135,7 @@ def shown_as_published(stanza: Stanza, view: View, chain: TrustedChain | None) -
     facts = [trusted_role(root, "root", root, role.signed.type, role, None).facts for role in tops]
     reports = [RoleReport(facts=each, keyids=tuple(root.roles[each.name].keyids)) for each in facts]
     tables = {}
-    for role in loaded.named():
+    for role, table in loaded.tables():
         above = loaded.delegator(role)
         each = trusted_role(above, role.delegator, root, role.name, role.metadata, None).facts
         bins = role.content.delegations.bins
@@ -145,8 +146,12 @@ def shown_as_published(stanza: Stanza, view: View, chain: TrustedChain | None) -
                 bins=bins.count if bins is not None else 0,
             )
         )  # fmt: skip
-        tables[role.name] = loaded.table(role, None)
-    return Shown(roles=tuple(reports), tables=tables, refused={})
+        tables[role.name] = table
+    refused = {
+        name: RoleRefusal(reason=reason_of(each.cause).value, detail=str(each.cause), hint=each.cause.hint)
+        for name, each in loaded.untrusted.items()
+    }
+    return Shown(roles=tuple(reports), tables=tables, refused=refused)
 
 
 def _report(facts: RoleFacts, delegation: Delegation, delegator: str) -> RoleReport:

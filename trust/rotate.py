@@ -90,9 +90,10 @@ def _is_spoilt(publisher: Publisher) -> bool:
     known = publisher.known_versions()
     try:
         loaded = publisher.load()
-        for role in loaded.named():
-            loaded.table(role, None)
+        list(loaded.tables())
     except (RefusedError, UnreachableError):
+        return True
+    if not all(each.is_of_delegates for each in loaded.untrusted.values()):
         return True
     online = loaded.versions()
     return any(online[name] > known.get(name, online[name]) + VERSION_JUMP_MAX for name in ONLINE_ROLES)

@@ -5,15 +5,28 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from securesystemslib.signer import Key
+from securesystemslib.signer import CryptoSigner, Key
 from tuf.api.metadata import DelegatedRole, Delegations, Metadata, SuccinctRoles, TargetFile, Targets
 
 from tests.delegation.test_bins import bins
 from tests.delegation.test_delegate import API, delegate
-from tests.simulators.world import Consumer, Keys, World, link_of, manifest_bytes, signed, soon
+from tests.simulators.teams import change_keys
+from tests.simulators.world import (
+    Consumer,
+    Edit,
+    Keys,
+    World,
+    file_store,
+    link_of,
+    manifest_bytes,
+    signed,
+    soon,
+    strangers,
+)
 from trust.chain import RoleRefusal
 from trust.client import StoredRoles, refresh
 from trust.delegate import remove
@@ -22,9 +35,13 @@ from trust.descent import ROLES_MAX
 from trust.digest import sha256
 from trust.division import overlapping
 from trust.errors import InputError
+from trust.rebuild import rebuild
+from trust.replica import plan_move, publish_replica, read_replica
+from trust.report import shown_as_published
+from trust.revoke import Revocation, revoke
 from trust.roles import COLLECTION_FIELD, REVOKED_FIELD, ROLE_FIELD, SIGNERS_FIELD
 from trust.state import TrustedState
-from trust.verdict import Reason
+from trust.verdict import Denied, Reason
 
 STOLEN = manifest_bytes("the thief's")
 
@@ -321,6 +338,113 @@ def test_thief_who_delegates_further_cannot_keep_his_role_from_being_removed(
     world.publish(lambda publisher: remove(publisher, "evil", keep_images=False))
     assert consumer.denied("registry.test/acme/evil:1").reason is Reason.UNSIGNED
     assert consumer.allowed(API).role == "acme.api"
+
+
+def _revoked(said: Targets) -> None:
+    said.unrecognized_fields[REVOKED_FIELD] = {"x": 1}
+
+
+def _no_table(said: Targets) -> None:
+    said.unrecognized_fields[REVOKED_FIELD] = ["x"]
+
+
+def _signers(said: Targets) -> None:
+    said.unrecognized_fields[SIGNERS_FIELD] = 1
+
+
+def _target(said: Targets) -> None:
+    said.targets["acme/evil:1"].unrecognized_fields["custom"] = {"signed": "never"}
+
+
+def _pattern(said: Targets) -> None:
+    key = CryptoSigner.generate_ed25519().public_key
+    role = DelegatedRole("ghost", [key.keyid], 1, terminating=True, paths=["acme/evil:?"])
+    said.delegations = Delegations({key.keyid: key}, {"ghost": role})
+
+
+def _bins(said: Targets) -> None:
+    key = CryptoSigner.generate_ed25519().public_key
+    said.targets.clear()
+    said.delegations = Delegations({key.keyid: key}, succinct_roles=SuccinctRoles([key.keyid], 1, 1, "evil.g1"))
+
+
+@pytest.mark.parametrize("edit", [_revoked, _no_table, _signers, _target, _pattern, _bins])
+def test_role_that_nobody_can_read_keeps_nobody_from_revoking_listing_or_copying(
+    world: World, consumer: Consumer, tmp_path: Path, edit: Edit
+) -> None:
+    digest = consumer.allowed(API).digest
+    kept = world.sign("2", path="acme/api")
+    world.attacker.forge_delegate("evil", edit)
+    world.revoke(digest=digest)
+    assert consumer.denied(API).reason is Reason.REVOKED
+
+    view = world.store.view(known=None, deadline=soon())
+    assert view is not None
+    shown = shown_as_published(consumer.stanza, view, None)
+    assert "acme/api:2" in shown.tables["acme.api"].targets
+    assert len(shown.refused) == (2 if edit is _bins else 1)
+
+    there = file_store(f"file:{tmp_path / 'there'}")
+    move = plan_move(consumer.stanza, read_replica(consumer.stanza, view), there, deadline=soon())
+    assert publish_replica(move, there, deadline=soon())
+    other = world.consumer("behind the copy")
+    assert other.allowed("registry.test/acme/api:2", store=there).digest == kept
+    assert other.denied("registry.test/acme/evil:1", store=there).reason is Reason.TAMPERED
+
+    world.publish(lambda publisher: remove(publisher, "evil", keep_images=False))
+    assert consumer.denied("registry.test/acme/evil:1").reason is Reason.UNSIGNED
+    assert not whole(consumer)
+
+
+def test_image_that_was_revoked_while_its_role_could_not_be_read_stays_so_when_it_is_mended(
+    world: World, consumer: Consumer
+) -> None:
+    digest = consumer.allowed("registry.test/acme/evil:1").digest
+    held = dict(world.keys)
+    world.attacker.forge_delegate("evil", _revoked)
+    del world.keys["evil"]
+    revocation = Revocation(path="acme/evil", tag=None, digest=digest)
+    published = world.publish(lambda publisher: revoke(publisher, [revocation]))
+    assert published.changed
+    assert published.untrusted == ("evil",)
+    assert not world.publish(lambda publisher: revoke(publisher, [revocation])).changed
+    world.keys |= held
+    world.attacker.forge_delegate("evil", lambda said: said.unrecognized_fields.pop(REVOKED_FIELD))
+    assert consumer.denied("registry.test/acme/evil:1").reason is Reason.REVOKED
+    assert consumer.denied(f"registry.test/acme/evil@{digest}").reason is Reason.REVOKED
+
+
+def test_rubbish_and_delegations_to_nobody_stop_no_recovery_of_a_stolen_online_key(
+    world: World, consumer: Consumer
+) -> None:
+    """The thief of a team's key has also the online key, and nobody can read what he left."""
+    consumer.allowed(API)
+    forge_below(world, "evil", "ghost", "acme/evil:x*", keys=world.keys["evil"])
+    world.sign("2", path="acme/api")
+    world.attacker.forge_delegate("acme.api", _revoked)  # a second team's, by its own fault
+    world.attacker.forge("snapshot", lambda said: said.meta["evil.json"].__setattr__("version", 2**31 - 1))
+    stolen = world.keys["timestamp"]
+    change_keys(world, "online", add=strangers(), stolen=stolen)
+    assert set(whole(consumer)) == {"acme.api", "ghost"}
+    assert consumer.allowed("registry.test/acme/evil:1").role == "evil"
+    assert consumer.denied(API).reason is Reason.TAMPERED
+    world.publish(lambda publisher: remove(publisher, "acme.api", keep_images=False))
+    assert consumer.denied(API).reason is Reason.UNSIGNED
+
+
+def test_lost_store_is_rebuilt_though_a_delegate_left_rubbish(world: World, consumer: Consumer) -> None:
+    forge_below(world, "evil", "ghost", "acme/evil:x*", keys=world.keys["evil"])
+    world.attacker.forge_delegate("evil", _revoked)
+    assert set(whole(consumer)) == {"evil"}
+    there = file_store(f"file:{world.folder / 'rebuilt'}")
+    state = TrustedState(consumer.home)
+    try:
+        rebuild(consumer.stanza, state, there, mirror=None, deadline=soon(), dry_run=False)
+    finally:
+        state.close()
+    other = world.consumer("afterwards")
+    assert other.allowed(API, store=there).role == "acme.api"
+    assert isinstance(other.verify("registry.test/acme/evil:1", store=there), Denied)
 
 
 def test_role_that_nobody_can_read_keeps_no_other_team_from_publishing(world: World, consumer: Consumer) -> None:
