@@ -177,7 +177,8 @@ def _noted(
 ) -> TrustedChain:
     token = chain.token if view is None else view.token
     # Never past an expiry: a clock that was set ahead for an hour would have gone back for ever after.
-    is_valid = now < min(role.facts.expires for role in chain.roles.values())
+    # Delegates do not count: one that expired is refused alone, and stops the noting for nobody else.
+    is_valid = now < min(facts.expires for facts in chain.facts())
     is_due = token != chain.token or now - chain.checked_at >= NOTE_EVERY
     if is_valid and is_due and not state.is_read_only:
         state.set_checked(stanza.root, token=token, at=now)

@@ -299,6 +299,7 @@ def _require_sound(loaded: Loaded, role: PendingRole, content: Content) -> None:
             raise refused(f"{path} in {role.name} is another digest: {target.digest}")
     before = loaded.current(role.name, role.delegator)
     is_same = before is not None and delegations_of(before.metadata.signed) == content.delegations
+    _require_new_names(loaded, role, content.delegations)
     known = table_of(before.metadata.signed).targets if before is not None and is_same else {}
     for path in content.table.targets.keys() - known.keys():
         below = _delegate_of(content.delegations, path)
@@ -309,6 +310,15 @@ def _require_sound(loaded: Loaded, role: PendingRole, content: Content) -> None:
         _require_reachable(each.name, each.keyids, each.threshold)
     if bins is not None:
         _require_reachable(bins.prefix, bins.keyids, bins.threshold)
+
+
+def _require_new_names(loaded: Loaded, role: PendingRole, delegations: Delegations) -> None:
+    """Refuse to delegate a name that another role has or had: they are global, and whose it is would be open."""
+    before = loaded.current(role.name, role.delegator)
+    known = set(delegations_of(before.metadata.signed).names()) if before is not None else set()
+    for name in delegations.names():
+        if name not in known and f"{name}.json" in loaded.top.snapshot.signed.meta:
+            raise refused(f"{role.name} delegates to {name}, a name that was used in this collection before")
 
 
 def _delegate_of(delegations: Delegations, path: str) -> str | None:

@@ -14,6 +14,7 @@ from tuf.api.metadata import DelegatedRole, Delegations, Metadata, SuccinctRoles
 
 from tests.delegation.test_bins import bins
 from tests.delegation.test_delegate import API, delegate
+from tests.simulators.team import Member
 from tests.simulators.teams import change_keys
 from tests.simulators.world import (
     Consumer,
@@ -30,17 +31,21 @@ from tests.simulators.world import (
 from trust.chain import RoleRefusal
 from trust.client import StoredRoles, refresh
 from trust.delegate import remove
-from trust.delegations import walk
+from trust.delegations import Delegation, walk
+from trust.delegations import Delegations as Named
 from trust.descent import ROLES_MAX
 from trust.digest import sha256
 from trust.division import overlapping
+from trust.draft import Changes
 from trust.errors import InputError
+from trust.loaded import Loaded
 from trust.rebuild import rebuild
 from trust.replica import plan_move, publish_replica, read_replica
 from trust.report import shown_as_published
 from trust.revoke import Revocation, revoke
 from trust.roles import COLLECTION_FIELD, REVOKED_FIELD, ROLE_FIELD, SIGNERS_FIELD
 from trust.state import TrustedState
+from trust.value import replace as value_replace
 from trust.verdict import Denied, Reason
 
 STOLEN = manifest_bytes("the thief's")
@@ -104,6 +109,12 @@ def whole(consumer: Consumer) -> Mapping[str, RoleRefusal]:
         return state.refusals(consumer.stanza.root)
     finally:
         state.close()
+
+
+def checked_at(consumer: Consumer) -> int:
+    """Return when the store was last noted to have been asked, in seconds."""
+    moment: int = consumer.rows()["collection"][0][5]
+    return moment
 
 
 def owner(consumer: Consumer, path: str) -> str:
@@ -255,6 +266,31 @@ def test_delegate_to_very_many_costs_nobody_else_his_images(world: World, consum
     assert refused["evil"].reason == Reason.LIMIT_REACHED.value
     assert owner(consumer, "acme/api:1") == "acme.api"
     assert consumer.allowed(API, offline=True).role == "acme.api"
+
+
+def test_change_in_which_a_delegate_takes_anothers_name_is_published_by_nobody(
+    world: World, consumer: Consumer
+) -> None:
+    """His own role needs his signature alone; the publisher with the online key looks at it all the same."""
+    delegate(world, "ci", "acme/api:dev-*", delegator="acme.api")
+    (key,) = world.keys["evil"]
+    keyid = key.public_key.keyid
+    entry = Delegation(name="ci", patterns=("acme/evil:x*",), keyids=(keyid,), threshold=1)
+    keys = {keyid: {"keyid": keyid, **key.public_key.to_dict()}}
+
+    def change(loaded: Loaded) -> Changes:
+        said = loaded.find("evil").content
+        return Changes(contents={"evil": value_replace(said, delegations=Named(roles=(entry,), keys=keys))})
+
+    thief = Member(world=world, name="thief", keys=[key])
+    assert thief.do(lambda publisher: publisher.publish(change)).waits is not None
+    before = world.attacker.current("snapshot").signed.meta
+    daemon = Member(world=world, name="daemon", keys=world.keys["snapshot"])
+    settled = daemon.settle()
+    assert not settled.published
+    assert "a name that was used in this collection before" in str(settled.left[0].problem)
+    assert world.attacker.current("snapshot").signed.meta == before
+    assert not whole(consumer)
 
 
 def test_bins_under_the_names_of_a_siblings_bins_take_nothing_from_them(world: World, consumer: Consumer) -> None:
@@ -445,6 +481,22 @@ def test_lost_store_is_rebuilt_though_a_delegate_left_rubbish(world: World, cons
     other = world.consumer("afterwards")
     assert other.allowed(API, store=there).role == "acme.api"
     assert isinstance(other.verify("registry.test/acme/evil:1", store=there), Denied)
+
+
+def test_delegate_that_expired_keeps_nobody_from_noting_that_the_store_had_nothing_new(
+    world: World, consumer: Consumer
+) -> None:
+    soon_over = world.now + timedelta(hours=1)
+    world.attacker.forge_delegate("evil", lambda said: setattr(said, "expires", soon_over))
+    assert not whole(consumer)
+    world.later(hours=2)
+    consumer.allowed(API)
+    assert checked_at(consumer) == int(world.now.timestamp())
+    assert consumer.denied("registry.test/acme/evil:1").reason is Reason.EXPIRED
+    before = checked_at(consumer)
+    world.later(days=30)  # past the timestamp: a clock that is set ahead is not noted
+    assert consumer.denied(API).reason is Reason.EXPIRED
+    assert checked_at(consumer) == before
 
 
 def test_role_that_nobody_can_read_keeps_no_other_team_from_publishing(world: World, consumer: Consumer) -> None:
