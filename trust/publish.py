@@ -93,8 +93,12 @@ class Publisher:
             raise UnreachableError(f"the store answered 'not modified' to nobody's question: {self.store.url}")
         if self.salvages:
             return salvage(self.stanza, view, known=self.known_versions())
-        loaded = load(self.stanza, view, floors=self.floors())
+        known = self.state.roots(self.stanza.root)
+        loaded = load(self.stanza, view, floors=self.floors(), known_roots=known)
         self._require_no_rollback(loaded)
+        new = {version: body for version, body in loaded.top.roots.bodies.items() if version not in known}
+        if new and not self.state.is_read_only:
+            self.state.keep_roots(self.stanza.root, new)
         return loaded
 
     def known_versions(self) -> dict[str, int]:

@@ -227,6 +227,11 @@ class TrustedState:
             _insert_roots(connection, str(pin), roots)
             connection.execute("UPDATE collection SET root_version = ? WHERE pin = ?", (max(roots), str(pin)))
 
+    def keep_roots(self, pin: Digest, roots: Mapping[int, bytes]) -> None:
+        """Record verified roots for the next walk; what was verified under an older one stays as it is."""
+        with self._database.transaction() as connection:
+            _insert_roots(connection, str(pin), roots)
+
     def set_checked(self, pin: Digest, *, token: str | None, at: datetime) -> None:
         """Record that the store was asked at ``at`` and had nothing new."""
         with self._database.transaction() as connection:
