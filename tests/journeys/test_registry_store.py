@@ -38,7 +38,8 @@ from trust.roles import DEFAULT_EXPIRY, Image, Signature, sign_image
 from trust.sign import Order, sign
 from trust.state import TrustedState
 from trust.stores.artifact import Artifact, File, artifact_bytes
-from trust.stores.registry import Place, RegistryStore, RegistryView, claim_tag
+from trust.stores.registry import RegistryStore
+from trust.stores.registry_view import Place, RegistryView, claim_tag
 from trust.targets import Content, Table
 from trust.verdict import Reason
 
