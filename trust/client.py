@@ -205,7 +205,7 @@ def _refreshed(
             stored=None if chain is None else StoredRoles(state=state, pin=stanza.root, chain=chain),
         )
         roots = walk_roots(stanza, known, view)
-        if chain is not None and max(roots.bodies) > chain.root_version:
+        if chain is not None and max(roots.bodies) != chain.root_version:
             # Kept even if what follows is refused: a revoked key must not return once its revocation was seen.
             state.add_roots(stanza.root, roots.bodies)
         refreshed = verify_roles(stanza, known, roots, view, paths=paths, now=now)

@@ -1,6 +1,6 @@
 """Owns how an artifact in a registry is read: its files, and the claims beside it, open, settled or passed over.
 
-A claim (``_trust.<generation>.<digest>``) is what a writer pushes before moving the tag: ``trust.stores.registry``.
+A claim (``_trust.<generation>.<digest>``) is what a writer pushes before the tag moves: ``trust.stores.registry``.
 """
 
 from __future__ import annotations
