@@ -21,23 +21,14 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Timestamp
 from trust.canonical import metadata_bytes
 from trust.chain import ONLINE_ROLES
 from trust.digest import sha256
-from trust.draft import (
-    Draft,
-    DraftRole,
-    Signers,
-    binding,
-    expiry,
-    free,
-    missing,
-    require_signed,
-    sign_for,
-    targets_role,
-)
+from trust.draft import Draft, DraftRole, free
 from trust.loaded import Loaded
 from trust.metadata import identity_of, parse_metadata, period_of, role_keys
 from trust.roles import EXPIRY_FIELD, PERIOD_FIELD
+from trust.signatures import Signers, missing, require_signed, sign_for
 from trust.stores.interface import Publication, View
 from trust.targets import Content, Table
+from trust.tuf_role import binding, expiry, targets_role
 from trust.value import dataclass, field
 
 NO_PERIODS: Mapping[str, timedelta] = {}

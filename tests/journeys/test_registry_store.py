@@ -21,7 +21,7 @@ from trust.ceremony import init
 from trust.client import refresh
 from trust.deadline import Deadline, deadline_in
 from trust.digest import Digest, sha256
-from trust.draft import Changes, Signers, draft
+from trust.draft import Changes, draft
 from trust.edition import Edition, Role, sealed
 from trust.errors import InputError, RefusedError, UnreachableError
 from trust.loaded import Loaded
@@ -36,6 +36,7 @@ from trust.repository import load
 from trust.revoke import Revocation, revoke
 from trust.roles import DEFAULT_EXPIRY, Image, Signature, sign_image
 from trust.sign import Order, sign
+from trust.signatures import Signers
 from trust.state import TrustedState
 from trust.stores.artifact import Artifact, File, artifact_bytes
 from trust.stores.registry import RegistryStore
