@@ -14,8 +14,8 @@ from datetime import datetime
 from trust.client import refresh
 from trust.deadline import Deadline
 from trust.digest import Digest, sha256
-from trust.edition import Role, first_edition, first_root
 from trust.errors import ConflictError, UnreachableError
+from trust.first_edition import Role, first_edition, first_root
 from trust.key_use import require_unshared
 from trust.metadata import ROOT_MAX_BYTES, parse_metadata
 from trust.policy import Stanza

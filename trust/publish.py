@@ -24,7 +24,7 @@ from trust.deadline import Deadline
 from trust.delegations import TARGETS
 from trust.difference import Difference, Who
 from trust.draft import Changes, Draft, draft
-from trust.edition import NO_PERIODS, Edition, can_seal, sealed
+from trust.edition import Edition, sealed
 from trust.errors import (
     ConflictError,
     InputError,
@@ -40,6 +40,7 @@ from trust.policy import Stanza
 from trust.proposal import Waiting, adopted, differences, is_authorised, pending_of, proposed, waiting_of
 from trust.repository import load
 from trust.salvage import salvage
+from trust.seal import NO_PERIODS, can_seal
 from trust.signatures import Keyring, Signers
 from trust.state import TrustedState
 from trust.stores.interface import Store

@@ -22,8 +22,9 @@ from trust.client import refresh
 from trust.deadline import Deadline, deadline_in
 from trust.digest import Digest, sha256
 from trust.draft import Changes, draft
-from trust.edition import Edition, Role, sealed
+from trust.edition import Edition, sealed
 from trust.errors import InputError, RefusedError, UnreachableError
+from trust.first_edition import Role
 from trust.loaded import Loaded
 from trust.manifest import OCI_MANIFEST
 from trust.oci.credentials import Credentials
