@@ -25,11 +25,12 @@ from trust.errors import ConflictError, InputError, StaleError, UnavailableError
 from trust.first_edition import Role, first_sealed, first_targets, root_of
 from trust.metadata import ROOT_MAX_BYTES, period_of
 from trust.pending import Pending, PendingRole, parse_pending, pending_bytes
-from trust.proposal import CLOCK_SKEW, Waiting, is_authorised, refused, require_known_root, waiting_of
+from trust.proposal import CLOCK_SKEW, Waiting, is_authorised, waiting_of
 from trust.publish import ATTEMPTS, PAUSE_SECONDS, Publisher
 from trust.roles import COLLECTION_FIELD
 from trust.seal import can_seal
 from trust.signatures import Signers
+from trust.soundness import refused, require_known_root
 from trust.stores.interface import TIMESTAMP, View
 from trust.value import replace
 from trust.waiting_room import Entry, entries, find
