@@ -20,7 +20,8 @@ from tuf.api.metadata import Root
 
 from trust.draft import Changes, Draft, DraftRole
 from trust.errors import ConflictError, StaleError
-from trust.loaded import Loaded, LoadedRole
+from trust.loaded import Loaded
+from trust.loaded_role import LoadedRole
 from trust.merge import merge
 from trust.metadata import (
     TARGETS_MAX_BYTES,

@@ -17,7 +17,8 @@ from enum import Enum
 from trust.chain import ONLINE_ROLES
 from trust.deadline import Deadline
 from trust.errors import ConflictError, UnreachableError
-from trust.loaded import Loaded, Untrusted
+from trust.loaded import Loaded
+from trust.loaded_role import Untrusted
 from trust.metadata import ROOT_MAX_BYTES, TARGETS_MAX_BYTES, TIMESTAMP_MAX_BYTES
 from trust.policy import Stanza
 from trust.repository import load

@@ -17,6 +17,7 @@ from trust.metadata import parse_metadata, trusted_role
 from trust.policy import Stanza
 from trust.reference import Reference
 from trust.repository import load
+from trust.role_table import role_tables
 from trust.state import TrustedState
 from trust.stores.interface import View
 from trust.targets import Attestations, Table, Target, lookup_path
@@ -135,7 +136,7 @@ def shown_as_published(stanza: Stanza, view: View, chain: TrustedChain | None) -
     facts = [trusted_role(root, "root", root, role.signed.type, role, None).facts for role in tops]
     reports = [RoleReport(facts=each, keyids=tuple(root.roles[each.name].keyids)) for each in facts]
     tables = {}
-    for role, table in loaded.tables():
+    for role, table in role_tables(loaded):
         above = loaded.delegator(role)
         each = trusted_role(above, role.delegator, root, role.name, role.metadata, None).facts
         bins = role.content.delegations.bins

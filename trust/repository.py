@@ -23,7 +23,8 @@ from trust.delegations import TARGETS
 from trust.digest import sha256
 from trust.errors import RefusedError
 from trust.floors import NOTHING, Roots
-from trust.loaded import Loaded, TopLevel
+from trust.loaded import Loaded
+from trust.loaded_role import TopLevel
 from trust.metadata import (
     ROOT_MAX_BYTES,
     SNAPSHOT_MAX_BYTES,

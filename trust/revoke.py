@@ -13,8 +13,10 @@ from functools import partial
 from trust.digest import Digest
 from trust.division import believed
 from trust.editing import Edit, editing
-from trust.loaded import Loaded, LoadedRole
+from trust.loaded import Loaded
+from trust.loaded_role import LoadedRole
 from trust.publish import Published, Publisher
+from trust.role_table import role_tables
 from trust.roles import Signature, revoke_digest, revoke_tag
 from trust.targets import Table, Tombstone, digest_path, tag_path
 from trust.value import dataclass, replace
@@ -45,7 +47,7 @@ def revoke(publisher: Publisher, revocations: Sequence[Revocation]) -> Published
 
 
 def _of_digest(publisher: Publisher, loaded: Loaded, digest: Digest) -> Iterator[Edit]:
-    for role, table in list(loaded.tables()):
+    for role, table in list(role_tables(loaded)):
         if not any(target.digest == digest for target in table.targets.values()):
             continue
         yield edit_of_digests(publisher, loaded, role, table, {digest})

@@ -21,8 +21,10 @@ from trust.delegations import TARGETS, Delegations
 from trust.draft import Changes
 from trust.errors import InputError, RefusedError, UnreachableError
 from trust.key_use import require_unshared
-from trust.loaded import Loaded, LoadedRole
+from trust.loaded import Loaded
+from trust.loaded_role import LoadedRole
 from trust.publish import Published, Publisher
+from trust.role_table import role_tables
 from trust.roles import VERSION_JUMP_MAX
 from trust.targets import Content
 from trust.value import dataclass, replace
@@ -90,7 +92,7 @@ def _is_spoilt(publisher: Publisher) -> bool:
     known = publisher.known_versions()
     try:
         loaded = publisher.load()
-        list(loaded.tables())
+        list(role_tables(loaded))
     except (RefusedError, UnreachableError):
         return True
     if not all(each.is_of_delegates for each in loaded.untrusted.values()):

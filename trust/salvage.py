@@ -26,7 +26,8 @@ from trust.delegations import TARGETS
 from trust.digest import sha256
 from trust.errors import InputError, LimitError, RefusedError, TrustError, UnreachableError
 from trust.floors import NOTHING
-from trust.loaded import Loaded, LoadedRole, TopLevel, UnreadableRoleError
+from trust.loaded import Loaded
+from trust.loaded_role import LoadedRole, TopLevel, UnreadableRoleError
 from trust.metadata import SNAPSHOT_MAX_BYTES, TIMESTAMP_MAX_BYTES, identity_of, parse_metadata
 from trust.policy import Stanza
 from trust.refresh import walk_roots
