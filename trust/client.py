@@ -185,7 +185,7 @@ def _noted(  # noqa: PLR0917 - what was asked, of whom, and what came of it
 def _is_valid(stanza: Stanza, state: TrustedState, chain: TrustedChain, paths: Wanted, now: datetime) -> bool:
     """Tell whether nothing that answers has expired: a clock that was set ahead would have gone back ever after.
 
-    """Tell whether nothing that answers has expired: a clock that was set ahead would be behind for ever after.
+    Of delegates those count that are asked for: one that expired is refused alone, and costs no other the note.
     """
     lookup = StoredRoles(state=state, pin=stanza.root, chain=chain)
     links = [("targets", "root"), *(link for path in paths or () for link in walk(path, lookup).links)]
