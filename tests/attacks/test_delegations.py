@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ import pytest
 from securesystemslib.signer import CryptoSigner, Key
 from tuf.api.metadata import DelegatedRole, Delegations, Metadata, SuccinctRoles, TargetFile, Targets
 
+from tests.attacks.test_state import ODD_CELLS
 from tests.delegation.test_bins import bins
 from tests.delegation.test_delegate import API, delegate
 from tests.simulators.team import Member
@@ -30,6 +33,7 @@ from tests.simulators.world import (
 )
 from trust.chain import RoleRefusal
 from trust.client import StoredRoles, refresh
+from trust.database import DATABASE
 from trust.delegate import remove
 from trust.delegations import Delegation, walk
 from trust.delegations import Delegations as Named
@@ -37,7 +41,7 @@ from trust.descent import ROLES_MAX
 from trust.digest import sha256
 from trust.division import overlapping
 from trust.draft import Changes
-from trust.errors import InputError
+from trust.errors import InputError, StateError
 from trust.loaded import Loaded
 from trust.rebuild import rebuild
 from trust.replica import plan_move, publish_replica, read_replica
@@ -231,6 +235,33 @@ def test_delegate_that_copies_the_delegation_of_anothers_role_takes_nothing_from
     world.publish(lambda publisher: remove(publisher, "evil", keep_images=False))
     assert not whole(consumer)
     assert consumer.allowed("registry.test/acme/api:dev-1", offline=True).digest == digest
+
+
+def test_state_of_before_goes_on_and_an_odd_link_in_it_is_never_a_crash(world: World, consumer: Consumer) -> None:
+    """How a role was verified under a further delegator stands in rows of its own, which older homes lack."""
+    delegate(world, "ci", "acme/api:dev-*", delegator="acme.api")
+    digest = world.sign("dev-1", path="acme/api")
+    assert not whole(consumer)
+    with closing(sqlite3.connect(consumer.home / DATABASE)) as connection, connection:
+        connection.execute("DROP TABLE link")
+    assert consumer.allowed("registry.test/acme/api:dev-1", offline=True).digest == digest
+    forge_below(world, "evil", "ci", "acme/evil:x*", keys=world.keys["ci"])
+    assert not whole(consumer)
+    (row,) = consumer.rows()["link"]
+    good = (consumer.home / DATABASE).read_bytes()
+    with closing(sqlite3.connect(consumer.home / DATABASE)) as connection:
+        columns = [name for _, name, *_ in connection.execute("PRAGMA table_info(link)")]
+    assert len(columns) == len(row)
+    for column in columns:
+        for odd in ODD_CELLS:
+            (consumer.home / DATABASE).write_bytes(good)
+            with closing(sqlite3.connect(consumer.home / DATABASE)) as connection, connection:
+                connection.execute(f"UPDATE OR IGNORE link SET {column} = ?", (odd,))  # noqa: S608
+            try:
+                verdict = consumer.verify("registry.test/acme/api:dev-1", offline=True)
+            except StateError:
+                continue
+            assert isinstance(verdict, Denied) or verdict.digest == digest
 
 
 def test_keys_that_a_thief_adds_to_anothers_role_sign_nothing_for_its_delegator(
