@@ -89,7 +89,7 @@ def rotate(publisher: Publisher, rotation: Rotation) -> Published:
 
 def _is_spoilt(publisher: Publisher) -> bool:
     """Tell whether who stole the online key left nothing that can be read, or counted up to where it would end."""
-    known = publisher.known_versions()
+    known = publisher.memory.versions()
     try:
         loaded = publisher.load()
         list(role_tables(loaded))
