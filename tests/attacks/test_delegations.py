@@ -14,6 +14,7 @@ import pytest
 from securesystemslib.signer import CryptoSigner, Key
 from tuf.api.metadata import DelegatedRole, Delegations, Metadata, SuccinctRoles, TargetFile, Targets
 
+from registry_shim.snapshot import load_snapshot
 from tests.attacks.test_state import ODD_CELLS
 from tests.delegation.test_bins import bins
 from tests.delegation.test_delegate import API, delegate
@@ -43,14 +44,16 @@ from trust.division import overlapping
 from trust.draft import Changes
 from trust.errors import InputError, StateError
 from trust.loaded import Loaded
+from trust.policy import Policy
 from trust.rebuild import rebuild
+from trust.reference import parse_reference
 from trust.replica import plan_move, publish_replica, read_replica
 from trust.report import shown_as_published
 from trust.revoke import Revocation, revoke
 from trust.roles import COLLECTION_FIELD, REVOKED_FIELD, ROLE_FIELD, SIGNERS_FIELD
 from trust.state import TrustedState
 from trust.value import replace as value_replace
-from trust.verdict import Denied, Reason
+from trust.verdict import Allowed, Denied, Reason, Verdict
 
 STOLEN = manifest_bytes("the thief's")
 
@@ -113,6 +116,20 @@ def whole(consumer: Consumer) -> Mapping[str, RoleRefusal]:
         return state.refusals(consumer.stanza.root)
     finally:
         state.close()
+
+
+def served(consumer: Consumer, image: str) -> Verdict:
+    """Return the verdict of a shim that has just looked at all roles, as ``whole`` does."""
+    state = TrustedState(consumer.home)
+    try:
+        snapshot = load_snapshot(consumer.stanza, state)
+    finally:
+        state.close()
+    policy, reference = Policy(stanzas=(consumer.stanza,)), parse_reference(image)
+    match = policy.match(reference)
+    assert snapshot is not None
+    assert match is not None
+    return snapshot.verdict(policy, match, reference, consumer.world.now.timestamp())
 
 
 def checked_at(consumer: Consumer) -> int:
@@ -227,6 +244,7 @@ def test_delegate_that_copies_the_delegation_of_anothers_role_takes_nothing_from
         assert not whole(consumer)
         assert owner(consumer, "acme/api:dev-1") == "ci"
         assert consumer.allowed("registry.test/acme/api:dev-1", offline=True).digest == digest
+        assert isinstance(served(consumer, "registry.test/acme/api:dev-1"), Allowed)
         assert consumer.denied("registry.test/acme/evil:x1", offline=True).reason is Reason.UNSIGNED
         world.sign("dev-2", path="acme/api")  # by the publisher, whichever of them he meets first
     assert consumer.allowed("registry.test/acme/api:dev-2").role == "ci"
@@ -295,6 +313,10 @@ def test_delegate_to_very_many_costs_nobody_else_his_images(world: World, consum
     bins(world, 2, "acme.api")
     refused = whole(consumer)
     assert refused["evil"].reason == Reason.LIMIT_REACHED.value
+    assert isinstance(served(consumer, API), Allowed)
+    thiefs = served(consumer, "registry.test/acme/evil:1")
+    assert isinstance(thiefs, Denied)
+    assert thiefs.reason is Reason.LIMIT_REACHED
     assert owner(consumer, "acme/api:1") == "acme.api"
     assert consumer.allowed(API, offline=True).role == "acme.api"
 
