@@ -30,7 +30,7 @@ from trust.value import replace
 from trust.verdict import Reason, reason_of
 from trust.view_fetcher import ViewFetcher, refusing
 
-ROLES_MAX = 20_000  # tried in one collection: 16,384 bins and a few thousand teams
+ROLES_MAX = 20_000  # below one delegate of targets: 16,384 bins and a few thousand teams
 
 
 class Descent:
@@ -100,9 +100,10 @@ class Descent:
             self._settle(name, chain.roles, result)
         for link in chain.links():
             name, key = link.facts.name, (link.facts.name, link.delegator)
-            if link.delegator != result[name].delegator and key not in self.shared:
+            there = result.get(name)
+            if there is not None and link.delegator != there.delegator and key not in self.shared:
                 kept = self._kept(*key, among=result)
-                if kept is not None and result[name].root_version == STALE:
+                if kept is not None and there.root_version == STALE:
                     result[name] = kept
                 elif kept is not None:
                     self.shared[key] = kept
@@ -133,7 +134,7 @@ class Descent:
                 nearest[turn.role] = turn.depth  # else a cycle, or a diamond that was searched already
                 turns.add(turn, delegations.names())
         for name in turns.unfinished:
-            detail = f"below role {name} are too many: the collection may have {ROLES_MAX} roles"
+            detail = f"role {name} and those below it are more than {ROLES_MAX}"
             self.refused[name] = RoleRefusal(reason=Reason.LIMIT_REACHED.value, detail=detail)
 
     def _tried(self, role: str, delegator: str) -> Delegations | None:

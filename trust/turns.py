@@ -1,12 +1,12 @@
 """Owns the order in which the roles of a collection are tried: by turns, so that nobody's many are another's wait.
 
-Each role that targets delegates to has a branch, and all branches take turns, the nearest of each first. When
-there have been enough, whoever is not through by then has too many: the others are. Pure.
+Each role that targets delegates to has a branch, and all branches take turns, the nearest of each first. A branch
+that is not through when it has had enough of them has too many, and costs no other a turn. Pure.
 """
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 
 from trust.delegations import TARGETS
@@ -24,11 +24,12 @@ class Turn:
 
 
 class Turns:
-    """The turns of the branches ``names``, at most ``most``; ``unfinished`` are the branches that wanted more."""
+    """The turns of the branches ``names``, at most ``most`` of each; ``unfinished`` are those that wanted more."""
 
     def __init__(self, names: Iterable[str], *, most: int) -> None:
         self.unfinished: tuple[str, ...] = ()
-        self._left = most
+        self._most = most
+        self._had = Counter[str]()
         # Names are taken one by one: a thief's roles, each with as many as its file holds, fill no memory.
         self._branches = {name: deque([(iter((name,)), TARGETS, 1)]) for name in names}
 
@@ -39,11 +40,11 @@ class Turns:
                 turn = self._next(branch)
                 if turn is None:
                     continue
-                if self._left == 0:
+                if self._had[branch] >= self._most:
                     self.unfinished = (*self.unfinished, branch)
                     del self._branches[branch]
                     continue
-                self._left -= 1
+                self._had[branch] += 1
                 yield turn
 
     def add(self, turn: Turn, names: Iterator[str]) -> None:
