@@ -6,7 +6,8 @@ only read for their names:
 
   1. a role is the version that the snapshot names, if it is there, signed by its own keys, not older than known
   2. else the newest one above what this home has published or verified that is there and signed by its own keys
-  3. snapshot and timestamp count on from what was published from here: a rotation of their keys resets them
+  3. what a delegate has spoilt of his own stays as it is, or is left out where it is nobody's: no other waits for it
+  4. snapshot and timestamp count on from what was published from here: a rotation of their keys resets them
      for every consumer (TUF 1.0 §5.3.11)
 
 The next change signs snapshot and timestamp anew; nothing of this is for consumers, who refuse until then.
@@ -98,9 +99,12 @@ def _found(
             continue
         if "-" not in name:  # bins are named by their version alone; only their names have a hyphen
             meta[f"{name}.json"] = MetaFile(version, len(body), {"sha256": sha256(body).hex})
-        with suppress(UnreadableRoleError):
+        try:
             return loaded.role(name, delegator)
-        return None
+        except UnreadableRoleError:
+            if delegator == "root":
+                raise
+            return None
     del meta[f"{name}.json"]
     is_foreign = getattr(cause, "reason", None) == Reason.BELOW_THRESHOLD.value
     if delegator not in {"root", TARGETS} and (is_foreign or not is_known):
