@@ -6,7 +6,7 @@ only read for their names:
 
   1. a role is the version that the snapshot names, if it is there, signed by its own keys, not older than known
   2. else the newest one above what this home has published or verified that is there and signed by its own keys
-  3. what a delegate has spoilt of his own stays as it is, or is left out where it is nobody's: no other waits for it
+  3. what a delegate has spoilt of his own stays, or is left out where it is nobody's: no other waits for it
   4. snapshot and timestamp count on from what was published from here: a rotation of their keys resets them
      for every consumer (TUF 1.0 §5.3.11)
 
