@@ -11,6 +11,7 @@ import random
 import shutil
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, note, seed, settings
@@ -192,7 +193,9 @@ class Life(RuleBasedStateMachine):
             assert dead != verdict.digest
 
 
-def test_whatever_was_published_every_consumer_says_what_was_acknowledged() -> None:
+def test_whatever_was_published_every_consumer_says_what_was_acknowledged(
+    record_property: Callable[[str, object], None],
+) -> None:
     number = int(os.environ.get("TRUST_LIFE_SEED") or random.SystemRandom().randrange(2**32))
     sys.stdout.write(f"TRUST_LIFE_SEED={number}\n")
     chosen = settings(
@@ -204,4 +207,5 @@ def test_whatever_was_published_every_consumer_says_what_was_acknowledged() -> N
         suppress_health_check=list(HealthCheck),
     )
     run_state_machine_as_test(seed(number)(Life), settings=chosen)
-    sys.stdout.write(f"{lived} histories, {asked} verdicts\n")
+    record_property("histories", lived)
+    record_property("verdicts", asked)

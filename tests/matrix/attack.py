@@ -19,8 +19,9 @@ class Attack:
 
     ``unprotected`` is the image that a client without a gate gets after the move: "good" where only the metadata
     is attacked (there it is out of date), None where it does not matter. ``world`` is what the collection has of
-    keys; with ``is_delegated`` a role of its own signs its images. ``follows``: a part of the move is legitimate,
-    as a rotation is, and is taken over. ``lasts`` are the seconds until time itself gives the move its effect.
+    keys; with ``is_delegated`` a role of its own signs its images. ``first`` is what its owner does before, and
+    every gate knows of, answering ``known``. ``follows``: a part of the move is legitimate, and is taken over.
+    ``lasts`` are the seconds until time itself gives the move its effect.
     """
 
     name: str
@@ -29,6 +30,8 @@ class Attack:
     unprotected: str | None = "evil"
     world: Mapping[str, Any] = field(default_factory=dict)
     is_delegated: bool = False
+    first: Callable[[Case], object] | None = None
+    known: str = GOOD
     follows: bool = False
     lasts: float = 0.0
 

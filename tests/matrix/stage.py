@@ -7,6 +7,7 @@ In each collection ``1`` was signed first as ``old`` and then as ``good``; ``evi
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
@@ -21,7 +22,7 @@ from tests.simulators.shim import Reply, Shim, ask, policy_text, until
 from tests.simulators.teams import delegate
 from tests.simulators.upstream import Picture, ScriptedRegistry
 from tests.simulators.wire import WireServer
-from tests.simulators.world import Attacker, Consumer, Edit, Rows, World
+from tests.simulators.world import Attacker, Consumer, Edit, Rows, World, file_store
 from trust.digest import Digest
 from trust.oci.layout import Layout
 from trust.value import dataclass, replace
@@ -61,6 +62,7 @@ class Case:
         self.sign("1", self.pictures.old)
         self.before = self.attacker.files()
         self.sign("1", self.pictures.good)
+        self.targets = self.attacker.current("targets").signed.targets
 
     @property
     def attacker(self) -> Attacker:
@@ -129,6 +131,23 @@ class Case:
         else:
             self.attacker.forge("targets", self.name_evil)
             self.attacker.forge(role, edit, **how)
+
+    @contextmanager
+    def offstage(self) -> Iterator[None]:
+        """Have what is done meanwhile seen by all at once: no gate looks between two steps of one move."""
+        shown, hidden, store = self.world.directory, self.folder / "offstage", self.world.store
+        hidden.mkdir(exist_ok=True)
+        for path in shown.glob("*.json"):
+            shutil.copy(path, hidden)
+        self.world.directory, self.world.store = hidden, file_store(f"file:{hidden}")
+        yield
+        self.world.directory, self.world.store = shown, store
+        left = {path.name for path in hidden.glob("*.json")}
+        for name in sorted(left, key=lambda name: name == "timestamp.json"):  # last, as a publisher has it
+            (hidden / name).rename(shown / name)
+        for path in shown.glob("*.json"):
+            if path.name not in left:
+                path.unlink()
 
     def rows(self, home: Path) -> Rows:
         """Return what the trusted state in ``home`` holds of this collection."""
