@@ -149,6 +149,11 @@ class Case:
             if path.name not in left:
                 path.unlink()
 
+    def is_known_in(self, home: Path) -> bool:
+        """Tell whether what was published last is what is trusted in ``home``."""
+        newest = self.attacker.current("timestamp").signed.version
+        return any(row[1:3] == ("timestamp", newest) for row in self.rows(home)["role"])
+
     def rows(self, home: Path) -> Rows:
         """Return what the trusted state in ``home`` holds of this collection."""
         consumer = Consumer(world=self.world, home=home, stanza=self.world.stanza)

@@ -41,6 +41,7 @@ def test_attack_is_answered_by_every_gate_as_it_must(
             attack.first(case)
         for gate in GATES:
             require(gate, case, attack.known)
+            until(lambda gate=gate: case.is_known_in(gate.home(case)), f"{gate.name} knows")  # type: ignore[misc]
     before = {gate.name: case.rows(gate.home(case)) for gate in GATES}
     with case.offstage():
         attack.move(case)
