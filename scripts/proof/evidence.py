@@ -44,7 +44,7 @@ def tried(
     done = subprocess.run(
         [
             sys.executable, "-m", "pytest", "-q", "-n", str(WORKERS), "-p", "no:cacheprovider",
-            "--timeout", "0", f"--junitxml={report}", *options, *nodes,
+            "--timeout", "0", "-o", "junit_family=xunit1", f"--junitxml={report}", *options, *nodes,
         ],
         cwd=checkout, env={**setting.environ, **(environ or {})}, capture_output=True, text=True, check=False,
     )  # fmt: skip
