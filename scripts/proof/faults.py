@@ -1,6 +1,6 @@
 """Proves that nothing acknowledged is lost and nothing unsigned believed, whatever fails.
 
-Commands are killed at every call that changes a disk, disks fail and fill, and the network to a real registry drops,
+Commands are killed at every call that changes a disk, disks fail, and the network to a real registry drops,
 delays, resets, truncates, corrupts, duplicates, answers 5xx and drips, at every request in turn.
 """
 
