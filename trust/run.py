@@ -10,8 +10,8 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from datetime import datetime
 from pathlib import Path
 
@@ -29,6 +29,7 @@ from trust.runtime.engine import Engine, Streams, engine_environment, engine_pro
 from trust.runtime.integrity import Ground, ground
 from trust.runtime.options import RunOptions
 from trust.runtime.overlay import WritableRoot, make_writable_root
+from trust.runtime.progress import UNTOLD, Progress
 from trust.runtime.source import Source
 from trust.runtime.unpack import unpack
 from trust.value import dataclass, replace
@@ -59,6 +60,11 @@ class Started:
     """A container was started, detached."""
 
     container: Container
+
+
+def untold() -> AbstractContextManager[Progress]:
+    """Return a progress that nobody is told of."""
+    return nullcontext(UNTOLD)
 
 
 def open_engine(name: str | None, host: Host) -> Engine:
@@ -104,11 +110,13 @@ def run(
     now: datetime,
     deadline: Deadline,
     denied: frozenset[Digest] = frozenset(),
+    progress: Callable[[], AbstractContextManager[Progress]] = untold,
 ) -> Ended | Started:
     """Return when the container of an allowed image has ended, or, detached, when it runs.
 
     ``identity`` is 32 random hexadecimal digits, new for each container; ``denied`` are digests that the policy
-    denies even as the child of an allowed index. With ``options.is_removed_after`` nothing is left afterwards.
+    denies even as the child of an allowed index; ``progress`` is entered while the image is brought here. With
+    ``options.is_removed_after`` nothing is left afterwards.
 
     Raises:
         RefusedError: the verdict no longer holds, or content is not what it says.
@@ -123,8 +131,17 @@ def run(
     if options.is_detached and (options.is_removed_after or options.interactive):
         raise InputError("a detached container has nobody who removes it when it ends, and nothing to read")
     store = open_content(host)
-    image = pull(allowed, platform=host.platform, source=source, store=store, deadline=deadline, denied=denied)
-    tree = unpack(image, store=store, home=host.home)
+    with progress() as told:
+        image = pull(
+            allowed,
+            platform=host.platform,
+            source=source,
+            store=store,
+            deadline=deadline,
+            denied=denied,
+            progress=told,
+        )
+        tree = unpack(image, store=store, home=host.home, progress=told)
     with ground(tree, image.digest, options.integrity) as shared:
         container, bundle = planned(
             allowed, image, identity, shared, options=options, host=host, engine=engine, now=now

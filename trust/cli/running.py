@@ -6,10 +6,12 @@ With ``--json`` a failure has the contract's code beside it.
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 import click
 
+from trust.cli.bar import bar
 from trust.cli.host import host_of
 from trust.cli.images import parse_image
 from trust.cli.options import RUN_FAILED, RunCommand
@@ -149,6 +151,7 @@ def _run(
         now=this.now,
         deadline=this.deadline(PULL_SECONDS),
         denied=this.policy.denied_digests,
+        progress=lambda: bar(this.output, time.monotonic),
     )
     match outcome:
         case Ended():
