@@ -17,7 +17,7 @@ from trust.cli.images import parse_image
 from trust.cli.options import RUN_FAILED, RunCommand
 from trust.cli.session import Session, session
 from trust.cli.verifying import refuse, warn_if_moved
-from trust.errors import RefusedError, TrustError
+from trust.errors import TrustError
 from trust.run import Ended, Started, open_engine
 from trust.run import run as run_image
 from trust.runtime.containers import SHORT_LENGTH
@@ -110,8 +110,7 @@ def run(
     except TrustError as err:
         from trust.cli import exit_code_of  # noqa: PLC0415 - the package is whole by now
 
-        reason = err.reason if isinstance(err, RefusedError) else None
-        this.output.error(str(err), err.hint, code=exit_code_of(err), reason=reason)
+        this.output.error(str(err), err.hint, code=exit_code_of(err), reason=err.reason)
         return RUN_FAILED
 
 

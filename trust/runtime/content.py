@@ -14,7 +14,7 @@ from collections.abc import Callable
 
 from trust.deadline import Deadline, deadline_in
 from trust.digest import Digest
-from trust.errors import InputError, LimitError, RefusedError, StateError
+from trust.errors import AmbiguousManifestError, InputError, LimitError, RefusedError, StateError
 from trust.manifest import MANIFEST_MAX_BYTES, Descriptor, Index, Manifest, Platform, parse_manifest
 from trust.oci.layout import Layout
 from trust.runtime.image import CONFIG_MAX_BYTES, CONFIG_TYPES, ImageConfig, parse_image_config
@@ -101,7 +101,7 @@ def pull(
 
     Raises:
         InputError: it is no image for the platform.
-        RefusedError: ``tampered``, or ``revoked`` for a child that is denied.
+        RefusedError: ``tampered``, ``ambiguous``, or ``revoked`` for a child that is denied.
         UnreachableError, LimitError: it could not be fetched whole.
     """
     pulling = _Pulling(source=source, store=store, deadline=deadline, progress=progress)
@@ -137,7 +137,10 @@ class _Pulling:
                 raise InputError(f"manifest is too large: expected at most {MANIFEST_MAX_BYTES} bytes")
             if not self.store.has(digest, size_bytes):
                 self.store.add_blob([self.source.manifest(digest, deadline=self.deadline)], digest, size_bytes)
-            parsed = parse_manifest(self._stored(digest, size_bytes))
+            try:
+                parsed = parse_manifest(self._stored(digest, size_bytes))
+            except AmbiguousManifestError as err:
+                raise RefusedError(str(err), reason=err.reason) from err
             if isinstance(parsed, Manifest):
                 return digest, parsed
             child = choose_child(parsed, platform)
