@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Mapping
-from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
@@ -26,10 +25,14 @@ from trust.runtime.containers import SHORT_LENGTH, Container, Containers, finish
 from trust.runtime.content import Image, pull
 from trust.runtime.disk import make_private_directory
 from trust.runtime.engine import Engine, Streams, engine_environment, engine_program
+from trust.runtime.engines import engine_of
+from trust.runtime.health import HealthCheck
 from trust.runtime.integrity import Ground, ground
 from trust.runtime.options import RunOptions
-from trust.runtime.overlay import WritableRoot, make_writable_root
+from trust.runtime.overlay import make_writable_root
+from trust.runtime.plan import Care, Plan, write_plan
 from trust.runtime.source import Source
+from trust.runtime.supervision import ask
 from trust.runtime.unpack import unpack
 from trust.value import dataclass, replace
 from trust.verdict import Allowed
@@ -68,14 +71,7 @@ def open_engine(name: str | None, host: Host) -> Engine:
         InputError: it is unknown, or not installed.
     """
     found, program = engine_program(name, search_path=host.environ.get("PATH", ""))
-    environment = engine_environment(host.environ)
-    if found == "bubblewrap":
-        from trust.runtime.bubblewrap import Bubblewrap  # noqa: PLC0415 - one of them is enough
-
-        return Bubblewrap(program, home=host.home, environment=environment)
-    from trust.runtime.oci_engine import OciEngine  # noqa: PLC0415
-
-    return OciEngine(found, program, home=host.home, environment=environment)
+    return engine_of(found, program, home=host.home, environment=engine_environment(host.environ))
 
 
 def open_containers(host: Host) -> Containers:
@@ -120,8 +116,7 @@ def run(
             reason="expired",
             hint="verify the image again",
         )
-    if options.is_detached and (options.is_removed_after or options.interactive):
-        raise InputError("a detached container has nobody who removes it when it ends, and nothing to read")
+    _check(options, engine)
     store = open_content(host)
     image = pull(allowed, platform=host.platform, source=source, store=store, deadline=deadline, denied=denied)
     tree = unpack(image, store=store, home=host.home)
@@ -129,7 +124,32 @@ def run(
         container, bundle = planned(
             allowed, image, identity, shared, options=options, host=host, engine=engine, now=now
         )
-        return _run(container, bundle, shared, options=options, host=host, engine=engine)
+        care = care_for(options, image, engine)
+        return _run(container, bundle, shared, care=care, options=options, host=host, engine=engine)
+
+
+def _check(options: RunOptions, engine: Engine) -> None:
+    if options.is_detached and (options.is_removed_after or options.interactive):
+        raise InputError("a detached container has nobody who removes it when it ends, and nothing to read")
+    if not options.is_detached and options.restart.when != "no":
+        raise InputError("a container in the foreground is not restarted", hint="--detach")
+    if options.ports and options.network == "host":
+        raise InputError("ports of the host's own network are not published: they are the host's")
+    if isinstance(options.health, HealthCheck) and (engine.name == "bubblewrap" or not options.is_detached):
+        raise InputError("health cannot be asked after under bubblewrap, or in the foreground", hint="--detach")
+
+
+def care_for(options: RunOptions, image: Image, engine: Engine) -> Care:
+    """Return what the supervisor is to do; bubblewrap lets nobody in to ask an image's own health check."""
+    health = image.config.health if options.health == "image" else None
+    if isinstance(options.health, HealthCheck):
+        health = options.health
+    return Care(
+        restart=options.restart,
+        health=health if options.is_detached and engine.name != "bubblewrap" else None,
+        ports=options.ports,
+        log_max_bytes=options.log_max_bytes,
+    )
 
 
 def planned(
@@ -171,7 +191,7 @@ def planned(
         environment=process.environment,
         working_directory=process.working_directory,
         hostname=hostname,
-        network=options.network,
+        network="private" if options.ports and options.network == "off" else options.network,
         is_read_only=options.is_read_only,
         volumes=options.volumes,
         files={},
@@ -182,7 +202,14 @@ def planned(
 
 
 def _run(
-    container: Container, bundle: Bundle, shared: Ground, *, options: RunOptions, host: Host, engine: Engine
+    container: Container,
+    bundle: Bundle,
+    shared: Ground,
+    *,
+    care: Care,
+    options: RunOptions,
+    host: Host,
+    engine: Engine,
 ) -> Ended | Started:
     containers = open_containers(host)
     with containers.prepared(container) as directory:
@@ -191,13 +218,29 @@ def _run(
                 shared.tree, directory, user_namespaces=engine.takes_user_namespace, image=shared.mount
             )
             bundle = with_files(bundle, host.resolver)
+            plan = Plan(
+                engine=engine.name,
+                program=engine.program,
+                environment=dict(engine.environment),
+                bundle=bundle,
+                root=root,
+                care=care,
+                is_detached=options.is_detached,
+                tree=shared.tree,
+                manifest=container.manifest,
+                integrity=options.integrity,
+            )
+            if options.is_detached or care.ports:
+                write_plan(plan)
         except OSError as err:
             raise StateError(
                 f"container cannot be made: {err.strerror or err}: {err.filename or directory}"
             ) from err
         if options.is_detached:
-            _start(engine, bundle, root)
+            ask(host.home, "start", container.identity, host.environ, mount=shared.mount)
             return Started(container=container)
+        if care.ports:
+            ask(host.home, "watch", container.identity, host.environ)
         stdin = None if options.interactive else subprocess.DEVNULL
         status = engine.run(bundle, root, Streams(stdin=stdin, stdout=None, stderr=None))
         ended = finished(container, status)
@@ -218,11 +261,3 @@ def with_files(bundle: Bundle, resolver: bytes) -> Bundle:
         files[target].write_bytes(content)
         files[target].chmod(0o644)
     return replace(bundle, files=files)
-
-
-def _start(engine: Engine, bundle: Bundle, root: WritableRoot) -> None:
-    with ExitStack() as stack:
-        stdout, stderr = (
-            stack.enter_context((bundle.directory / name).open("ab")) for name in ("stdout.log", "stderr.log")
-        )
-        engine.start(bundle, root, Streams(stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr))

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import click
 
@@ -15,14 +17,15 @@ from trust.cli.session import session
 from trust.errors import TrustError
 from trust.instant import format_utc
 from trust.run import open_containers
+from trust.runtime.bounded_log import pieces
 from trust.runtime.cgroup import Controllers
 from trust.runtime.containers import SHORT_LENGTH, Listed
 from trust.runtime.engine import Streams
 from trust.runtime.execution import Execution
 from trust.runtime.image import parse_variable
+from trust.runtime.supervision import attend
 from trust.runtime.usage import Usage
 
-_COPY_BYTES = 1 << 16
 _SAMPLE_SECONDS = 0.25
 _MIB = 1 << 20
 
@@ -31,7 +34,11 @@ _MIB = 1 << 20
 def ps() -> None:
     """List the containers of this home."""
     this = session()
-    found = open_containers(host_of(this)).all()
+    containers = open_containers(host_of(this))
+    containers.sweep()
+    found = containers.all()
+    if any(each.wants_care for each in found):
+        attend(this.home, os.environ)
     documents = [
         {
             "id": each.container.identity,
@@ -41,6 +48,9 @@ def ps() -> None:
             "status": _status(each),
             "pid": each.pid,
             "exit_status": each.container.exit_status,
+            "health": each.course.health if each.course else None,
+            "restarts": each.course.restarts if each.course else 0,
+            "why": each.course.why if each.course else None,
             "created": format_utc(each.container.created_at),
             "engine": each.container.engine,
             "integrity": each.container.integrity.value,
@@ -70,14 +80,14 @@ def logs(container: str) -> None:
     found = containers.logs(containers.find(container))
     if this.common.json:
         texts = {
-            "stdout": found.stdout.read_text(errors="replace"),
-            "stderr": found.stderr.read_text(errors="replace"),
+            "stdout": _text(found.stdout),
+            "stderr": _text(found.stderr),
         }
         this.output.result("logs", texts, [])
         return
     for path, stream in ((found.stdout, sys.stdout.buffer), (found.stderr, sys.stderr.buffer)):
         with path.open("rb") as log:
-            while chunk := log.read(_COPY_BYTES):
+            for chunk in pieces(log):
                 stream.write(chunk)
         stream.flush()
 
@@ -182,8 +192,16 @@ def _memory(usage: Usage) -> str:
     return used if usage.memory_limit_bytes is None else f"{used} of {usage.memory_limit_bytes / _MIB:.0f} MiB"
 
 
+def _text(path: Path) -> str:
+    with path.open("rb") as log:
+        return b"".join(pieces(log)).decode("utf-8", "replace")
+
+
 def _status(listed: Listed) -> str:
     if listed.pid is not None:
-        return "running"
+        health = listed.course.health if listed.course else None
+        return f"running ({health})" if health else "running"
+    if listed.course is not None and listed.course.is_waiting:
+        return "restarting"
     status = listed.container.exit_status
     return "exited" if status is None else f"exited ({status})"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Literal
 
 import click
 
@@ -16,13 +17,18 @@ from trust.cli.options import RUN_FAILED, RunCommand
 from trust.cli.session import Session, session
 from trust.cli.verifying import refuse, warn_if_moved
 from trust.errors import RefusedError, TrustError
+from trust.instant import parse_duration
 from trust.run import Ended, Started, open_engine
 from trust.run import run as run_image
+from trust.runtime.bounded_log import MINIMUM_BYTES
 from trust.runtime.containers import SHORT_LENGTH
 from trust.runtime.engine import ENGINES
+from trust.runtime.health import HealthCheck, parse_retries, shell_check
 from trust.runtime.image import parse_variable
-from trust.runtime.limits import Limits, parse_cpus, parse_memory, parse_pids
+from trust.runtime.limits import Limits, parse_cpus, parse_memory, parse_pids, parse_size
 from trust.runtime.options import RunOptions, parse_name, parse_network, parse_tmpfs, parse_volume
+from trust.runtime.ports import parse_port
+from trust.runtime.restart import parse_restart
 from trust.runtime.source import LayoutSource, RegistrySource, Source
 from trust.runtime.tier import DEFAULT_TIER, DIRECTORY_WARNING, Tier, parse_tier
 from trust.verdict import Allowed, Denied
@@ -43,6 +49,20 @@ _COPY_BYTES = 1 << 16
 @click.option("--memory", metavar="SIZE", help="At most so much memory, as 256m.")
 @click.option("--pids", metavar="N", help="At most so many processes and threads.")
 @click.option("--cpus", metavar="N", help="At most so many processors' time, as 0.5.")
+@click.option(
+    "-p",
+    "--publish",
+    "ports",
+    metavar="[IP:]HOST:CTR",
+    multiple=True,
+    help="A port of the host that leads to one of it.",
+)
+@click.option("--restart", metavar="no|on-failure[:N]|always", default="no", show_default=True)
+@click.option("--health-cmd", metavar="CMD", help="Ask a shell in it; none: not even what the image says.")
+@click.option("--health-interval", metavar="TIME", default="30s", show_default=True)
+@click.option("--health-timeout", metavar="TIME", default="30s", show_default=True)
+@click.option("--health-retries", metavar="N", default="3", show_default=True)
+@click.option("--log-max-size", metavar="SIZE", default="10m", show_default=True, help="Of each of its logs.")
 @click.option("--network", metavar="off|private|host", default="off", show_default=True)
 @click.option(
     "-v", "--volume", "volumes", metavar="HOST:CTR[:ro]", multiple=True, help="Mount a part of the host."
@@ -71,6 +91,13 @@ def run(
     memory: str | None,
     pids: str | None,
     cpus: str | None,
+    ports: tuple[str, ...],
+    restart: str,
+    health_cmd: str | None,
+    health_interval: str,
+    health_timeout: str,
+    health_retries: str,
+    log_max_size: str,
     network: str,
     volumes: tuple[str, ...],
     variables: tuple[str, ...],
@@ -101,6 +128,10 @@ def run(
                 cpus=parse_cpus(cpus) if cpus else None,
             ),
             integrity=parse_tier(integrity) if integrity else DEFAULT_TIER,
+            ports=tuple(map(parse_port, ports)),
+            restart=parse_restart(restart),
+            health=_health(health_cmd, health_interval, health_timeout, health_retries),
+            log_max_bytes=parse_size(log_max_size, what="size of a log", minimum=MINIMUM_BYTES),
         )
         if integrity and options.integrity is Tier.DIRECTORY:
             this.output.warn(DIRECTORY_WARNING)
@@ -111,6 +142,19 @@ def run(
         reason = err.reason if isinstance(err, RefusedError) else None
         this.output.error(str(err), err.hint, code=exit_code_of(err), reason=reason)
         return RUN_FAILED
+
+
+def _health(
+    command: str | None, interval: str, timeout: str, retries: str
+) -> HealthCheck | Literal["image", "none"]:
+    if command is None or command == "none":
+        return "image" if command is None else "none"
+    return HealthCheck(
+        command=shell_check(command),
+        interval_seconds=parse_duration(interval).total_seconds(),
+        timeout_seconds=parse_duration(timeout).total_seconds(),
+        retries=parse_retries(retries),
+    )
 
 
 def _run(

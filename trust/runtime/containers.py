@@ -9,11 +9,9 @@ container that is being removed is renamed first: one that begins with a dot is 
 
 from __future__ import annotations
 
-import fcntl
-import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -21,9 +19,11 @@ from typing import Any
 from trust.errors import InputError, StateError, UnavailableError
 from trust.instant import format_utc, parse_utc
 from trust.runtime.cgroup import Controllers
+from trust.runtime.course import Course, read_course, want_stopped
 from trust.runtime.disk import make_private_directory, read_document, remove_tree, write_document
 from trust.runtime.engine import Engine, Streams, has_ended, held_process
 from trust.runtime.execution import Execution, executed
+from trust.runtime.leftovers import locked, not_starting, sweep
 from trust.runtime.tier import DEFAULT_TIER, Tier, parse_tier
 from trust.runtime.usage import Usage, usage_of
 from trust.value import dataclass, replace
@@ -64,10 +64,16 @@ class Container:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """A container and its first process on the host; None where it does not run."""
+    """A container, its first process on the host (None where it does not run), and how it has fared, if known."""
 
     container: Container
     pid: int | None
+    course: Course | None
+
+    @property
+    def wants_care(self) -> bool:
+        """Tell whether somebody should look after it."""
+        return self.course is not None and (self.pid is not None or not self.course.is_over)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,8 +107,7 @@ class Containers:
         make_private_directory(self._directory)
         make_private_directory(self._directory / _NAMES)
         directory = self._directory / container.identity
-        directory.mkdir(mode=0o700)
-        with _locked(directory, wait=True):
+        with _made(directory):
             try:
                 self.save(container)
                 self._claim(container)
@@ -117,12 +122,14 @@ class Containers:
         Raises:
             OSError: something of it cannot be removed.
         """
-        self._engine_named(container.engine).delete(container.identity)
-        Controllers().remove(container.identity)
-        self._release(container)
+        directory = self._directory / container.identity
         doomed = self._directory / f".{container.identity}"
-        with suppress(FileNotFoundError):
-            (self._directory / container.identity).rename(doomed)
+        with not_starting(directory):
+            self._engine_named(container.engine).delete(container.identity)
+            Controllers().remove(container.identity)
+            self._release(container)
+            with suppress(FileNotFoundError):
+                directory.rename(doomed)
         remove_tree(doomed)
 
     def save(self, container: Container) -> None:
@@ -136,12 +143,7 @@ class Containers:
         for name in {container.engine for container in found}:
             identities = [container.identity for container in found if container.engine == name]
             running.update(self._engine_named(name).running(identities))
-        return tuple(
-            Listed(container=container, pid=running[container.identity])
-            if container.identity in running
-            else Listed(container=self._ended(container), pid=None)
-            for container in found
-        )
+        return tuple(self._listed(container, running.get(container.identity)) for container in found)
 
     def find(self, text: str) -> Container:
         """Return the container with this name, identity, or unambiguous beginning of an identity.
@@ -199,9 +201,13 @@ class Containers:
             UnavailableError: it runs still.
         """
         engine = self._engine_named(container.engine)
+        directory = self._directory / container.identity
+        with suppress(FileNotFoundError):
+            want_stopped(directory)
         pid = engine.running([container.identity]).get(container.identity)
         if pid is None:
-            return False
+            course = read_course(directory)
+            return course is not None and course.is_waiting
         with held_process(pid) as process:
             engine.signal(container.identity, container.stop_signal)
             if not has_ended(process, timeout_seconds):
@@ -225,9 +231,9 @@ class Containers:
         if force:
             self.stop(container, timeout_seconds=0.0)
         try:
-            with _locked(directory, wait=force):
+            with locked(directory, wait=force):
                 self.discard(container)
-            self._sweep()
+            sweep(self._directory, self._engine_named)
         except OSError as err:
             raise StateError(f"container {container.name} cannot be removed: {err}") from err
 
@@ -237,11 +243,16 @@ class Containers:
             raise InputError(f"container {container.name} is not running", hint="trust ps lists them")
         return pid
 
-    def _ended(self, container: Container) -> Container:
-        """Return a container that does not run, with its exit status if its engine knows it."""
-        if container.exit_status is not None:
-            return container
-        return replace(container, exit_status=self._engine_named(container.engine).ended_with(container.identity))
+    def _listed(self, container: Container, pid: int | None) -> Listed:
+        """Return a container with its exit status where it has ended and anybody knows it."""
+        course = read_course(self._directory / container.identity)
+        status = container.exit_status
+        if pid is None and status is None and course is not None:
+            status = course.exit_status
+        if pid is None and status is None:
+            status = self._engine_named(container.engine).ended_with(container.identity)
+        known = container if status == container.exit_status else replace(container, exit_status=status)
+        return Listed(container=known, pid=pid, course=course)
 
     def _records(self) -> Iterator[Container]:
         with suppress(FileNotFoundError):
@@ -252,7 +263,7 @@ class Containers:
     def _claim(self, container: Container) -> None:
         names = self._directory / _NAMES
         link = names / container.name
-        with _locked(names, wait=True):
+        with locked(names, wait=True):
             with suppress(FileNotFoundError):
                 if not (self._directory / link.readlink().name / _RECORD).exists():
                     link.unlink()  # its owner died while it was made or removed
@@ -269,24 +280,22 @@ class Containers:
             if link.readlink().name == container.identity:
                 link.unlink()
 
-    def _sweep(self) -> None:
-        """Remove what others began to remove and did not finish."""
-        for path in self._directory.glob(".*"):
-            with suppress(InputError, FileNotFoundError), _locked(path, wait=False):
-                remove_tree(path)
+    def sweep(self) -> None:
+        """Have nothing here of what others began and did not finish, however they ended."""
+        sweep(self._directory, self._engine_named)
 
 
 @contextmanager
-def _locked(directory: Path, *, wait: bool) -> Iterator[None]:
-    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as err:
-            raise InputError(f"container {directory.name[:SHORT_LENGTH]} is being started or removed") from err
+def _made(directory: Path) -> Iterator[None]:
+    """Make a directory and hold its lock; whoever sweeps may take it for a leftover in between."""
+    with ExitStack() as stack:
+        is_there = False
+        while not is_there:
+            with suppress(FileExistsError):
+                directory.mkdir(mode=0o700)
+            with suppress(FileNotFoundError):
+                is_there = stack.enter_context(locked(directory, wait=True))
         yield
-    finally:
-        os.close(lock)
 
 
 def _document(container: Container) -> dict[str, Any]:

@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from trust.errors import InputError
+from trust.runtime.bounded_log import DEFAULT_MAX_BYTES
+from trust.runtime.health import HealthCheck
 from trust.runtime.image import parse_directory
 from trust.runtime.limits import Limits, parse_size
+from trust.runtime.ports import Port
+from trust.runtime.restart import RestartPolicy
 from trust.runtime.tier import DEFAULT_TIER, Tier
 from trust.value import dataclass
 
@@ -56,6 +60,10 @@ class RunOptions:
     environment: tuple[tuple[str, str], ...] = ()
     limits: Limits = Limits()
     integrity: Tier = DEFAULT_TIER
+    ports: tuple[Port, ...] = ()
+    restart: RestartPolicy = RestartPolicy()
+    health: HealthCheck | Literal["image", "none"] = "image"
+    log_max_bytes: int = DEFAULT_MAX_BYTES
 
 
 def parse_name(text: str) -> str:

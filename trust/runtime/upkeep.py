@@ -1,0 +1,359 @@
+"""Owns what the supervisor does: one loop over all detached containers of a home, in one thread.
+
+It starts them, learns how they end, starts them again, asks after their health, bounds their logs and carries
+their ports. It never waits for an engine: starts and health checks are children that end soon.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import selectors
+import signal
+import socket
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from trust.errors import InputError, StateError, TrustError
+from trust.runtime.bounded_log import bound
+from trust.runtime.course import Course, is_wanted, read_course
+from trust.runtime.engine import exit_status
+from trust.runtime.plan import PLAN, read_plan
+from trust.runtime.relay import Relay
+from trust.runtime.restart import STEADY_SECONDS, pause_seconds
+from trust.runtime.starting import engine_for, is_healthy, planned, start_planned
+from trust.runtime.supervision import MESSAGE_MAX_BYTES
+from trust.runtime.watched import NEVER, Watched
+
+_TICK_SECONDS = 1.0
+_IDLE_SECONDS = 3.0
+_FOSTER_SECONDS = 0.3
+_STRANGERS_MAX = 4096
+
+
+class Supervisor:
+    """What looks after the containers of ``home``; ``clock`` is monotonic."""
+
+    def __init__(self, home: Path, door: socket.socket, *, clock: Callable[[], float]) -> None:
+        self._containers = home / "containers"
+        self._clock = clock
+        self._selector = selectors.DefaultSelector()
+        self._selector.register(door, selectors.EVENT_READ, None)
+        self._door = door
+        self._watched: dict[str, Watched] = {}
+        self._by_pid: dict[int, Watched] = {}
+        self._strangers: dict[int, int] = {}  # ends of processes whose start we have not heard of yet
+        self._answers: dict[int, socket.socket] = {}  # by the reading end of the worker's pipe
+        self._idle_since = clock()
+
+    def take_up(self) -> None:
+        """Look after every container that is here and wants it: those that run, and those that are to run."""
+        for path in self._containers.glob(f"*/{PLAN}"):
+            with _reported():  # one that is damaged must not keep the others from being looked after
+                self._take_up(path.parent)
+
+    def run(self) -> None:
+        """Look after containers until there are none."""
+        wake, wakened = os.pipe()
+        for end in (wake, wakened):
+            os.set_blocking(end, False)
+        signal.set_wakeup_fd(wakened)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        self._selector.register(wake, selectors.EVENT_READ, "wake")
+        ticked = 0.0
+        while self._is_needed():
+            for key, events in self._selector.select(self._pause()):
+                with _reported():
+                    self._handle(key, events)
+            self._reap()
+            if self._clock() - ticked >= _TICK_SECONDS:
+                ticked = self._clock()
+                self._tick()
+            self._due()
+
+    def _is_needed(self) -> bool:
+        if self._watched or self._answers:
+            self._idle_since = self._clock()
+        return self._clock() - self._idle_since < _IDLE_SECONDS
+
+    def _pause(self) -> float:
+        now = self._clock()
+        due = [one.next_due for one in self._watched.values() if not one.workers or one.lost_at < NEVER]
+        return max(0.0, min([now + _TICK_SECONDS, *due]) - now)
+
+    def _handle(self, key: selectors.SelectorKey, events: int) -> None:
+        match key.data:
+            case None:
+                client, _ = self._door.accept()
+                self._selector.register(client, selectors.EVENT_READ, "client")
+            case "wake":
+                with suppress(BlockingIOError):
+                    os.read(key.fd, 4096)
+            case "client" if isinstance(key.fileobj, socket.socket):
+                self._selector.unregister(key.fileobj)
+                self._serve(key.fileobj)
+            case Relay() as relay if isinstance(key.fileobj, socket.socket) and key.fileobj.fileno() >= 0:
+                relay.ready(key.fileobj, events)
+            case Watched() as one if isinstance(key.fileobj, socket.socket):
+                one.accept(key.fileobj, self._selector, self._first_process(one))
+            case Watched() as one if key.fd == one.pidfd:
+                # It may become our child yet, by the end of the engine that started it: then we shall hear how.
+                one.lost_at = self._clock() + _FOSTER_SECONDS
+                one.forget_pidfd(self._selector)
+            case (str() as what, Watched() as one):
+                self._worker_done(what, one, key.fd)
+            case _:
+                pass
+
+    def _serve(self, client: socket.socket) -> None:
+        """Do what a command asks for, and answer when it is done."""
+        try:
+            client.settimeout(1.0)
+            message, mounts, _, _ = socket.recv_fds(client, MESSAGE_MAX_BYTES, 1)
+            asked = json.loads(message or b"{}")
+            directory = self._containers / Path(str(asked.get("identity", "-"))).name
+            one = self._watched.get(directory.name) or Watched(planned(directory), Course())
+            self._watched[one.identity] = one
+            try:
+                one.publish(self._selector)
+                if asked.get("do") == "start":
+                    self._start(one, client, mounts)
+                    return
+            except (TrustError, OSError):
+                self._forget(one)
+                raise
+            answer: dict[str, Any] = {"ok": True}
+        except (TrustError, OSError, ValueError) as err:
+            answer = _failure(err)
+        _answer(client, answer)
+
+    def _take_up(self, directory: Path) -> None:
+        if directory.name in self._watched:
+            return
+        course, plan = read_course(directory), read_plan(directory)
+        if plan is None or not (directory / "record.json").exists():
+            return
+        engine = engine_for(plan)
+        first = engine.running([plan.bundle.identity]).get(plan.bundle.identity)
+        if first is None and (course is None or course.is_over or not is_wanted(directory)):
+            return
+        one = self._watched[directory.name] = Watched(plan, course or Course())
+        with suppress(TrustError):
+            one.publish(self._selector)
+        if first is None:
+            self._ended(one, one.course.exit_status)
+        else:
+            self._runs(one, engine.waited_for(directory) or first, is_new=False)
+
+    def _start(self, one: Watched, client: socket.socket | None, mounts: Sequence[int] = ()) -> None:
+        """Have a container started, the first time for ``client``, who gives what it stands on."""
+        one.start_at = NEVER
+        is_first, mount = client is not None, mounts[0] if mounts else None
+
+        def start() -> int:
+            return start_planned(one.directory, is_first=is_first, mount=mount)
+
+        try:
+            reading = self._work(one, "start", start, kept=mounts)
+        finally:
+            for descriptor in mounts:
+                os.close(descriptor)
+        if client is not None:
+            self._answers[reading] = client
+
+    def _work(self, one: Watched, what: str, action: Callable[[], object], *, kept: Sequence[int] = ()) -> int:
+        """Have ``action`` done by a child; return where its answer will come from."""
+        reading, writing = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                signal.set_wakeup_fd(-1)
+                _close_all_but({writing, *kept})  # our lock, door and clients must not outlive us in a child
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                try:
+                    answer: dict[str, Any] = {"ok": action()}
+                except (TrustError, OSError) as err:
+                    answer = _failure(err)
+                os.write(writing, json.dumps(answer).encode())
+            except BaseException:  # noqa: BLE001 - a fork must never go on as its parent
+                traceback.print_exc()
+            os._exit(0)
+        os.close(writing)
+        one.workers[what] = pid
+        self._selector.register(reading, selectors.EVENT_READ, (what, one))
+        return reading
+
+    def _worker_done(self, what: str, one: Watched, reading: int) -> None:
+        content = os.read(reading, MESSAGE_MAX_BYTES)
+        self._selector.unregister(reading)
+        os.close(reading)
+        one.workers.pop(what, None)
+        answer = json.loads(content) if content else {"error": "worker was killed", "kind": "unavailable"}
+        client = self._answers.pop(reading, None)
+        if what == "start":
+            if "ok" in answer:
+                self._runs(one, int(answer["ok"]))
+            elif client is not None:
+                self._forget(one)
+            else:
+                one.record(why=answer["error"])
+                self._ended(one, one.course.exit_status)
+        elif what == "health" and one.pid is not None:
+            self._judge(one, succeeded=answer.get("ok") is True)
+        if client is not None:
+            _answer(client, answer)
+
+    def _runs(self, one: Watched, pid: int, *, is_new: bool = True) -> None:
+        """Look after a container that runs, whose end is that of ``pid``."""
+        now = self._clock()
+        one.pid, one.began_at, one.unhealthy = pid, now, 0
+        self._by_pid[pid] = one
+        if one.care.health is not None:
+            one.health_at = now + one.care.health.interval_seconds
+        health = (one.course.health if not is_new else None) or ("starting" if one.care.health else None)
+        one.record(exit_status=None, is_waiting=False, is_over=False, why=None, health=health)
+        if pid in self._strangers:
+            self._ended(one, self._strangers.pop(pid))
+            return
+        with suppress(ProcessLookupError):
+            if _parent(pid) != os.getpid():
+                one.pidfd = os.pidfd_open(pid)
+                self._selector.register(one.pidfd, selectors.EVENT_READ, one)
+            return
+        self._ended(one, None)
+
+    def _reap(self) -> None:
+        with suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                code = exit_status(os.waitstatus_to_exitcode(status))
+                one = self._by_pid.get(pid)
+                if one is not None and one.pid == pid:
+                    self._ended(one, code)
+                    continue
+                self._strangers[pid] = code
+                if len(self._strangers) > _STRANGERS_MAX:
+                    del self._strangers[next(iter(self._strangers))]
+
+    def _ended(self, one: Watched, status: int | None) -> None:
+        """Decide what becomes of a container that has ended; None is an end that nobody saw."""
+        if one.pid is not None:
+            self._by_pid.pop(one.pid, None)
+        one.forget_process(self._selector)
+        one.leave()
+        one.health_at = NEVER
+        self._bound(one)
+        wanted = one.is_detached and is_wanted(one.directory)
+        if not wanted or not one.care.restart.wants(status, one.course.restarts):
+            one.record(exit_status=status, is_waiting=False, is_over=True, health=None)
+            self._forget(one)
+            return
+        one.failures = 0 if self._clock() - one.began_at >= STEADY_SECONDS else one.failures + 1
+        one.start_at = self._clock() + pause_seconds(one.failures - 1 if one.failures else 0)
+        one.record(exit_status=status, is_waiting=True, health=None)
+
+    def _judge(self, one: Watched, *, succeeded: bool) -> None:
+        check = one.care.health
+        if check is None:
+            return
+        health, one.unhealthy = check.judged(
+            succeeded=succeeded,
+            failures=one.unhealthy,
+            before=one.course.health or "starting",
+            age_seconds=self._clock() - one.began_at,
+        )
+        one.health_at = self._clock() + check.interval_seconds
+        if health != one.course.health:
+            one.record(health=health)
+
+    def _due(self) -> None:
+        now = self._clock()
+        for one in tuple(self._watched.values()):
+            if one.lost_at <= now:
+                self._ended(one, None)
+            if one.workers:
+                continue
+            if one.start_at <= now:
+                if is_wanted(one.directory):
+                    one.record(restarts=one.course.restarts + 1)
+                    self._start(one, None)
+                else:
+                    self._forget(one)
+            elif one.health_at <= now and (check := one.care.health) is not None:
+                one.health_at = NEVER
+                directory = one.directory
+                self._work(one, "health", lambda d=directory, c=check: is_healthy(d, c))  # type: ignore[misc]
+
+    def _tick(self) -> None:
+        """Bound logs, and forget what has been removed."""
+        for one in tuple(self._watched.values()):
+            self._bound(one)
+            if not (one.directory / PLAN).exists() and not one.workers:
+                self._forget(one)
+            elif not one.is_detached and one.pid is None:
+                with suppress(TrustError):  # in the foreground: its engine is not ours
+                    if (pid := engine_for(planned(one.directory)).waited_for(one.directory)) is not None:
+                        self._runs(one, pid)
+            elif one.start_at != NEVER and not is_wanted(one.directory):
+                one.record(is_waiting=False, is_over=True)
+                self._forget(one)
+
+    def _bound(self, one: Watched) -> None:
+        if one.is_detached:
+            for name in ("stdout.log", "stderr.log"):
+                with suppress(OSError):
+                    bound(one.directory / name, one.care.log_max_bytes)
+
+    def _first_process(self, one: Watched) -> int | None:
+        with suppress(TrustError):
+            plan = planned(one.directory)
+            return engine_for(plan).running([one.identity]).get(one.identity)
+        return None
+
+    def _forget(self, one: Watched) -> None:
+        if one.pid is not None:
+            self._by_pid.pop(one.pid, None)
+        one.close(self._selector)
+        self._watched.pop(one.identity, None)
+
+
+@contextmanager
+def _reported() -> Iterator[None]:
+    """Have what fails in the log, and go on."""
+    try:
+        yield
+    except (TrustError, OSError):
+        traceback.print_exc()
+
+
+def _failure(err: Exception) -> dict[str, Any]:
+    kind = "input" if isinstance(err, InputError) else "state" if isinstance(err, StateError) else "unavailable"
+    return {"error": str(err), "kind": kind, "hint": getattr(err, "hint", None)}
+
+
+def _close_all_but(kept: set[int]) -> None:
+    low = 3
+    for descriptor in sorted(kept):
+        os.closerange(low, descriptor)
+        low = descriptor + 1
+    os.closerange(low, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+
+
+def _answer(client: socket.socket, answer: dict[str, Any]) -> None:
+    with suppress(OSError):
+        client.send(json.dumps(answer).encode())
+    client.close()
+
+
+def _parent(pid: int) -> int:
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
+    except FileNotFoundError as err:
+        raise ProcessLookupError(pid) from err
+    return int(stat.rpartition(")")[2].split()[1])
