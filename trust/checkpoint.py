@@ -41,12 +41,12 @@ from trust.runtime.checkpoint_engine import MovingEngine
 from trust.runtime.checkpoint_facts import Facts, local_facts
 from trust.runtime.checkpoint_pages import split_pages
 from trust.runtime.checkpoint_staging import staging
-from trust.runtime.containers import Container, finished
 from trust.runtime.course import want_stopped
 from trust.runtime.criu import SETTINGS, dump_settings, find_criu, streams_of
 from trust.runtime.disk import read_document
 from trust.runtime.engine import engine_environment, engine_program
 from trust.runtime.image import parse_variable
+from trust.runtime.record import Container, finished
 from trust.value import dataclass
 
 ENDED_BY_KILL = 137

@@ -21,7 +21,7 @@ from trust.instant import format_utc
 from trust.manifest import Platform
 from trust.oci.layout import Layout
 from trust.runtime.bundle import Bundle, Caller, container_files, process_of
-from trust.runtime.containers import SHORT_LENGTH, Container, Containers, finished
+from trust.runtime.containers import SHORT_LENGTH, Containers
 from trust.runtime.content import Image, pull
 from trust.runtime.disk import make_private_directory
 from trust.runtime.engine import Engine, Streams, engine_environment, engine_program
@@ -31,6 +31,7 @@ from trust.runtime.integrity import Ground, ground
 from trust.runtime.options import RunOptions
 from trust.runtime.overlay import make_writable_root
 from trust.runtime.plan import Care, Plan, write_plan
+from trust.runtime.record import Container, finished
 from trust.runtime.source import Source
 from trust.runtime.supervision import ask
 from trust.runtime.unpack import unpack

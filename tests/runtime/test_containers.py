@@ -154,9 +154,12 @@ def test_names_that_nobody_has_and_beginnings_that_two_have_are_refused(runner: 
     for text in ("nobody", "", "g"):
         with pytest.raises(InputError, match="no container"):
             runner.containers.find(text)
+    record = json.loads((runner.directory() / "record.json").read_text())
     twin = runner.containers.directory("0" * 32), runner.containers.directory("0" * 31 + "1")
     for path in twin:
         shutil.copytree(runner.directory(), path, ignore=lambda *_: {"rootfs", "upper", "work", "files", "alive"})
+        (path / "record.json").write_text(json.dumps({**record, "name": path.name}))
+        (path.parent / "names" / path.name).symlink_to(f"../{path.name}")
     with pytest.raises(InputError, match="more than one"):
         runner.containers.find("00")
 

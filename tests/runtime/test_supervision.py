@@ -24,11 +24,12 @@ from tests.runtime.test_run import ROOT
 from trust.errors import InputError, TrustError, UnavailableError
 from trust.run import Started
 from trust.runtime.bounded_log import bound, pieces
-from trust.runtime.containers import Container, Listed
+from trust.runtime.containers import Listed
 from trust.runtime.disk import make_private_directory
 from trust.runtime.health import HealthCheck, image_check, shell_check
 from trust.runtime.options import RunOptions
 from trust.runtime.ports import Port, parse_port
+from trust.runtime.record import Container
 from trust.runtime.restart import RestartPolicy, parse_restart, pause_seconds
 from trust.runtime.supervision import attend
 
@@ -301,6 +302,21 @@ def test_killed_supervisor_is_replaced_and_takes_up_what_was_left(runner: Runner
     os.kill(listed.pid or 0, signal.SIGKILL)  # the one whose parent we are not
     until(runner, lambda one: one.pid is not None and one.pid != listed.pid, served)
     assert answer(port) == b"hello\n"
+
+
+@pytest.mark.parametrize("runner", ["runc"], indirect=True)
+def test_supervisor_that_is_dying_yet_is_replaced_all_the_same(runner: Runner) -> None:
+    home = runner.workshop.home
+    place = make_private_directory(home / "supervisor")
+    lock = os.open(place / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(lock, fcntl.LOCK_EX)  # as one that was killed, whose files the kernel has not closed yet
+    dying = threading.Timer(0.2, os.close, (lock,))
+    dying.start()
+    attend(home, runner.host.environ)
+    dying.join()
+    ends = time.monotonic() + WAIT_SECONDS
+    while not supervisors(home):  # its command line is there a moment after it
+        assert time.monotonic() < ends
 
 
 START = """

@@ -10,56 +10,27 @@ container that is being removed is renamed first: one that begins with a dot is 
 from __future__ import annotations
 
 import signal
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
-from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from trust.errors import InputError, StateError, UnavailableError
-from trust.instant import format_utc, parse_utc
 from trust.runtime.cgroup import Controllers
 from trust.runtime.course import Course, read_course, want_stopped
-from trust.runtime.disk import make_private_directory, read_document, remove_tree, write_document
+from trust.runtime.disk import make_private_directory, read_document, write_document
 from trust.runtime.engine import Engine, Streams, has_ended, held_process
 from trust.runtime.execution import Execution, executed
-from trust.runtime.leftovers import locked, not_starting, sweep
-from trust.runtime.tier import DEFAULT_TIER, Tier, parse_tier
+from trust.runtime.leftovers import discard, sweep
+from trust.runtime.locks import RECORD, locked
+from trust.runtime.names import bearer, bearers, claim
+from trust.runtime.options import is_name
+from trust.runtime.record import Container, record_document, recorded
 from trust.runtime.usage import Usage, usage_of
 from trust.value import dataclass, replace
 
 STOP_TIMEOUT_SECONDS = 10.0
 KILL_TIMEOUT_SECONDS = 10.0
 SHORT_LENGTH = 12
-
-_RECORD = "record.json"
-_NAMES = "names"
-_SCHEMA = 1
-_IDENTITY_LENGTH = 32
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Container:
-    """What is known of a container; ``exit_status`` is None while it runs, and for ever where nobody waited.
-
-    Who runs it in the foreground waits, and the process that bubblewrap keeps beside each container; runc and crun
-    leave nobody beside a detached one.
-
-    ``image`` is the reference that was verified, ``digest`` the signed one, ``manifest`` that of the platform.
-    """
-
-    identity: str
-    name: str
-    image: str
-    digest: str
-    manifest: str
-    engine: str
-    arguments: tuple[str, ...]
-    created_at: datetime
-    is_detached: bool
-    stop_signal: int
-    exit_status: int | None = None
-    integrity: Tier = DEFAULT_TIER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,12 +76,11 @@ class Containers:
             InputError: the name is taken.
         """
         make_private_directory(self._directory)
-        make_private_directory(self._directory / _NAMES)
         directory = self._directory / container.identity
         with _made(directory):
             try:
                 self.save(container)
-                self._claim(container)
+                claim(self._directory, container.name, container.identity)
                 yield directory
             except BaseException:
                 self.discard(container)
@@ -122,19 +92,11 @@ class Containers:
         Raises:
             OSError: something of it cannot be removed.
         """
-        directory = self._directory / container.identity
-        doomed = self._directory / f".{container.identity}"
-        with not_starting(directory):
-            self._engine_named(container.engine).delete(container.identity)
-            Controllers().remove(container.identity)
-            self._release(container)
-            with suppress(FileNotFoundError):
-                directory.rename(doomed)
-        remove_tree(doomed)
+        discard(self._directory / container.identity, self._engine_named(container.engine), container.name)
 
     def save(self, container: Container) -> None:
         """Have the record say what ``container`` says."""
-        write_document(self._directory / container.identity / _RECORD, _document(container))
+        write_document(self._directory / container.identity / RECORD, record_document(container))
 
     def all(self) -> tuple[Listed, ...]:
         """Return every container, the oldest first; each engine is asked once."""
@@ -151,9 +113,10 @@ class Containers:
         Raises:
             InputError: there is none, or more than one.
         """
-        found = [container for container in self._records() if container.name == text]
-        if not found:
-            found = [container for container in self._records() if text and container.identity.startswith(text)]
+        named = bearer(self._directory, text) if is_name(text) else None
+        if named is not None and (container := self._recorded(named)) is not None:
+            return container
+        found = [container for container in self._records() if text and container.identity.startswith(text)]
         if len(found) != 1:
             raise InputError(
                 f"{'more than one' if found else 'no'} container is named {text[:140]!r}",
@@ -233,7 +196,7 @@ class Containers:
         try:
             with locked(directory, wait=force):
                 self.discard(container)
-            sweep(self._directory, self._engine_named)
+            self.sweep()
         except OSError as err:
             raise StateError(f"container {container.name} cannot be removed: {err}") from err
 
@@ -255,30 +218,14 @@ class Containers:
         return Listed(container=known, pid=pid, course=course)
 
     def _records(self) -> Iterator[Container]:
-        with suppress(FileNotFoundError):
-            for path in self._directory.iterdir():
-                if len(path.name) == _IDENTITY_LENGTH and (document := read_document(path / _RECORD)) is not None:
-                    yield _container(path.name, document)
+        """Yield every container that can be called by its name; who is on trial, or was replaced, cannot."""
+        for identity in bearers(self._directory):
+            if (container := self._recorded(identity)) is not None:
+                yield container
 
-    def _claim(self, container: Container) -> None:
-        names = self._directory / _NAMES
-        link = names / container.name
-        with locked(names, wait=True):
-            with suppress(FileNotFoundError):
-                if not (self._directory / link.readlink().name / _RECORD).exists():
-                    link.unlink()  # its owner died while it was made or removed
-            try:
-                link.symlink_to(f"../{container.identity}")
-            except FileExistsError as err:
-                raise InputError(
-                    f"container name is taken: {container.name}", hint=f"trust rm {container.name}"
-                ) from err
-
-    def _release(self, container: Container) -> None:
-        link = self._directory / _NAMES / container.name
-        with suppress(FileNotFoundError):
-            if link.readlink().name == container.identity:
-                link.unlink()
+    def _recorded(self, identity: str) -> Container | None:
+        document = read_document(self._directory / identity / RECORD)
+        return None if document is None else recorded(identity, document)
 
     def sweep(self) -> None:
         """Have nothing here of what others began and did not finish, however they ended."""
@@ -296,45 +243,3 @@ def _made(directory: Path) -> Iterator[None]:
             with suppress(FileNotFoundError):
                 is_there = stack.enter_context(locked(directory, wait=True))
         yield
-
-
-def _document(container: Container) -> dict[str, Any]:
-    return {
-        "schema": _SCHEMA,
-        "name": container.name,
-        "image": container.image,
-        "digest": container.digest,
-        "manifest": container.manifest,
-        "engine": container.engine,
-        "arguments": list(container.arguments),
-        "created_at": format_utc(container.created_at),
-        "detached": container.is_detached,
-        "stop_signal": container.stop_signal,
-        "exit_status": container.exit_status,
-        "integrity": container.integrity.value,
-    }
-
-
-def _container(identity: str, document: Mapping[str, Any]) -> Container:
-    try:
-        return Container(
-            identity=identity,
-            name=document["name"],
-            image=document["image"],
-            digest=document["digest"],
-            manifest=document["manifest"],
-            engine=document["engine"],
-            arguments=tuple(document["arguments"]),
-            created_at=parse_utc(document["created_at"]),
-            is_detached=document["detached"],
-            stop_signal=document["stop_signal"],
-            exit_status=document["exit_status"],
-            integrity=parse_tier(document.get("integrity", DEFAULT_TIER.value)),
-        )
-    except (LookupError, TypeError, InputError) as err:
-        raise StateError(f"record of container {identity} is damaged: {err!r}") from err
-
-
-def finished(container: Container, exit_status: int) -> Container:
-    """Return ``container`` as it is after its process has ended."""
-    return replace(container, exit_status=exit_status)

@@ -66,13 +66,18 @@ class RunOptions:
     log_max_bytes: int = DEFAULT_MAX_BYTES
 
 
+def is_name(text: str) -> bool:
+    """Tell whether ``text`` can name a container."""
+    return _NAME.fullmatch(text) is not None and len(text) <= NAME_MAX_LENGTH
+
+
 def parse_name(text: str) -> str:
     """Return ``text`` if it can name a container.
 
     Raises:
         InputError: it cannot.
     """
-    if not _NAME.fullmatch(text) or len(text) > NAME_MAX_LENGTH:
+    if not is_name(text):
         raise InputError(
             f"container name is malformed: expected [a-zA-Z0-9][a-zA-Z0-9_.-]*, at most {NAME_MAX_LENGTH}"
             f" characters, got {text[:140]!r}"

@@ -5,26 +5,23 @@ Both are done in a process of their own: an engine takes its time, and the super
 
 from __future__ import annotations
 
-import fcntl
-import os
 import signal
 import subprocess
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from types import FrameType
 
 from trust.digest import parse_digest
-from trust.errors import InputError, StateError, TrustError, UnavailableError
+from trust.errors import StateError, TrustError, UnavailableError
 from trust.runtime.engine import Engine, Streams
 from trust.runtime.engines import engine_of
 from trust.runtime.execution import Execution, executed
 from trust.runtime.health import HealthCheck
 from trust.runtime.integrity import ground
+from trust.runtime.locks import starting
 from trust.runtime.plan import Plan, read_plan
 from trust.value import replace
 
-_LOCK = "starting"
 _OF_ONE_START = ("pid", "alive", "status.json", "processes.json", "engine.log")
 
 
@@ -81,26 +78,6 @@ def _started(plan: Plan, mount: int | None) -> int:
     if pid is None:
         raise UnavailableError(f"container {bundle.identity} was started and is gone")
     return pid
-
-
-@contextmanager
-def starting(directory: Path) -> Iterator[None]:
-    """Hold what whoever removes the container waits for: nothing may be started behind his back.
-
-    Raises:
-        InputError: the container has been removed.
-    """
-    try:
-        lock = os.open(directory / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-    except FileNotFoundError as err:
-        raise InputError(f"container is not there any more: {directory.name}") from err
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not (directory / "record.json").exists():
-            raise InputError(f"container is not there any more: {directory.name}")
-        yield
-    finally:
-        os.close(lock)
 
 
 def is_healthy(directory: Path, check: HealthCheck) -> bool:

@@ -12,6 +12,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,7 @@ SOCKET, LOCK, LOG = "control", "lock", "log"
 ANSWER_SECONDS = 120.0
 MESSAGE_MAX_BYTES = 64 * 1024
 _START_TRIES, _START_PAUSE_SECONDS = 500, 0.02
+_ATTEND_TRIES = 50
 _ASKED_TIMES = 5
 _PASSED = (
     "PATH", "HOME", "LANG", "LD_LIBRARY_PATH", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "XDG_CONFIG_HOME",
@@ -78,11 +80,28 @@ def _answer(place: Path, message: bytes, mounts: Sequence[int], environ: Mapping
 
 
 def attend(home: Path, environ: Mapping[str, str]) -> None:
-    """Have a supervisor, which finds by itself what is to be done."""
+    """Have a supervisor, which finds by itself what is to be done.
+
+    One that was just killed holds its lock for a moment yet: who holds it must answer, or is waited for.
+    """
     with suppress(OSError):
         place = make_private_directory(home / PLACE)
-        if not is_attended(place):
-            _spawn(place, environ).returncode = 0  # it outlives us: nobody waits for it
+        for _ in range(_ATTEND_TRIES):
+            if not is_attended(place):
+                _spawn(place, environ).returncode = 0  # it outlives us: nobody waits for it
+                return
+            if _answers(place):
+                return
+            time.sleep(_START_PAUSE_SECONDS)
+
+
+def _answers(place: Path) -> bool:
+    directory = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as door:
+            return door.connect_ex(address(directory)) == 0
+    finally:
+        os.close(directory)
 
 
 def is_attended(place: Path) -> bool:

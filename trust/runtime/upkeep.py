@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import selectors
 import signal
 import socket
@@ -18,21 +17,21 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from trust.errors import InputError, StateError, TrustError
+from trust.errors import TrustError
 from trust.runtime.bounded_log import bound
-from trust.runtime.course import Course, is_wanted, read_course
+from trust.runtime.course import Course, is_wanted
 from trust.runtime.engine import exit_status
-from trust.runtime.plan import PLAN, read_plan
+from trust.runtime.neglected import Neglected, neglected
+from trust.runtime.plan import PLAN
 from trust.runtime.relay import Relay
-from trust.runtime.restart import STEADY_SECONDS, pause_seconds
 from trust.runtime.starting import engine_for, is_healthy, planned, start_planned
 from trust.runtime.supervision import MESSAGE_MAX_BYTES
 from trust.runtime.watched import NEVER, Watched
+from trust.runtime.workers import Workers, failure
 
 _TICK_SECONDS = 1.0
 _IDLE_SECONDS = 3.0
 _FOSTER_SECONDS = 0.3
-_STRANGERS_MAX = 4096
 
 
 class Supervisor:
@@ -45,6 +44,7 @@ class Supervisor:
         self._selector.register(door, selectors.EVENT_READ, None)
         self._door = door
         self._watched: dict[str, Watched] = {}
+        self._workers = Workers(self._selector)
         self._by_pid: dict[int, Watched] = {}
         self._strangers: dict[int, int] = {}  # ends of processes whose start we have not heard of yet
         self._answers: dict[int, socket.socket] = {}  # by the reading end of the worker's pipe
@@ -52,9 +52,9 @@ class Supervisor:
 
     def take_up(self) -> None:
         """Look after every container that is here and wants it: those that run, and those that are to run."""
-        for path in self._containers.glob(f"*/{PLAN}"):
-            with _reported():  # one that is damaged must not keep the others from being looked after
-                self._take_up(path.parent)
+        for found in neglected(self._containers, self._watched):
+            with _reported():
+                self._take_up(found)
 
     def run(self) -> None:
         """Look after containers until there are none."""
@@ -111,10 +111,14 @@ class Supervisor:
 
     def _serve(self, client: socket.socket) -> None:
         """Do what a command asks for, and answer when it is done."""
+        mounts: Sequence[int] = ()
         try:
             client.settimeout(1.0)
             message, mounts, _, _ = socket.recv_fds(client, MESSAGE_MAX_BYTES, 1)
-            asked = json.loads(message or b"{}")
+            if not message:
+                client.close()  # somebody only looked whether we are here
+                return
+            asked = json.loads(message)
             directory = self._containers / Path(str(asked.get("identity", "-"))).name
             one = self._watched.get(directory.name) or Watched(planned(directory), Course())
             self._watched[one.identity] = one
@@ -128,26 +132,21 @@ class Supervisor:
                 raise
             answer: dict[str, Any] = {"ok": True}
         except (TrustError, OSError, ValueError) as err:
-            answer = _failure(err)
+            answer = failure(err)
+        finally:
+            for descriptor in mounts:
+                os.close(descriptor)  # a child has its own
         _answer(client, answer)
 
-    def _take_up(self, directory: Path) -> None:
-        if directory.name in self._watched:
-            return
-        course, plan = read_course(directory), read_plan(directory)
-        if plan is None or not (directory / "record.json").exists():
-            return
-        engine = engine_for(plan)
-        first = engine.running([plan.bundle.identity]).get(plan.bundle.identity)
-        if first is None and (course is None or course.is_over or not is_wanted(directory)):
-            return
-        one = self._watched[directory.name] = Watched(plan, course or Course())
+    def _take_up(self, found: Neglected) -> None:
+        one = Watched(found.plan, found.course)
+        self._watched[one.identity] = one
         with suppress(TrustError):
             one.publish(self._selector)
-        if first is None:
+        if found.pid is None:
             self._ended(one, one.course.exit_status)
         else:
-            self._runs(one, engine.waited_for(directory) or first, is_new=False)
+            self._runs(one, found.pid, is_new=False)
 
     def _start(self, one: Watched, client: socket.socket | None, mounts: Sequence[int] = ()) -> None:
         """Have a container started, the first time for ``client``, who gives what it stands on."""
@@ -157,42 +156,12 @@ class Supervisor:
         def start() -> int:
             return start_planned(one.directory, is_first=is_first, mount=mount)
 
-        try:
-            reading = self._work(one, "start", start, kept=mounts)
-        finally:
-            for descriptor in mounts:
-                os.close(descriptor)
+        reading = self._workers.begin(one, "start", start, kept=mounts)
         if client is not None:
             self._answers[reading] = client
 
-    def _work(self, one: Watched, what: str, action: Callable[[], object], *, kept: Sequence[int] = ()) -> int:
-        """Have ``action`` done by a child; return where its answer will come from."""
-        reading, writing = os.pipe()
-        pid = os.fork()
-        if pid == 0:
-            try:
-                signal.set_wakeup_fd(-1)
-                _close_all_but({writing, *kept})  # our lock, door and clients must not outlive us in a child
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                try:
-                    answer: dict[str, Any] = {"ok": action()}
-                except (TrustError, OSError) as err:
-                    answer = _failure(err)
-                os.write(writing, json.dumps(answer).encode())
-            except BaseException:  # noqa: BLE001 - a fork must never go on as its parent
-                traceback.print_exc()
-            os._exit(0)
-        os.close(writing)
-        one.workers[what] = pid
-        self._selector.register(reading, selectors.EVENT_READ, (what, one))
-        return reading
-
     def _worker_done(self, what: str, one: Watched, reading: int) -> None:
-        content = os.read(reading, MESSAGE_MAX_BYTES)
-        self._selector.unregister(reading)
-        os.close(reading)
-        one.workers.pop(what, None)
-        answer = json.loads(content) if content else {"error": "worker was killed", "kind": "unavailable"}
+        answer = self._workers.answer(one, what, reading)
         client = self._answers.pop(reading, None)
         if what == "start":
             if "ok" in answer:
@@ -203,19 +172,14 @@ class Supervisor:
                 one.record(why=answer["error"])
                 self._ended(one, one.course.exit_status)
         elif what == "health" and one.pid is not None:
-            self._judge(one, succeeded=answer.get("ok") is True)
+            one.judge(self._clock(), succeeded=answer.get("ok") is True)
         if client is not None:
             _answer(client, answer)
 
     def _runs(self, one: Watched, pid: int, *, is_new: bool = True) -> None:
         """Look after a container that runs, whose end is that of ``pid``."""
-        now = self._clock()
-        one.pid, one.began_at, one.unhealthy = pid, now, 0
+        one.began(pid, self._clock(), is_new=is_new)
         self._by_pid[pid] = one
-        if one.care.health is not None:
-            one.health_at = now + one.care.health.interval_seconds
-        health = (one.course.health if not is_new else None) or ("starting" if one.care.health else None)
-        one.record(exit_status=None, is_waiting=False, is_over=False, why=None, health=health)
         if pid in self._strangers:
             self._ended(one, self._strangers.pop(pid))
             return
@@ -227,19 +191,20 @@ class Supervisor:
         self._ended(one, None)
 
     def _reap(self) -> None:
+        """Learn how processes have ended; an end is kept only while we may yet hear whose it was."""
         with suppress(ChildProcessError):
             while True:
                 pid, status = os.waitpid(-1, os.WNOHANG)
                 if pid == 0:
-                    return
+                    break
                 code = exit_status(os.waitstatus_to_exitcode(status))
                 one = self._by_pid.get(pid)
                 if one is not None and one.pid == pid:
                     self._ended(one, code)
-                    continue
-                self._strangers[pid] = code
-                if len(self._strangers) > _STRANGERS_MAX:
-                    del self._strangers[next(iter(self._strangers))]
+                elif not self._workers.has(pid):
+                    self._strangers[pid] = code
+        if not self._workers.count("start"):
+            self._strangers.clear()  # or one who gets the same number would be taken for dead
 
     def _ended(self, one: Watched, status: int | None) -> None:
         """Decide what becomes of a container that has ended; None is an end that nobody saw."""
@@ -249,28 +214,9 @@ class Supervisor:
         one.leave()
         one.health_at = NEVER
         self._bound(one)
-        wanted = one.is_detached and is_wanted(one.directory)
-        if not wanted or not one.care.restart.wants(status, one.course.restarts):
+        if not (one.is_detached and is_wanted(one.directory) and one.starts_again(status, self._clock())):
             one.record(exit_status=status, is_waiting=False, is_over=True, health=None)
             self._forget(one)
-            return
-        one.failures = 0 if self._clock() - one.began_at >= STEADY_SECONDS else one.failures + 1
-        one.start_at = self._clock() + pause_seconds(one.failures - 1 if one.failures else 0)
-        one.record(exit_status=status, is_waiting=True, health=None)
-
-    def _judge(self, one: Watched, *, succeeded: bool) -> None:
-        check = one.care.health
-        if check is None:
-            return
-        health, one.unhealthy = check.judged(
-            succeeded=succeeded,
-            failures=one.unhealthy,
-            before=one.course.health or "starting",
-            age_seconds=self._clock() - one.began_at,
-        )
-        one.health_at = self._clock() + check.interval_seconds
-        if health != one.course.health:
-            one.record(health=health)
 
     def _due(self) -> None:
         now = self._clock()
@@ -288,7 +234,7 @@ class Supervisor:
             elif one.health_at <= now and (check := one.care.health) is not None:
                 one.health_at = NEVER
                 directory = one.directory
-                self._work(one, "health", lambda d=directory, c=check: is_healthy(d, c))  # type: ignore[misc]
+                self._workers.begin(one, "health", lambda d=directory, c=check: is_healthy(d, c))  # type: ignore[misc]
 
     def _tick(self) -> None:
         """Bound logs, and forget what has been removed."""
@@ -330,19 +276,6 @@ def _reported() -> Iterator[None]:
         yield
     except (TrustError, OSError):
         traceback.print_exc()
-
-
-def _failure(err: Exception) -> dict[str, Any]:
-    kind = "input" if isinstance(err, InputError) else "state" if isinstance(err, StateError) else "unavailable"
-    return {"error": str(err), "kind": kind, "hint": getattr(err, "hint", None)}
-
-
-def _close_all_but(kept: set[int]) -> None:
-    low = 3
-    for descriptor in sorted(kept):
-        os.closerange(low, descriptor)
-        low = descriptor + 1
-    os.closerange(low, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
 
 
 def _answer(client: socket.socket, answer: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from trust.runtime.course import Course, write_course
 from trust.runtime.plan import Plan
 from trust.runtime.ports import Port, listening, sockets_inside
 from trust.runtime.relay import Relay
+from trust.runtime.restart import STEADY_SECONDS, pause_seconds
 from trust.value import replace
 
 SOCKETS_AT_ONCE = 16
@@ -48,6 +49,39 @@ class Watched:
         """Have ``changes`` in the course, here and on the disk."""
         self.course = replace(self.course, **changes)
         write_course(self.directory, self.course)
+
+    def began(self, pid: int, now: float, *, is_new: bool) -> None:
+        """Record that it runs; ``is_new``: since now."""
+        self.pid, self.began_at, self.unhealthy = pid, now, 0
+        health = None if is_new else self.course.health
+        if self.care.health is not None:
+            self.health_at = now + self.care.health.interval_seconds
+            health = health or "starting"
+        self.record(exit_status=None, is_waiting=False, is_over=False, why=None, health=health)
+
+    def starts_again(self, status: int | None, now: float) -> bool:
+        """Tell whether it is to be started again after this end, and have it due then."""
+        if not self.care.restart.wants(status, self.course.restarts):
+            return False
+        self.failures = 0 if now - self.began_at >= STEADY_SECONDS else self.failures + 1
+        self.start_at = now + pause_seconds(self.failures - 1 if self.failures else 0)
+        self.record(exit_status=status, is_waiting=True, health=None)
+        return True
+
+    def judge(self, now: float, *, succeeded: bool) -> None:
+        """Take in one answer to the health check."""
+        check = self.care.health
+        if check is None:
+            return
+        health, self.unhealthy = check.judged(
+            succeeded=succeeded,
+            failures=self.unhealthy,
+            before=self.course.health or "starting",
+            age_seconds=now - self.began_at,
+        )
+        self.health_at = now + check.interval_seconds
+        if health != self.course.health:
+            self.record(health=health)
 
     @property
     def next_due(self) -> float:
