@@ -10,7 +10,8 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
@@ -26,10 +27,11 @@ from trust.runtime.content import Image, pull
 from trust.runtime.disk import make_private_directory
 from trust.runtime.engine import Engine, Streams, engine_environment, engine_program
 from trust.runtime.engines import engine_of
+from trust.runtime.following import Following, write_following
 from trust.runtime.health import HealthCheck
 from trust.runtime.integrity import Ground, ground
 from trust.runtime.options import RunOptions
-from trust.runtime.overlay import make_writable_root
+from trust.runtime.overlay import WritableRoot, make_writable_root
 from trust.runtime.plan import Care, Plan, write_plan
 from trust.runtime.record import Container, finished
 from trust.runtime.source import Source
@@ -63,6 +65,16 @@ class Started:
     """A container was started, detached."""
 
     container: Container
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A container whose image is here and verified; nothing of it is written yet."""
+
+    container: Container
+    bundle: Bundle
+    shared: Ground
+    care: Care
 
 
 def open_engine(name: str | None, host: Host) -> Engine:
@@ -101,15 +113,48 @@ def run(
     now: datetime,
     deadline: Deadline,
     denied: frozenset[Digest] = frozenset(),
+    following: Following | None = None,
 ) -> Ended | Started:
     """Return when the container of an allowed image has ended, or, detached, when it runs.
 
     ``identity`` is 32 random hexadecimal digits, new for each container; ``denied`` are digests that the policy
     denies even as the child of an allowed index. With ``options.is_removed_after`` nothing is left afterwards.
+    ``following``: the supervisor is to look after its tag.
 
     Raises:
         RefusedError: the verdict no longer holds, or content is not what it says.
         InputError, UnavailableError: it could not be started; nothing is left of it.
+    """
+    with readied(
+        allowed,
+        identity=identity,
+        options=options,
+        host=host,
+        engine=engine,
+        source=source,
+        now=now,
+        deadline=deadline,
+        denied=denied,
+    ) as ready:
+        return _run(ready, following=following, options=options, host=host, engine=engine)
+
+
+@contextmanager
+def readied(
+    allowed: Allowed,
+    *,
+    identity: str,
+    options: RunOptions,
+    host: Host,
+    engine: Engine,
+    source: Source,
+    now: datetime,
+    deadline: Deadline,
+    denied: frozenset[Digest] = frozenset(),
+) -> Iterator[Ready]:
+    """Give a container of an allowed image, ready to be furnished: pulled, unpacked, held to its tier, unrecorded.
+
+    Raises: as ``run``.
     """
     if now >= allowed.valid_until:
         raise RefusedError(
@@ -125,8 +170,7 @@ def run(
         container, bundle = planned(
             allowed, image, identity, shared, options=options, host=host, engine=engine, now=now
         )
-        care = care_for(options, image, engine)
-        return _run(container, bundle, shared, care=care, options=options, host=host, engine=engine)
+        yield Ready(container=container, bundle=bundle, shared=shared, care=care_for(options, image, engine))
 
 
 def _check(options: RunOptions, engine: Engine) -> None:
@@ -202,45 +246,49 @@ def planned(
     return container, bundle
 
 
+def furnish(ready: Ready, directory: Path, *, host: Host, engine: Engine) -> tuple[Bundle, WritableRoot]:
+    """Have in ``directory`` all that it takes to start the container: its root, its files, its plan.
+
+    Raises:
+        StateError: it cannot be written.
+    """
+    container, care, shared = ready.container, ready.care, ready.shared
+    try:
+        root = make_writable_root(
+            shared.tree, directory, user_namespaces=engine.takes_user_namespace, image=shared.mount
+        )
+        bundle = with_files(ready.bundle, host.resolver)
+        plan = Plan(
+            engine=engine.name,
+            program=engine.program,
+            environment=dict(engine.environment),
+            bundle=bundle,
+            root=root,
+            care=care,
+            is_detached=container.is_detached,
+            tree=shared.tree,
+            manifest=container.manifest,
+            integrity=container.integrity,
+        )
+        if container.is_detached or care.ports:
+            write_plan(plan)
+    except OSError as err:
+        raise StateError(f"container cannot be made: {err.strerror or err}: {err.filename or directory}") from err
+    return bundle, root
+
+
 def _run(
-    container: Container,
-    bundle: Bundle,
-    shared: Ground,
-    *,
-    care: Care,
-    options: RunOptions,
-    host: Host,
-    engine: Engine,
+    ready: Ready, *, following: Following | None, options: RunOptions, host: Host, engine: Engine
 ) -> Ended | Started:
-    containers = open_containers(host)
+    container, containers = ready.container, open_containers(host)
     with containers.prepared(container) as directory:
-        try:
-            root = make_writable_root(
-                shared.tree, directory, user_namespaces=engine.takes_user_namespace, image=shared.mount
-            )
-            bundle = with_files(bundle, host.resolver)
-            plan = Plan(
-                engine=engine.name,
-                program=engine.program,
-                environment=dict(engine.environment),
-                bundle=bundle,
-                root=root,
-                care=care,
-                is_detached=options.is_detached,
-                tree=shared.tree,
-                manifest=container.manifest,
-                integrity=options.integrity,
-            )
-            if options.is_detached or care.ports:
-                write_plan(plan)
-        except OSError as err:
-            raise StateError(
-                f"container cannot be made: {err.strerror or err}: {err.filename or directory}"
-            ) from err
+        if following is not None:
+            write_following(directory, following)
+        bundle, root = furnish(ready, directory, host=host, engine=engine)
         if options.is_detached:
-            ask(host.home, "start", container.identity, host.environ, mount=shared.mount)
+            ask(host.home, "start", container.identity, host.environ, mount=ready.shared.mount)
             return Started(container=container)
-        if care.ports:
+        if ready.care.ports:
             ask(host.home, "watch", container.identity, host.environ)
         stdin = None if options.interactive else subprocess.DEVNULL
         status = engine.run(bundle, root, Streams(stdin=stdin, stdout=None, stderr=None))

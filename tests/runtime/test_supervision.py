@@ -57,6 +57,15 @@ def until(runner: Runner, holds: Callable[[Listed], bool], container: Container 
         time.sleep(0.02)
 
 
+def command_lines() -> list[bytes]:
+    """Return those of all processes; one may end while it is looked at."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):
+            found.append(path.read_bytes())
+    return found
+
+
 def supervisors(home: Path) -> list[int]:
     found = []
     for path in Path("/proc").iterdir():
@@ -147,7 +156,7 @@ def test_container_that_fails_is_started_again_as_often_as_was_said_with_its_own
 
 def test_container_that_succeeds_is_not_started_again_on_failure_but_always_is(runner: Runner) -> None:
     start(runner, "exit 0", restart=TWICE)
-    listed = until(runner, lambda one: one.container.exit_status == 0)
+    listed = until(runner, lambda one: one.course is not None and one.course.exit_status == 0)
     assert listed.course is not None
     assert (listed.course.restarts, listed.course.is_over) == (0, True)
     runner.containers.remove(listed.container)
@@ -188,7 +197,7 @@ def test_health_check_that_takes_too_long_is_a_no_and_leaves_no_process(runner: 
     container = start(runner, "sleep 60", health=slow)
     until(runner, lambda one: one.course is not None and one.course.health == "unhealthy")
     runner.containers.remove(container, force=True)
-    assert b"sleep\x0033\0" not in b"|".join(path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline"))
+    assert b"sleep\x0033\0" not in b"|".join(command_lines())
 
 
 @pytest.mark.parametrize("runner", ["runc"], indirect=True)
@@ -391,8 +400,7 @@ def test_everything_of_ours_may_be_killed_at_any_moment_and_nothing_is_lost_or_l
     assert [path.name for path in (home / "containers").iterdir()] == ["names"]
     assert list((home / "containers/names").iterdir()) == []
     assert engine_states(home) == set()
-    left = [path.read_bytes() for path in Path("/proc").glob("[0-9]*/cmdline") if path.exists()]
-    assert b"/bin/sh\0-c\0echo ready; sleep 300\0" not in left
+    assert b"/bin/sh\0-c\0echo ready; sleep 300\0" not in command_lines()
 
 
 def test_policies_ports_and_checks_are_spelled_one_way() -> None:

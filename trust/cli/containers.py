@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import click
@@ -22,6 +23,7 @@ from trust.runtime.cgroup import Controllers
 from trust.runtime.containers import SHORT_LENGTH, Listed
 from trust.runtime.engine import Streams
 from trust.runtime.execution import Execution
+from trust.runtime.followed import decisions
 from trust.runtime.image import parse_variable
 from trust.runtime.supervision import attend
 from trust.runtime.usage import Usage
@@ -51,6 +53,7 @@ def ps() -> None:
             "health": each.course.health if each.course else None,
             "restarts": each.course.restarts if each.course else 0,
             "why": each.course.why if each.course else None,
+            "update": each.followed.document if each.followed else None,
             "created": format_utc(each.container.created_at),
             "engine": each.container.engine,
             "integrity": each.container.integrity.value,
@@ -72,12 +75,18 @@ def ps() -> None:
 
 
 @click.command("logs", cls=Command)
+@click.option("--updates", is_flag=True, help="What was decided on each new version of its tag instead.")
 @click.argument("container", metavar="NAME")
-def logs(container: str) -> None:
+def logs(container: str, *, updates: bool) -> None:
     """Print what a detached container wrote: its output on stdout, its errors on stderr."""
     this = session()
     containers = open_containers(host_of(this))
-    found = containers.logs(containers.find(container))
+    one = containers.find(container)
+    if updates:
+        lines = tuple(decisions(containers.directory(one.identity)))
+        this.output.result("logs", {"updates": lines}, map(_decision_line, lines))
+        return
+    found = containers.logs(one)
     if this.common.json:
         texts = {
             "stdout": _text(found.stdout),
@@ -175,6 +184,14 @@ def stats(names: tuple[str, ...]) -> None:
     this.output.result("stats", {"containers": documents}, lines)
 
 
+def _update_status(listed: Listed) -> str:
+    followed = listed.followed
+    if followed is None or (followed.reason is None and followed.revoked is None):
+        return ""
+    outcome = f", update {followed.outcome}: {followed.reason}" if followed.reason else ""
+    return f"{', REVOKED' if followed.revoked else ''}{outcome}"
+
+
 def _usage_document(usage: Usage, share: float) -> dict[str, object]:
     return {
         "memory_bytes": usage.memory_bytes,
@@ -192,6 +209,11 @@ def _memory(usage: Usage) -> str:
     return used if usage.memory_limit_bytes is None else f"{used} of {usage.memory_limit_bytes / _MIB:.0f} MiB"
 
 
+def _decision_line(decision: Mapping[str, object]) -> str:
+    said = [decision.get(key) for key in ("at", "outcome", "digest", "reason", "detail", "revoked")]
+    return "  ".join(str(each) for each in said if each is not None)
+
+
 def _text(path: Path) -> str:
     with path.open("rb") as log:
         return b"".join(pieces(log)).decode("utf-8", "replace")
@@ -200,7 +222,7 @@ def _text(path: Path) -> str:
 def _status(listed: Listed) -> str:
     if listed.pid is not None:
         health = listed.course.health if listed.course else None
-        return f"running ({health})" if health else "running"
+        return (f"running ({health})" if health else "running") + _update_status(listed)
     if listed.course is not None and listed.course.is_waiting:
         return "restarting"
     status = listed.container.exit_status

@@ -11,6 +11,7 @@ from typing import Literal
 
 import click
 
+from trust.cli.following import Pace, following_of
 from trust.cli.host import host_of
 from trust.cli.images import parse_image
 from trust.cli.options import RUN_FAILED, RunCommand
@@ -63,6 +64,15 @@ _COPY_BYTES = 1 << 16
 @click.option("--health-timeout", metavar="TIME", default="30s", show_default=True)
 @click.option("--health-retries", metavar="N", default="3", show_default=True)
 @click.option("--log-max-size", metavar="SIZE", default="10m", show_default=True, help="Of each of its logs.")
+@click.option("--update", is_flag=True, help="Follow the tag: run what it is signed to be, as it changes.")
+@click.option("--update-every", metavar="TIME", default="5m", show_default=True)
+@click.option(
+    "--update-trial",
+    metavar="TIME",
+    default="10s",
+    show_default=True,
+    help="Without a health check, how long a new version must stay up before it takes over.",
+)
 @click.option("--network", metavar="off|private|host", default="off", show_default=True)
 @click.option(
     "-v", "--volume", "volumes", metavar="HOST:CTR[:ro]", multiple=True, help="Mount a part of the host."
@@ -98,6 +108,9 @@ def run(
     health_timeout: str,
     health_retries: str,
     log_max_size: str,
+    update: bool,
+    update_every: str,
+    update_trial: str,
     network: str,
     volumes: tuple[str, ...],
     variables: tuple[str, ...],
@@ -135,7 +148,8 @@ def run(
         )
         if integrity and options.integrity is Tier.DIRECTORY:
             this.output.warn(DIRECTORY_WARNING)
-        return _run(this, image, stands_for, options, wanted=wanted, engine=engine)
+        pace = Pace(every=parse_duration(update_every), trial=parse_duration(update_trial)) if update else None
+        return _run(this, image, stands_for, options, pace=pace, wanted=wanted, engine=engine)
     except TrustError as err:
         from trust.cli import exit_code_of  # noqa: PLC0415 - the package is whole by now
 
@@ -163,12 +177,14 @@ def _run(
     stands_for: str | None,
     options: RunOptions,
     *,
+    pace: Pace | None,
     wanted: str | None,
     engine: str | None,
 ) -> int:
     typed = parse_image(image, stands_for)
     host = host_of(this, wanted)
     chosen = open_engine(engine, host)
+    following = following_of(this, typed, options, pace, host) if pace else None
     verdict = this.verifier().verify(typed.reference)
     match verdict:
         case Denied():
@@ -194,6 +210,7 @@ def _run(
         now=this.now,
         deadline=this.deadline(PULL_SECONDS),
         denied=this.policy.denied_digests,
+        following=following,
     )
     match outcome:
         case Ended():

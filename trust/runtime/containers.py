@@ -9,37 +9,41 @@ container that is being removed is renamed first: one that begins with a dot is 
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
-from trust.errors import InputError, StateError, UnavailableError
+from trust.errors import InputError, StateError
 from trust.runtime.cgroup import Controllers
-from trust.runtime.course import Course, read_course, want_stopped
+from trust.runtime.course import Course, is_wanted, read_course
 from trust.runtime.disk import make_private_directory, read_document, write_document
-from trust.runtime.engine import Engine, Streams, has_ended, held_process
+from trust.runtime.ending import STOP_TIMEOUT_SECONDS, end
+from trust.runtime.engine import Engine, Streams
 from trust.runtime.execution import Execution, executed
+from trust.runtime.followed import Followed, read_followed
+from trust.runtime.following import read_following
 from trust.runtime.leftovers import discard, sweep
-from trust.runtime.locks import RECORD, locked
-from trust.runtime.names import bearer, bearers, claim
+from trust.runtime.locks import RECORD, locked, made
+from trust.runtime.names import bearer, bearers, claim, hand_over
 from trust.runtime.options import is_name
 from trust.runtime.record import Container, record_document, recorded
 from trust.runtime.usage import Usage, usage_of
 from trust.value import dataclass, replace
 
-STOP_TIMEOUT_SECONDS = 10.0
-KILL_TIMEOUT_SECONDS = 10.0
 SHORT_LENGTH = 12
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """A container, its first process on the host (None where it does not run), and how it has fared, if known."""
+    """A container, its first process on the host (None where it does not run), and how it has fared, if known.
+
+    ``followed`` is what came of the latest look at its tag, where it follows one.
+    """
 
     container: Container
     pid: int | None
     course: Course | None
+    followed: Followed | None = None
 
     @property
     def wants_care(self) -> bool:
@@ -77,7 +81,7 @@ class Containers:
         """
         make_private_directory(self._directory)
         directory = self._directory / container.identity
-        with _made(directory):
+        with made(directory):
             try:
                 self.save(container)
                 claim(self._directory, container.name, container.identity)
@@ -85,6 +89,32 @@ class Containers:
             except BaseException:
                 self.discard(container)
                 raise
+
+    @contextmanager
+    def on_trial(self, container: Container) -> Iterator[Path]:
+        """Give the directory of a container that bears no name yet, locked meanwhile: others leave it alone.
+
+        Whoever gives it the name keeps it; otherwise nothing is left of it.
+        """
+        with made(self.directory(container.identity)):
+            try:
+                self.save(container)
+                yield self.directory(container.identity)
+            finally:
+                if not self.is_named(container):
+                    self.discard(container)
+
+    def is_named(self, container: Container) -> bool:
+        """Tell whether its name leads to it."""
+        return bearer(self._directory, container.name) == container.identity
+
+    def hand_over(self, old: Container, new: Container) -> bool:
+        """Have ``new`` bear the name of ``old``; tell whether it does: the old one may have lost it meanwhile."""
+        return hand_over(self._directory, old.name, old=old.identity, new=new.identity)
+
+    def is_wanted(self, container: Container) -> bool:
+        """Tell whether it is there, and its owner has not stopped it."""
+        return is_wanted(self.directory(container.identity))
 
     def discard(self, container: Container) -> None:
         """Have nothing left of a container whose lock the caller holds.
@@ -164,22 +194,7 @@ class Containers:
             UnavailableError: it runs still.
         """
         engine = self._engine_named(container.engine)
-        directory = self._directory / container.identity
-        with suppress(FileNotFoundError):
-            want_stopped(directory)
-        pid = engine.running([container.identity]).get(container.identity)
-        if pid is None:
-            course = read_course(directory)
-            return course is not None and course.is_waiting
-        with held_process(pid) as process:
-            engine.signal(container.identity, container.stop_signal)
-            if not has_ended(process, timeout_seconds):
-                engine.signal(container.identity, signal.SIGKILL)
-                if not has_ended(process, KILL_TIMEOUT_SECONDS):
-                    raise UnavailableError(
-                        f"container {container.name} runs still: its process {pid} cannot be killed"
-                    )
-        return True
+        return end(container, self.directory(container.identity), engine, timeout_seconds=timeout_seconds)
 
     def remove(self, container: Container, *, force: bool = False) -> None:
         """Have nothing left of the container: record, root, logs, name, and what its engine kept.
@@ -199,6 +214,15 @@ class Containers:
             self.sweep()
         except OSError as err:
             raise StateError(f"container {container.name} cannot be removed: {err}") from err
+        if force and (successor := self._successor(container)) is not None:
+            self.remove(successor, force=True)  # it took over while the one before was removed
+
+    def _successor(self, container: Container) -> Container | None:
+        identity = bearer(self._directory, container.name)
+        following = None if identity is None else read_following(self.directory(identity))
+        if identity is None or following is None or following.replaces != container.identity:
+            return None
+        return self._recorded(identity)
 
     def _running(self, container: Container) -> int:
         pid = self._engine_named(container.engine).running([container.identity]).get(container.identity)
@@ -215,7 +239,8 @@ class Containers:
         if pid is None and status is None:
             status = self._engine_named(container.engine).ended_with(container.identity)
         known = container if status == container.exit_status else replace(container, exit_status=status)
-        return Listed(container=known, pid=pid, course=course)
+        followed = read_followed(self.directory(container.identity))
+        return Listed(container=known, pid=pid, course=course, followed=followed)
 
     def _records(self) -> Iterator[Container]:
         """Yield every container that can be called by its name; who is on trial, or was replaced, cannot."""
@@ -230,16 +255,3 @@ class Containers:
     def sweep(self) -> None:
         """Have nothing here of what others began and did not finish, however they ended."""
         sweep(self._directory, self._engine_named)
-
-
-@contextmanager
-def _made(directory: Path) -> Iterator[None]:
-    """Make a directory and hold its lock; whoever sweeps may take it for a leftover in between."""
-    with ExitStack() as stack:
-        is_there = False
-        while not is_there:
-            with suppress(FileExistsError):
-                directory.mkdir(mode=0o700)
-            with suppress(FileNotFoundError):
-                is_there = stack.enter_context(locked(directory, wait=True))
-        yield

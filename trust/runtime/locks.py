@@ -8,7 +8,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from trust.errors import InputError
@@ -73,3 +73,16 @@ def starting(directory: Path) -> Iterator[None]:
         yield
     finally:
         os.close(lock)
+
+
+@contextmanager
+def made(directory: Path) -> Iterator[None]:
+    """Make a directory and hold its lock; whoever sweeps may take it for a leftover in between."""
+    with ExitStack() as stack:
+        is_there = False
+        while not is_there:
+            with suppress(FileExistsError):
+                directory.mkdir(mode=0o700)
+            with suppress(FileNotFoundError):
+                is_there = stack.enter_context(locked(directory, wait=True))
+        yield

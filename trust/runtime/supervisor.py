@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import os
+import random
 import resource
 import signal
 import socket
@@ -54,7 +55,7 @@ def main(home: Path) -> None:
         (place / SOCKET).unlink()
     door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     door.bind(address(directory))
-    supervisor = Supervisor(home, door, clock=time.monotonic)
+    supervisor = Supervisor(home, door, clock=time.monotonic, share=random.random, environ=os.environ)
     supervisor.take_up()
     door.listen(1024)
     supervisor.run()

@@ -12,7 +12,7 @@ import selectors
 import signal
 import socket
 import traceback
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -20,12 +20,14 @@ from typing import Any
 from trust.errors import TrustError
 from trust.runtime.bounded_log import bound
 from trust.runtime.course import Course, is_wanted
-from trust.runtime.engine import exit_status
+from trust.runtime.ends import Ends
+from trust.runtime.names import bears_its_name
 from trust.runtime.neglected import Neglected, neglected
 from trust.runtime.plan import PLAN
 from trust.runtime.relay import Relay
 from trust.runtime.starting import engine_for, is_healthy, planned, start_planned
 from trust.runtime.supervision import MESSAGE_MAX_BYTES
+from trust.runtime.updates import AT_ONCE, Updates
 from trust.runtime.watched import NEVER, Watched
 from trust.runtime.workers import Workers, failure
 
@@ -35,23 +37,34 @@ _FOSTER_SECONDS = 0.3
 
 
 class Supervisor:
-    """What looks after the containers of ``home``; ``clock`` is monotonic."""
+    """What looks after the containers of ``home``; ``clock`` is monotonic, ``share`` random below one."""
 
-    def __init__(self, home: Path, door: socket.socket, *, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        home: Path,
+        door: socket.socket,
+        *,
+        clock: Callable[[], float],
+        share: Callable[[], float],
+        environ: Mapping[str, str],
+    ) -> None:
         self._containers = home / "containers"
         self._clock = clock
+        self._share = share
+        self._updates = Updates(home=home, environ=environ)
         self._selector = selectors.DefaultSelector()
         self._selector.register(door, selectors.EVENT_READ, None)
         self._door = door
         self._watched: dict[str, Watched] = {}
         self._workers = Workers(self._selector)
-        self._by_pid: dict[int, Watched] = {}
-        self._strangers: dict[int, int] = {}  # ends of processes whose start we have not heard of yet
+        self._ends = Ends()
         self._answers: dict[int, socket.socket] = {}  # by the reading end of the worker's pipe
         self._idle_since = clock()
 
     def take_up(self) -> None:
         """Look after every container that is here and wants it: those that run, and those that are to run."""
+        with _reported():
+            self._updates.clear_up()
         for found in neglected(self._containers, self._watched):
             with _reported():
                 self._take_up(found)
@@ -69,7 +82,8 @@ class Supervisor:
             for key, events in self._selector.select(self._pause()):
                 with _reported():
                     self._handle(key, events)
-            self._reap()
+            for one, status in self._ends.reaped(self._workers):
+                self._ended(one, status)
             if self._clock() - ticked >= _TICK_SECONDS:
                 ticked = self._clock()
                 self._tick()
@@ -123,7 +137,7 @@ class Supervisor:
             one = self._watched.get(directory.name) or Watched(planned(directory), Course())
             self._watched[one.identity] = one
             try:
-                one.publish(self._selector)
+                self._open(one)
                 if asked.get("do") == "start":
                     self._start(one, client, mounts)
                     return
@@ -142,18 +156,31 @@ class Supervisor:
         one = Watched(found.plan, found.course)
         self._watched[one.identity] = one
         with suppress(TrustError):
-            one.publish(self._selector)
+            self._open(one)
         if found.pid is None:
             self._ended(one, one.course.exit_status)
         else:
             self._runs(one, found.pid, is_new=False)
+
+    def _open(self, one: Watched) -> None:
+        """Have its ports open, if it bears its name: then those of who bore it before are its own.
+
+        Raises:
+            UnavailableError: one of them is somebody's.
+        """
+        if not one.is_closed or not bears_its_name(one.directory):
+            return
+        for other in tuple(self._watched.values()):
+            if other is not one and other.doors and not bears_its_name(other.directory):
+                one.take_doors(other, self._selector)
+        one.publish(self._selector)
 
     def _start(self, one: Watched, client: socket.socket | None, mounts: Sequence[int] = ()) -> None:
         """Have a container started, the first time for ``client``, who gives what it stands on."""
         one.start_at = NEVER
         is_first, mount = client is not None, mounts[0] if mounts else None
 
-        def start() -> int:
+        def start(_pipe: int) -> int:
             return start_planned(one.directory, is_first=is_first, mount=mount)
 
         reading = self._workers.begin(one, "start", start, kept=mounts)
@@ -171,6 +198,10 @@ class Supervisor:
             else:
                 one.record(why=answer["error"])
                 self._ended(one, one.course.exit_status)
+        elif what == "update":
+            one.follow(self._clock(), self._share())
+            if "schema" not in answer or not bears_its_name(one.directory):  # it was killed, or took its time
+                self._updates.clear_up()
         elif what == "health" and one.pid is not None:
             one.judge(self._clock(), succeeded=answer.get("ok") is True)
         if client is not None:
@@ -179,37 +210,17 @@ class Supervisor:
     def _runs(self, one: Watched, pid: int, *, is_new: bool = True) -> None:
         """Look after a container that runs, whose end is that of ``pid``."""
         one.began(pid, self._clock(), is_new=is_new)
-        self._by_pid[pid] = one
-        if pid in self._strangers:
-            self._ended(one, self._strangers.pop(pid))
-            return
-        with suppress(ProcessLookupError):
-            if _parent(pid) != os.getpid():
-                one.pidfd = os.pidfd_open(pid)
-                self._selector.register(one.pidfd, selectors.EVENT_READ, one)
-            return
-        self._ended(one, None)
-
-    def _reap(self) -> None:
-        """Learn how processes have ended; an end is kept only while we may yet hear whose it was."""
-        with suppress(ChildProcessError):
-            while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-                if pid == 0:
-                    break
-                code = exit_status(os.waitstatus_to_exitcode(status))
-                one = self._by_pid.get(pid)
-                if one is not None and one.pid == pid:
-                    self._ended(one, code)
-                elif not self._workers.has(pid):
-                    self._strangers[pid] = code
-        if not self._workers.count("start"):
-            self._strangers.clear()  # or one who gets the same number would be taken for dead
+        if one.update_at == NEVER and "update" not in one.workers:
+            one.follow(self._clock(), self._share())
+        known, status = self._ends.expect(pid, one)
+        if known:
+            self._ended(one, status)
+        elif one.pidfd is not None:
+            self._selector.register(one.pidfd, selectors.EVENT_READ, one)
 
     def _ended(self, one: Watched, status: int | None) -> None:
         """Decide what becomes of a container that has ended; None is an end that nobody saw."""
-        if one.pid is not None:
-            self._by_pid.pop(one.pid, None)
+        self._ends.forget(one)
         one.forget_process(self._selector)
         one.leave()
         one.health_at = NEVER
@@ -223,7 +234,7 @@ class Supervisor:
         for one in tuple(self._watched.values()):
             if one.lost_at <= now:
                 self._ended(one, None)
-            if one.workers:
+            if one.workers.keys() - {"update"}:
                 continue
             if one.start_at <= now:
                 if is_wanted(one.directory):
@@ -234,7 +245,15 @@ class Supervisor:
             elif one.health_at <= now and (check := one.care.health) is not None:
                 one.health_at = NEVER
                 directory = one.directory
-                self._workers.begin(one, "health", lambda d=directory, c=check: is_healthy(d, c))  # type: ignore[misc]
+                self._workers.begin(one, "health", lambda _, d=directory, c=check: is_healthy(d, c))  # type: ignore[misc]
+            elif one.update_at <= now and "update" not in one.workers and self._workers.count("update") < AT_ONCE:
+                self._look_at_tag(one)
+
+    def _look_at_tag(self, one: Watched) -> None:
+        one.update_at = NEVER
+        following, identity = one.following, one.identity
+        if following is not None and is_wanted(one.directory):
+            self._workers.begin(one, "update", lambda pipe: self._updates.become(identity, following, stdout=pipe))
 
     def _tick(self) -> None:
         """Bound logs, and forget what has been removed."""
@@ -249,6 +268,9 @@ class Supervisor:
             elif one.start_at != NEVER and not is_wanted(one.directory):
                 one.record(is_waiting=False, is_over=True)
                 self._forget(one)
+            elif one.is_closed:
+                with suppress(TrustError):
+                    self._open(one)
 
     def _bound(self, one: Watched) -> None:
         if one.is_detached:
@@ -263,8 +285,7 @@ class Supervisor:
         return None
 
     def _forget(self, one: Watched) -> None:
-        if one.pid is not None:
-            self._by_pid.pop(one.pid, None)
+        self._ends.forget(one)
         one.close(self._selector)
         self._watched.pop(one.identity, None)
 
@@ -282,11 +303,3 @@ def _answer(client: socket.socket, answer: dict[str, Any]) -> None:
     with suppress(OSError):
         client.send(json.dumps(answer).encode())
     client.close()
-
-
-def _parent(pid: int) -> int:
-    try:
-        stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except FileNotFoundError as err:
-        raise ProcessLookupError(pid) from err
-    return int(stat.rpartition(")")[2].split()[1])

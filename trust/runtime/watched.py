@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from trust.runtime.course import Course, write_course
+from trust.runtime.following import read_following
 from trust.runtime.plan import Plan
 from trust.runtime.ports import Port, listening, sockets_inside
 from trust.runtime.relay import Relay
@@ -39,7 +40,8 @@ class Watched:
         self.began_at = 0.0
         self.failures = 0  # starts in a row that ended too soon
         self.unhealthy = 0  # answers in a row
-        self.start_at = self.health_at = self.lost_at = NEVER
+        self.start_at = self.health_at = self.lost_at = self.update_at = NEVER
+        self.following = read_following(self.directory)
         self.workers: dict[str, int] = {}
         self.doors: dict[socket.socket, Port] = {}
         self.relays: set[Relay] = set()
@@ -86,7 +88,24 @@ class Watched:
     @property
     def next_due(self) -> float:
         """When something is to be done."""
-        return min(self.start_at, self.health_at, self.lost_at)
+        return min(self.start_at, self.health_at, self.lost_at, self.update_at)
+
+    def follow(self, now: float, share: float) -> None:
+        """Have the next look at its tag due in the interval, more or less by a tenth; ``share`` is below one."""
+        if self.following is not None:
+            self.update_at = now + self.following.every_seconds * (0.9 + 0.2 * share)
+
+    @property
+    def is_closed(self) -> bool:
+        """Tell whether it has ports that are not open."""
+        return len(self.doors) < len(self.care.ports)
+
+    def take_doors(self, other: Watched, selector: selectors.BaseSelector) -> None:
+        """Have what comes in at its ports of ``other`` from now on; connections stay where they are."""
+        for door, port in tuple(other.doors.items()):
+            if port in self.care.ports:
+                self.doors[door] = other.doors.pop(door)
+                selector.modify(door, selectors.EVENT_READ, self)
 
     def publish(self, selector: selectors.BaseSelector) -> None:
         """Have every port of the container open on the host.

@@ -37,8 +37,11 @@ class Workers:
         """Tell whether ``pid`` is one of them, at work or just done."""
         return pid in self._pids
 
-    def begin(self, one: Watched, what: str, action: Callable[[], object], *, kept: Sequence[int] = ()) -> int:
-        """Have ``action`` done by a child; return the descriptor on which its answer will come."""
+    def begin(self, one: Watched, what: str, action: Callable[[int], object], *, kept: Sequence[int] = ()) -> int:
+        """Have ``action`` done by a child; return the descriptor on which its answer will come.
+
+        ``action`` is given the pipe's end, for what it may become.
+        """
         reading, writing = os.pipe()
         pid = os.fork()
         if pid == 0:
@@ -65,14 +68,14 @@ def failure(err: Exception) -> Answer:
     return {"error": str(err), "kind": kind, "hint": getattr(err, "hint", None)}
 
 
-def _work(action: Callable[[], object], writing: int, kept: Sequence[int]) -> None:
+def _work(action: Callable[[int], object], writing: int, kept: Sequence[int]) -> None:
     """Be the child; never returns."""
     try:
         signal.set_wakeup_fd(-1)
         _close_all_but({writing, *kept})
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         try:
-            answer: Answer = {"ok": action()}
+            answer: Answer = {"ok": action(writing)}
         except (TrustError, OSError) as err:
             answer = failure(err)
         os.write(writing, json.dumps(answer).encode())
