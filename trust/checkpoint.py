@@ -237,6 +237,8 @@ def _ran(container: Container, directory: Path) -> Ran:
             raise InputError(
                 f"container {container.name} cannot be moved: it has connections of the host's network"
             )
+        if any(one["type"] == "user" for one in config["linux"]["namespaces"]):
+            raise InputError(f"container {container.name} cannot be moved: its ids are its own (--userns)")
         return Ran(
             image=parse_reference(container.image),
             digest=parse_digest(container.digest),

@@ -37,6 +37,7 @@ from trust.runtime.record import Container, finished
 from trust.runtime.source import Source
 from trust.runtime.supervision import ask
 from trust.runtime.unpack import unpack
+from trust.runtime.user_namespace import first_id, stage
 from trust.value import dataclass, replace
 from trust.verdict import Allowed
 
@@ -178,6 +179,8 @@ def _check(options: RunOptions, engine: Engine) -> None:
         raise InputError("a detached container has nobody who removes it when it ends, and nothing to read")
     if not options.is_detached and options.restart.when != "no":
         raise InputError("a container in the foreground is not restarted", hint="--detach")
+    if options.has_own_ids and not engine.takes_user_namespace:
+        raise InputError(f"{engine.name} gives root's container no ids of its own", hint="--engine runc")
     if options.ports and options.network == "host":
         raise InputError("ports of the host's own network are not published: they are the host's")
     if isinstance(options.health, HealthCheck) and (engine.name == "bubblewrap" or not options.is_detached):
@@ -225,10 +228,11 @@ def planned(
         integrity=options.integrity,
     )
     directory = open_containers(host).directory(identity)
+    is_mapped = options.has_own_ids and host.caller.is_root  # an ordinary user's has a namespace anyway
     bundle = Bundle(
         identity=identity,
         directory=directory,
-        root=directory / "rootfs",
+        root=stage(host.home) if is_mapped else directory / "rootfs",
         caller=host.caller,
         architecture=image.config.platform.architecture,
         account=process.account,
@@ -242,6 +246,7 @@ def planned(
         files={},
         tmpfs=options.tmpfs,
         limits=options.limits,
+        first_id=first_id(identity) if is_mapped else None,
     )
     return container, bundle
 
@@ -254,10 +259,15 @@ def furnish(ready: Ready, directory: Path, *, host: Host, engine: Engine) -> tup
     """
     container, care, shared = ready.container, ready.care, ready.shared
     try:
+        bundle = ready.bundle
         root = make_writable_root(
-            shared.tree, directory, user_namespaces=engine.takes_user_namespace, image=shared.mount
+            shared.tree,
+            directory,
+            user_namespaces=engine.takes_user_namespace,
+            image=shared.mount,
+            mapped=None if bundle.first_id is None else (bundle.root, bundle.first_id),
         )
-        bundle = with_files(ready.bundle, host.resolver)
+        bundle = with_files(bundle, host.resolver)
         plan = Plan(
             engine=engine.name,
             program=engine.program,

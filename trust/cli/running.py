@@ -46,6 +46,7 @@ _COPY_BYTES = 1 << 16
 @click.option("--rm", "remove", is_flag=True, help="Leave nothing when it ends.")
 @click.option("-i", "--interactive", is_flag=True, help="Let it read standard input.")
 @click.option("--read-only", is_flag=True, help="Let it write nowhere but to its volumes.")
+@click.option("--userns", is_flag=True, help="Let its root be nobody on the host, where root starts it.")
 @click.option("--tmpfs", metavar="CTR[:SIZE]", multiple=True, help="An empty directory in memory.")
 @click.option("--memory", metavar="SIZE", help="At most so much memory, as 256m.")
 @click.option("--pids", metavar="N", help="At most so many processes and threads.")
@@ -97,6 +98,7 @@ def run(
     remove: bool,
     interactive: bool,
     read_only: bool,
+    userns: bool,
     tmpfs: tuple[str, ...],
     memory: str | None,
     pids: str | None,
@@ -131,6 +133,7 @@ def run(
             is_removed_after=remove,
             interactive=interactive,
             is_read_only=read_only,
+            has_own_ids=userns,
             network=parse_network(network),
             volumes=tuple(map(parse_volume, volumes)),
             tmpfs=tuple(map(parse_tmpfs, tmpfs)),

@@ -45,7 +45,8 @@ class RunOptions:
     """How a container is to be run.
 
     ``command`` replaces the image's own where it is not empty. ``interactive``: the container reads our standard
-    input; else it has none. A detached container writes to log files, and never reads.
+    input; else it has none. A detached container writes to log files, and never reads. ``has_own_ids``: one of
+    root's has a user namespace.
     """
 
     command: tuple[str, ...] = ()
@@ -64,6 +65,7 @@ class RunOptions:
     restart: RestartPolicy = RestartPolicy()
     health: HealthCheck | Literal["image", "none"] = "image"
     log_max_bytes: int = DEFAULT_MAX_BYTES
+    has_own_ids: bool = False
 
 
 def is_name(text: str) -> bool:

@@ -106,6 +106,7 @@ def _document(plan: Plan) -> dict[str, Any]:
             "volumes": [[str(one.source), one.target, one.is_read_only] for one in bundle.volumes],
             "files": {target: str(source) for target, source in bundle.files.items()},
             "tmpfs": [[one.target, one.size_bytes] for one in bundle.tmpfs],
+            "first_id": bundle.first_id,
             "limits": [bundle.limits.memory_bytes, bundle.limits.pids, bundle.limits.cpus],
         },
         "root": str(plan.root.path),
@@ -116,6 +117,7 @@ def _document(plan: Plan) -> dict[str, Any]:
             "work": str(overlay.work),
             "merged": str(overlay.merged),
             "in_user_namespace": overlay.in_user_namespace,
+            "first_id": overlay.first_id,
         },
         "care": care_document(care),
     }
@@ -172,6 +174,7 @@ def _plan(document: dict[str, Any], directory: Path) -> Plan:
         files={target: Path(source) for target, source in found["files"].items()},
         tmpfs=tuple(Tmpfs(target=target, size_bytes=size) for target, size in found["tmpfs"]),
         limits=Limits(memory_bytes=memory, pids=pids, cpus=cpus),
+        first_id=found.get("first_id"),
     )
     return Plan(
         engine=document["engine"],
@@ -186,6 +189,7 @@ def _plan(document: dict[str, Any], directory: Path) -> Plan:
                 work=Path(overlay["work"]),
                 merged=Path(overlay["merged"]),
                 in_user_namespace=overlay["in_user_namespace"],
+                first_id=overlay.get("first_id"),
             )
             if overlay
             else None,
