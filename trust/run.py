@@ -30,6 +30,7 @@ from trust.runtime.engines import engine_of
 from trust.runtime.following import Following, write_following
 from trust.runtime.health import HealthCheck
 from trust.runtime.integrity import Ground, ground
+from trust.runtime.leftovers import EPHEMERAL, MAKING
 from trust.runtime.options import RunOptions
 from trust.runtime.overlay import WritableRoot, make_writable_root
 from trust.runtime.plan import Care, Plan, write_plan
@@ -300,6 +301,9 @@ def _run(
             return Started(container=container)
         if ready.care.ports:
             ask(host.home, "watch", container.identity, host.environ)
+        if options.is_removed_after:
+            (directory / EPHEMERAL).touch(mode=0o600)
+        (directory / MAKING).unlink()  # from now on it may outlive us
         stdin = None if options.interactive else subprocess.DEVNULL
         status = engine.run(bundle, root, Streams(stdin=stdin, stdout=None, stderr=None))
         ended = finished(container, status)

@@ -67,21 +67,20 @@ def command_lines() -> list[bytes]:
 
 
 def supervisors(home: Path) -> list[int]:
-    found = []
-    for path in Path("/proc").iterdir():
-        if path.name.isdigit():
-            try:
-                words = (path / "cmdline").read_bytes().split(b"\0")
-            except OSError:
-                continue
+    """Return the supervisors of a home, but for their children, which look alike until they have ended."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            words = (path / "cmdline").read_bytes().split(b"\0")
             if b"trust.runtime.supervisor" in words and os.fsencode(home) in words:
-                found.append(int(path.name))
-    return found
+                found[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+    return [pid for pid, parent in found.items() if parent not in found]
 
 
 def kill_supervisor(runner: Runner) -> None:
     for pid in supervisors(runner.workshop.home):
-        os.kill(pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
     while supervisors(runner.workshop.home):
         time.sleep(0.01)
 

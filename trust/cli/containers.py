@@ -123,6 +123,7 @@ def rm(names: tuple[str, ...], *, force: bool) -> None:
     containers = open_containers(host_of(this))
     for name in names:
         containers.remove(containers.find(name), force=force)
+    containers.sweep()
     documents = [{"name": name, "changed": True} for name in names]
     this.output.result("rm", {"containers": documents}, [f"removed {name}" for name in names])
 

@@ -22,7 +22,7 @@ from trust.runtime.engine import Engine, Streams
 from trust.runtime.execution import Execution, executed
 from trust.runtime.followed import Followed, read_followed
 from trust.runtime.following import read_following
-from trust.runtime.leftovers import discard, sweep
+from trust.runtime.leftovers import MAKING, discard, sweep
 from trust.runtime.locks import RECORD, locked, made
 from trust.runtime.names import bearer, bearers, claim, hand_over
 from trust.runtime.options import is_name
@@ -83,9 +83,11 @@ class Containers:
         directory = self._directory / container.identity
         with made(directory):
             try:
+                (directory / MAKING).touch(mode=0o600)
                 self.save(container)
                 claim(self._directory, container.name, container.identity)
                 yield directory
+                (directory / MAKING).unlink(missing_ok=True)
             except BaseException:
                 self.discard(container)
                 raise
@@ -211,7 +213,6 @@ class Containers:
         try:
             with locked(directory, wait=force):
                 self.discard(container)
-            self.sweep()
         except OSError as err:
             raise StateError(f"container {container.name} cannot be removed: {err}") from err
         if force and (successor := self._successor(container)) is not None:
