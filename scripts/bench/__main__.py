@@ -16,6 +16,7 @@ from pathlib import Path
 
 from scripts.bench import (
     canonical,
+    idle,
     keys,
     publishers,
     run_cached,
@@ -40,6 +41,7 @@ FIGURES: Figures = {
     unchanged.FIGURE: unchanged.measure,
     sign_one_tag.FIGURE: sign_one_tag.measure,
     run_cached.FIGURE: run_cached.measure,
+    idle.FIGURE: idle.measure,
     shim_manifest.FIGURE: shim_manifest.measure,
     shim_blob.FIGURE: shim_blob.measure,
     shim_pulls.FIGURE: shim_pulls.measure,
