@@ -16,7 +16,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -139,9 +139,9 @@ def _replaced(container: Container, following: Following, allowed: Allowed, here
             directory, ready.care.health, following.trial_seconds, lambda: _go_on(containers, container, here)
         )
         if why is None:
-            _hand_over(containers, container, ready.container, directory, here)
-    if why is None:
-        _end(containers, container)
+            with _held(containers, container):
+                _hand_over(containers, container, ready.container, directory, here)
+                _end(containers, container)
     return why
 
 
@@ -169,11 +169,26 @@ def _hand_over(
         ask(here.host.home, "watch", new.identity, here.host.environ)
 
 
+@contextmanager
+def _held(containers: Containers, old: Container) -> Iterator[None]:
+    """Hold the old version, which is nameless for a moment and no leftover.
+
+    Raises:
+        ConflictError: it has been removed.
+    """
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(containers.held(old))
+        except (InputError, FileNotFoundError) as err:
+            raise ConflictError(f"container {old.name} was removed while it was updated") from err
+        yield
+
+
 def _end(containers: Containers, old: Container) -> None:
     """Have nothing of the version before; asked first, killed after its time."""
-    with suppress(TrustError, FileNotFoundError):  # nameless by now, it is swept away by whoever comes next
+    with suppress(TrustError, OSError):  # nameless by now, it is swept away by whoever comes next
         containers.stop(old)
-        containers.remove(old)
+        containers.discard(old)
 
 
 def _check_wanted(containers: Containers, container: Container) -> None:

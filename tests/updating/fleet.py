@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import Any
 
 from tests.migration.harbour import CHECKOUT, Machine, tagged
-from tests.runtime.images import busybox_layer, file, image_bytes, layer
+from tests.runtime.images import busybox_layer, file, host, image_bytes, layer
 from tests.simulators.registry import DockerRegistry
 from trust.digest import Digest, sha256
 from trust.oci.layout import Layout
+from trust.run import open_containers
 
 WAIT_SECONDS = 40.0
 SERVES = "while :; do nc -ll -p 8080 -e cat /version; done"
@@ -65,6 +66,7 @@ class Host:
         self.machine = machine
         self.publisher = publisher
         self.port = free_port()
+        self.containers = open_containers(host(machine.home))
 
     def start(self, *more: str, engine: str = "runc", every: str = "1s", trial: str = "1s") -> dict[str, Any]:
         """Have ``web`` running."""

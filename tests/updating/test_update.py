@@ -29,14 +29,20 @@ def test_newly_signed_version_takes_over_name_and_ports_and_nobody_is_turned_awa
         while not is_over.is_set():
             answers.append(host.answer())
 
-    asking = threading.Thread(target=ask)
-    asking.start()
+    def sweep() -> None:  # as commands of others do at any moment
+        while not is_over.is_set():
+            host.containers.sweep()
+
+    threads = [threading.Thread(target=ask), threading.Thread(target=sweep)]
+    for thread in threads:
+        thread.start()
     digest = publisher.publish("two")
     after = host.until(lambda web: web["digest"] == str(digest))
     host.answered("two")
     time.sleep(0.5)
     is_over.set()
-    asking.join()
+    for thread in threads:
+        thread.join()
     assert after["name"] == "web"
     assert after["id"] != before["id"]
     assert after["pid"] is not None

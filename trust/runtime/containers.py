@@ -110,6 +110,18 @@ class Containers:
         """Tell whether its name leads to it."""
         return bearer(self._directory, container.name) == container.identity
 
+    @contextmanager
+    def held(self, container: Container) -> Iterator[None]:
+        """Hold the lock of a container: nobody removes it meanwhile, nor takes it for a leftover.
+
+        Raises:
+            InputError: it is not there any more.
+        """
+        with locked(self.directory(container.identity), wait=True) as is_there:
+            if not is_there:
+                raise InputError(f"container {container.name} is not there any more")
+            yield
+
     def hand_over(self, old: Container, new: Container) -> bool:
         """Have ``new`` bear the name of ``old``; tell whether it does: the old one may have lost it meanwhile."""
         return hand_over(self._directory, old.name, old=old.identity, new=new.identity)

@@ -6,7 +6,6 @@ their ports. It never waits for an engine: starts and health checks are children
 
 from __future__ import annotations
 
-import json
 import os
 import selectors
 import signal
@@ -24,14 +23,15 @@ from trust.runtime.ends import Ends
 from trust.runtime.names import bears_its_name
 from trust.runtime.neglected import Neglected, neglected
 from trust.runtime.plan import PLAN
+from trust.runtime.reception import Reception, tell
 from trust.runtime.relay import Relay
 from trust.runtime.starting import engine_for, is_healthy, planned, start_planned
-from trust.runtime.supervision import MESSAGE_MAX_BYTES
 from trust.runtime.updates import AT_ONCE, Updates
 from trust.runtime.watched import NEVER, Watched
-from trust.runtime.workers import Workers, failure
+from trust.runtime.workers import Answer, Workers
 
 _TICK_SECONDS = 1.0
+_AT_A_TICK = 250  # containers; with more of them each is looked at less often
 _IDLE_SECONDS = 3.0
 _FOSTER_SECONDS = 0.3
 
@@ -53,8 +53,7 @@ class Supervisor:
         self._share = share
         self._updates = Updates(home=home, environ=environ)
         self._selector = selectors.DefaultSelector()
-        self._selector.register(door, selectors.EVENT_READ, None)
-        self._door = door
+        self._reception = Reception(door, self._selector, serve=self._serve)
         self._watched: dict[str, Watched] = {}
         self._workers = Workers(self._selector)
         self._ends = Ends()
@@ -84,7 +83,7 @@ class Supervisor:
                     self._handle(key, events)
             for one, status in self._ends.reaped(self._workers):
                 self._ended(one, status)
-            if self._clock() - ticked >= _TICK_SECONDS:
+            if self._clock() - ticked >= _TICK_SECONDS * (1 + len(self._watched) / _AT_A_TICK):
                 ticked = self._clock()
                 self._tick()
             self._due()
@@ -102,14 +101,12 @@ class Supervisor:
     def _handle(self, key: selectors.SelectorKey, events: int) -> None:
         match key.data:
             case None:
-                client, _ = self._door.accept()
-                self._selector.register(client, selectors.EVENT_READ, "client")
+                self._reception.accept()
             case "wake":
                 with suppress(BlockingIOError):
                     os.read(key.fd, 4096)
             case "client" if isinstance(key.fileobj, socket.socket):
-                self._selector.unregister(key.fileobj)
-                self._serve(key.fileobj)
+                self._reception.hear(key.fileobj)
             case Relay() as relay if isinstance(key.fileobj, socket.socket) and key.fileobj.fileno() >= 0:
                 relay.ready(key.fileobj, events)
             case Watched() as one if isinstance(key.fileobj, socket.socket):
@@ -123,34 +120,20 @@ class Supervisor:
             case _:
                 pass
 
-    def _serve(self, client: socket.socket) -> None:
-        """Do what a command asks for, and answer when it is done."""
-        mounts: Sequence[int] = ()
+    def _serve(self, asked: dict[str, Any], mounts: Sequence[int], client: socket.socket) -> Answer | None:
+        """Do what a command asks for; a start is answered when it is done."""
+        directory = self._containers / Path(str(asked.get("identity", "-"))).name
+        one = self._watched.get(directory.name) or Watched(planned(directory), Course())
+        self._watched[one.identity] = one
         try:
-            client.settimeout(1.0)
-            message, mounts, _, _ = socket.recv_fds(client, MESSAGE_MAX_BYTES, 1)
-            if not message:
-                client.close()  # somebody only looked whether we are here
-                return
-            asked = json.loads(message)
-            directory = self._containers / Path(str(asked.get("identity", "-"))).name
-            one = self._watched.get(directory.name) or Watched(planned(directory), Course())
-            self._watched[one.identity] = one
-            try:
-                self._open(one)
-                if asked.get("do") == "start":
-                    self._start(one, client, mounts)
-                    return
-            except (TrustError, OSError):
-                self._forget(one)
-                raise
-            answer: dict[str, Any] = {"ok": True}
-        except (TrustError, OSError, ValueError) as err:
-            answer = failure(err)
-        finally:
-            for descriptor in mounts:
-                os.close(descriptor)  # a child has its own
-        _answer(client, answer)
+            self._open(one)
+            if asked.get("do") != "start":
+                return {"ok": True}
+            self._start(one, client, mounts)
+        except (TrustError, OSError):
+            self._forget(one)
+            raise
+        return None
 
     def _take_up(self, found: Neglected) -> None:
         one = Watched(found.plan, found.course)
@@ -205,7 +188,7 @@ class Supervisor:
         elif what == "health" and one.pid is not None:
             one.judge(self._clock(), succeeded=answer.get("ok") is True)
         if client is not None:
-            _answer(client, answer)
+            tell(client, answer)
 
     def _runs(self, one: Watched, pid: int, *, is_new: bool = True) -> None:
         """Look after a container that runs, whose end is that of ``pid``."""
@@ -246,10 +229,13 @@ class Supervisor:
                 one.health_at = NEVER
                 directory = one.directory
                 self._workers.begin(one, "health", lambda _, d=directory, c=check: is_healthy(d, c))  # type: ignore[misc]
-            elif one.update_at <= now and "update" not in one.workers and self._workers.count("update") < AT_ONCE:
+            elif one.update_at <= now and "update" not in one.workers:
                 self._look_at_tag(one)
 
     def _look_at_tag(self, one: Watched) -> None:
+        if self._workers.count("update") >= AT_ONCE:
+            one.update_at = self._clock() + _TICK_SECONDS
+            return
         one.update_at = NEVER
         following, identity = one.following, one.identity
         if following is not None and is_wanted(one.directory):
@@ -285,6 +271,12 @@ class Supervisor:
         return None
 
     def _forget(self, one: Watched) -> None:
+        """Look after it no more; its ports go to who bears its name now, if anybody does."""
+        if one.doors:
+            for heir in tuple(self._watched.values()):
+                if heir is not one and heir.is_closed:
+                    with suppress(TrustError):
+                        self._open(heir)
         self._ends.forget(one)
         one.close(self._selector)
         self._watched.pop(one.identity, None)
@@ -297,9 +289,3 @@ def _reported() -> Iterator[None]:
         yield
     except (TrustError, OSError):
         traceback.print_exc()
-
-
-def _answer(client: socket.socket, answer: dict[str, Any]) -> None:
-    with suppress(OSError):
-        client.send(json.dumps(answer).encode())
-    client.close()
