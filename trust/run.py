@@ -10,8 +10,8 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 
@@ -34,6 +34,7 @@ from trust.runtime.leftovers import EPHEMERAL, MAKING
 from trust.runtime.options import RunOptions
 from trust.runtime.overlay import WritableRoot, make_writable_root
 from trust.runtime.plan import Care, Plan, write_plan
+from trust.runtime.progress import UNTOLD, Progress
 from trust.runtime.record import Container, finished
 from trust.runtime.source import Source
 from trust.runtime.supervision import ask
@@ -79,6 +80,11 @@ class Ready:
     care: Care
 
 
+def untold() -> AbstractContextManager[Progress]:
+    """Return a progress that nobody is told of."""
+    return nullcontext(UNTOLD)
+
+
 def open_engine(name: str | None, host: Host) -> Engine:
     """Return the engine ``name``, or the first that is installed.
 
@@ -116,12 +122,13 @@ def run(
     deadline: Deadline,
     denied: frozenset[Digest] = frozenset(),
     following: Following | None = None,
+    progress: Callable[[], AbstractContextManager[Progress]] = untold,
 ) -> Ended | Started:
     """Return when the container of an allowed image has ended, or, detached, when it runs.
 
     ``identity`` is 32 random hexadecimal digits, new for each container; ``denied`` are digests that the policy
-    denies even as the child of an allowed index. With ``options.is_removed_after`` nothing is left afterwards.
-    ``following``: the supervisor is to look after its tag.
+    denies even as the child of an allowed index; ``progress`` is entered while the image is brought here. With
+    ``options.is_removed_after`` nothing is left afterwards. ``following``: the supervisor looks after its tag.
 
     Raises:
         RefusedError: the verdict no longer holds, or content is not what it says.
@@ -137,6 +144,7 @@ def run(
         now=now,
         deadline=deadline,
         denied=denied,
+        progress=progress,
     ) as ready:
         return _run(ready, following=following, options=options, host=host, engine=engine)
 
@@ -153,6 +161,7 @@ def readied(
     now: datetime,
     deadline: Deadline,
     denied: frozenset[Digest] = frozenset(),
+    progress: Callable[[], AbstractContextManager[Progress]] = untold,
 ) -> Iterator[Ready]:
     """Give a container of an allowed image, ready to be furnished: pulled, unpacked, held to its tier, unrecorded.
 
@@ -166,8 +175,17 @@ def readied(
         )
     _check(options, engine)
     store = open_content(host)
-    image = pull(allowed, platform=host.platform, source=source, store=store, deadline=deadline, denied=denied)
-    tree = unpack(image, store=store, home=host.home)
+    with progress() as told:
+        image = pull(
+            allowed,
+            platform=host.platform,
+            source=source,
+            store=store,
+            deadline=deadline,
+            denied=denied,
+            progress=told,
+        )
+        tree = unpack(image, store=store, home=host.home, progress=told)
     with ground(tree, image.digest, options.integrity) as shared:
         container, bundle = planned(
             allowed, image, identity, shared, options=options, host=host, engine=engine, now=now

@@ -149,7 +149,7 @@ def execute(
     except TrustError as err:
         from trust.cli import exit_code_of  # noqa: PLC0415 - the package is whole by now
 
-        this.output.error(str(err), err.hint, code=exit_code_of(err), reason=None)
+        this.output.error(str(err), err.hint, code=exit_code_of(err), reason=err.reason)
         return RUN_FAILED
 
 

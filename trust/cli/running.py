@@ -6,18 +6,20 @@ With ``--json`` a failure has the contract's code beside it.
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import Literal
 
 import click
 
+from trust.cli.bar import bar
 from trust.cli.following import Pace, following_of
 from trust.cli.host import host_of
 from trust.cli.images import parse_image
 from trust.cli.options import RUN_FAILED, RunCommand
 from trust.cli.session import Session, session
 from trust.cli.verifying import refuse, warn_if_moved
-from trust.errors import RefusedError, TrustError
+from trust.errors import TrustError
 from trust.instant import parse_duration
 from trust.run import Ended, Started, open_engine
 from trust.run import run as run_image
@@ -156,8 +158,7 @@ def run(
     except TrustError as err:
         from trust.cli import exit_code_of  # noqa: PLC0415 - the package is whole by now
 
-        reason = err.reason if isinstance(err, RefusedError) else None
-        this.output.error(str(err), err.hint, code=exit_code_of(err), reason=reason)
+        this.output.error(str(err), err.hint, code=exit_code_of(err), reason=err.reason)
         return RUN_FAILED
 
 
@@ -214,6 +215,7 @@ def _run(
         deadline=this.deadline(PULL_SECONDS),
         denied=this.policy.denied_digests,
         following=following,
+        progress=lambda: bar(this.output, time.monotonic),
     )
     match outcome:
         case Ended():
