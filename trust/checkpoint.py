@@ -41,11 +41,12 @@ from trust.runtime.checkpoint_engine import MovingEngine
 from trust.runtime.checkpoint_facts import Facts, local_facts
 from trust.runtime.checkpoint_pages import split_pages
 from trust.runtime.checkpoint_staging import staging
-from trust.runtime.containers import Container, finished
+from trust.runtime.course import want_stopped
 from trust.runtime.criu import SETTINGS, dump_settings, find_criu, streams_of
 from trust.runtime.disk import read_document
 from trust.runtime.engine import engine_environment, engine_program
 from trust.runtime.image import parse_variable
+from trust.runtime.record import Container, finished
 from trust.value import dataclass
 
 ENDED_BY_KILL = 137
@@ -172,6 +173,7 @@ def checkpoint(
             phase("pack")
             result = deliver(artifact)
             if not leave_running:
+                want_stopped(open_containers(host).directory(container.identity))  # whatever its restart policy
                 machine.engine.end_frozen(container.identity)
         if not leave_running:
             open_containers(host).save(finished(container, ENDED_BY_KILL))
@@ -235,6 +237,8 @@ def _ran(container: Container, directory: Path) -> Ran:
             raise InputError(
                 f"container {container.name} cannot be moved: it has connections of the host's network"
             )
+        if any(one["type"] == "user" for one in config["linux"]["namespaces"]):
+            raise InputError(f"container {container.name} cannot be moved: its ids are its own (--userns)")
         return Ran(
             image=parse_reference(container.image),
             digest=parse_digest(container.digest),

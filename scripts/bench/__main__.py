@@ -16,6 +16,7 @@ from pathlib import Path
 
 from scripts.bench import (
     canonical,
+    idle,
     integrity,
     keys,
     publishers,
@@ -43,6 +44,7 @@ FIGURES: Figures = {
     unchanged.FIGURE: unchanged.measure,
     sign_one_tag.FIGURE: sign_one_tag.measure,
     run_cached.FIGURE: run_cached.measure,
+    idle.FIGURE: idle.measure,
     unpack.FIGURE: unpack.measure,
     unpack_second.FIGURE: unpack_second.measure,
     integrity.FIGURE: integrity.measure,

@@ -98,7 +98,7 @@ class MovingEngine(OciEngine):
             "--bundle", str(bundle.directory), "--pid-file", str(pid_file), bundle.identity,
         ]  # fmt: skip
         try:
-            process = root.start(command, lambda words: launch(words, streams, self._environment), log=log)
+            process = root.start(command, lambda words: launch(words, streams, self.environment), log=log)
             status = process.wait(DUMP_TIMEOUT_SECONDS)
             if status != 0 or not pid_file.exists():
                 raise UnavailableError(
@@ -125,7 +125,7 @@ class MovingEngine(OciEngine):
         return True
 
     def _status(self, identity: str) -> str | None:
-        output = ask([*self._command(), "state", identity], self._environment, what=f"{self.name} state")
+        output = ask([*self._command(), "state", identity], self.environment, what=f"{self.name} state")
         try:
             return str(json.loads(output)["status"])
         except (ValueError, LookupError, TypeError):
@@ -133,7 +133,7 @@ class MovingEngine(OciEngine):
 
     def _ask(self, verb: str, *words: str, timeout_seconds: float = COMMAND_TIMEOUT_SECONDS) -> None:
         command = [*self._command(), verb, *words]
-        ask(command, self._environment, what=f"{self.name} {verb}", timeout_seconds=timeout_seconds)
+        ask(command, self.environment, what=f"{self.name} {verb}", timeout_seconds=timeout_seconds)
 
 
 def raise_loopback(pid: int) -> None:
