@@ -3,7 +3,8 @@
 1. the container is frozen
 2. CRIU writes its memory, and the layer it has written to is packed: both of the same moment
 3. with ``leave_running`` it is thawed now; else it stays frozen, so that no answer it gives is lost
-4. memory, images and configuration become blobs, and a document says how they belong together
+4. memory, images and configuration become blobs, encrypted if recipients are named, and a document says how they
+   belong together
 5. ``deliver`` pushes, and signs; when it has returned, a container that was to move is ended frozen
 
 Whatever fails, the original runs on. Nothing is signed here.
@@ -26,7 +27,7 @@ from trust.oci.registry import Registry
 from trust.reference import parse_reference
 from trust.run import Host, open_containers
 from trust.runtime.checkpoint_archive import pack_images, pack_upper
-from trust.runtime.checkpoint_blobs import Blobs, Seal
+from trust.runtime.checkpoint_blobs import Blobs
 from trust.runtime.checkpoint_document import (
     CONFIG_TYPE,
     DOCUMENT_MAX_BYTES,
@@ -38,8 +39,10 @@ from trust.runtime.checkpoint_document import (
     manifest_bytes,
 )
 from trust.runtime.checkpoint_engine import MovingEngine
+from trust.runtime.checkpoint_envelope import ENVELOPE_TYPE, Recipient, envelope_bytes
 from trust.runtime.checkpoint_facts import Facts, local_facts
 from trust.runtime.checkpoint_pages import split_pages
+from trust.runtime.checkpoint_seal import Sealing, sealing_for
 from trust.runtime.checkpoint_staging import staging
 from trust.runtime.containers import Container, finished
 from trust.runtime.criu import SETTINGS, dump_settings, find_criu, streams_of
@@ -152,23 +155,25 @@ def checkpoint(
     now: datetime,
     deliver: Callable[[Artifact], T],
     phase: Callable[[str], None],
-    seal: Seal | None = None,
+    recipients: tuple[Recipient, ...] = (),
 ) -> T:
     """Return what ``deliver`` returned; the container has ended, or, with ``leave_running``, runs on.
 
-    ``phase`` is told the name of each phase when it has ended.
+    With ``recipients`` they alone can read it. ``phase`` is told the name of each phase when it has ended.
 
     Raises:
         InputError, UnavailableError, and what ``deliver`` raises: the container runs on.
     """
     with staging(host.home) as place:
+        seal = _sealing(container, host, recipients)
         blobs = Blobs(place / "blobs", seal=seal)
         with frozen(container, machine, host=host, place=place) as one:
             phase("freeze")
             upper = blobs.add(pack_upper(one.upper), UPPER_TYPE)
             if leave_running:
                 machine.engine.thaw(container.identity)
-            artifact = _packed(one, upper, blobs, facts=machine.facts, now=now)
+            document = _documented(one, upper, blobs, facts=machine.facts, now=now)
+            artifact = _packed(document, blobs, seal, recipients)
             phase("pack")
             result = deliver(artifact)
             if not leave_running:
@@ -199,16 +204,29 @@ def push(artifact: Artifact, *, registry: Registry, path: str, under: str | Dige
     )
 
 
-def _packed(one: Frozen, upper: Descriptor, blobs: Blobs, *, facts: Facts, now: datetime) -> Artifact:
+def _sealing(container: Container, host: Host, recipients: tuple[Recipient, ...]) -> Sealing | None:
+    if not recipients:
+        return None
+    directory = open_containers(host).directory(container.identity)
+    return sealing_for(directory, (recipient.key for recipient in recipients))
+
+
+def _documented(one: Frozen, upper: Descriptor, blobs: Blobs, *, facts: Facts, now: datetime) -> Snapshot:
     pages = split_pages(one.images, blobs)
     images = blobs.add(pack_images(one.images), IMAGES_TYPE)
-    snapshot = Snapshot(
+    return Snapshot(
         created_at=now, facts=facts, ran=one.ran, streams=one.streams, pages=pages, images=images, upper=upper
     )
+
+
+def _packed(snapshot: Snapshot, blobs: Blobs, seal: Sealing | None, recipients: tuple[Recipient, ...]) -> Artifact:
     document = document_bytes(snapshot)
     if len(document) > DOCUMENT_MAX_BYTES:
         raise InputError(f"container is too large to be moved: its document has {len(document)} bytes")
-    config = blobs.add_stored([document], CONFIG_TYPE)
+    if seal is None:
+        config = blobs.add_stored([document], CONFIG_TYPE)
+    else:
+        config = blobs.add_stored([envelope_bytes(document, seal, recipients)], ENVELOPE_TYPE)
     manifest = manifest_bytes(snapshot, config)
     if len(manifest) > MANIFEST_MAX_BYTES:
         raise InputError(f"container is too large to be moved: its manifest has {len(manifest)} bytes")

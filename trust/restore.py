@@ -2,7 +2,7 @@
 
 1. manifest and document are fetched by the signed digest; the facts they depend on hold here
 2. the base image's signed digest was allowed by its own verdict; it is fetched and unpacked as for any container
-3. every blob of the snapshot is fetched, hashed whole, decompressed into a staging directory
+3. every blob of the snapshot is fetched, hashed whole, then decrypted and decompressed into a staging directory
 4. the container is planned from the image, this machine's rules and what the caller asks for; the images are held
    to a yardstick of it: a snapshot never brings its own privileges
 5. only now CRIU reads a byte of it
@@ -38,6 +38,13 @@ from trust.runtime.checkpoint_document import (
     Ran,
     Snapshot,
     parse_document,
+)
+from trust.runtime.checkpoint_envelope import (
+    ENVELOPE_MAX_BYTES,
+    ENVELOPE_TYPE,
+    Opener,
+    opened,
+    parse_envelope,
 )
 from trust.runtime.checkpoint_facts import require_same
 from trust.runtime.checkpoint_pages import Chunk, write_pages
@@ -81,11 +88,14 @@ class Plan:
     shared: Path
 
 
-def read_snapshot(allowed: Allowed, *, source: Source, deadline: Deadline) -> Snapshot:
-    """Return the snapshot of an allowed digest (step 1).
+def read_snapshot(
+    allowed: Allowed, *, source: Source, deadline: Deadline, opener: Opener | None = None
+) -> tuple[Snapshot, Seal | None]:
+    """Return the snapshot of an allowed digest, and what decrypts its blobs where it is encrypted (step 1).
 
     Raises:
-        InputError: it is none. RefusedError: ``tampered``. UnreachableError, LimitError: it could not be fetched.
+        InputError: it is none, or encrypted, and not to whom ``opener`` is of. RefusedError: ``tampered``.
+        UnreachableError, LimitError: it could not be fetched.
     """
     data = source.manifest(allowed.digest, deadline=deadline)
     if not allowed.digest.matches(data) or len(data) > MANIFEST_MAX_BYTES:
@@ -94,9 +104,14 @@ def read_snapshot(allowed: Allowed, *, source: Source, deadline: Deadline) -> Sn
     if isinstance(manifest, Index) or manifest.artifact_type != ARTIFACT_TYPE:
         raise InputError(f"{allowed.reference} is no checkpoint", hint=f"trust run {allowed.reference}")
     config = manifest.config
-    if config.media_type != CONFIG_TYPE or config.size_bytes > DOCUMENT_MAX_BYTES:
+    limits = {CONFIG_TYPE: DOCUMENT_MAX_BYTES, ENVELOPE_TYPE: ENVELOPE_MAX_BYTES}
+    if config.size_bytes > limits.get(config.media_type, 0):
         raise InputError(f"checkpoint is malformed: its document is of type {config.media_type[:100]!r}")
-    return parse_document(b"".join(source.blob(config.digest, config.size_bytes, deadline=deadline)), manifest)
+    document = b"".join(source.blob(config.digest, config.size_bytes, deadline=deadline))
+    if config.media_type == CONFIG_TYPE:
+        return parse_document(document, manifest), None
+    document, seal = opened(parse_envelope(document), opener)
+    return parse_document(document, manifest, is_sealed=True), seal
 
 
 def restore(

@@ -14,6 +14,7 @@ from trust.cli.host import host_of
 from trust.cli.options import Command
 from trust.cli.publishing import publisher
 from trust.cli.running import IDENTITY_BYTES, PULL_SECONDS
+from trust.cli.sealing import opener_of, recipient_of
 from trust.cli.session import PUBLISH_SECONDS, Session, session
 from trust.cli.verifying import refuse
 from trust.clone import clone as make_clone
@@ -64,7 +65,22 @@ class _NotSignedError(UnavailableError):
 @click.option("--leave-running", is_flag=True, help="Let the container run on afterwards.")
 @click.option("--sign/--no-sign", default=True, help="Sign what was pushed.  [default: --sign]")
 @click.option("--key", "keys", metavar="K", multiple=True, help="Sign with this key, not with every one at hand.")
-def checkpoint(container: str, image: str, *, leave_running: bool, sign: bool, keys: tuple[str, ...]) -> int:
+@click.option(
+    "--encrypt-to",
+    "recipients",
+    metavar="FILE",
+    multiple=True,
+    help="Encrypt it to whose X25519 public key is in FILE; each such can restore it.",
+)
+def checkpoint(
+    container: str,
+    image: str,
+    *,
+    leave_running: bool,
+    sign: bool,
+    keys: tuple[str, ...],
+    recipients: tuple[str, ...],
+) -> int:
     """Freeze the running container NAME, push its memory and files as IMAGE, and sign them.
 
     It is ended when both are done, so that it runs in one place only; whatever fails, it runs on.
@@ -73,6 +89,7 @@ def checkpoint(container: str, image: str, *, leave_running: bool, sign: bool, k
     reference = parse_reference(image)
     if reference.tag is None or reference.digest is not None:
         raise InputError(f"a checkpoint is pushed under a tag: got {reference}")
+    readers = tuple(map(recipient_of, recipients))
     host = host_of(this, None)
     found = open_containers(host).find(container)
     machine = open_machine(found.engine, host)
@@ -100,6 +117,7 @@ def checkpoint(container: str, image: str, *, leave_running: bool, sign: bool, k
         now=this.now,
         deliver=deliver,
         phase=phases.ended,
+        recipients=readers,
     )
     _say_checkpoint(this, str(reference), artifact, pushed, phases, is_signed=sign, runs_on=leave_running)
     return EXIT_OK
@@ -110,7 +128,15 @@ def checkpoint(container: str, image: str, *, leave_running: bool, sign: bool, k
 @click.option("--name", metavar="N", help="A name instead of a random one.")
 @click.option("-d", "--detach", is_flag=True, help="Return when it runs; there is no other way.")
 @click.option("--volume", "volumes", metavar="HOST:CTR[:ro]", multiple=True, help="What a volume of it is here.")
-def restore(image: str, *, name: str | None, detach: bool, volumes: tuple[str, ...]) -> int:  # noqa: ARG001
+@click.option("--identity", metavar="FILE", help="The X25519 private key that opens what is encrypted.")
+def restore(
+    image: str,
+    *,
+    name: str | None,
+    detach: bool,  # noqa: ARG001
+    volumes: tuple[str, ...],
+    identity: str | None,
+) -> int:
     """Verify the checkpoint IMAGE and the image it is of, then let its container go on here."""
     this = session()
     host = host_of(this, None)
@@ -119,12 +145,13 @@ def restore(image: str, *, name: str | None, detach: bool, volumes: tuple[str, .
         name=parse_name(name) if name else None,
         volumes=tuple(map(parse_volume, volumes)),
     )
+    opener = opener_of(identity) if identity else None
     phases = Phases()
     allowed = _allowed(this, parse_reference(image))
     if isinstance(allowed, int):
         return allowed
     source = _source(this, allowed.reference)
-    snapshot = read_snapshot(allowed, source=source, deadline=this.deadline())
+    snapshot, seal = read_snapshot(allowed, source=source, deadline=this.deadline(), opener=opener)
     machine = open_machine(snapshot.facts.engine, host)
     base = _allowed(this, snapshot.ran.image.at(snapshot.ran.digest))
     if isinstance(base, int):
@@ -142,6 +169,7 @@ def restore(image: str, *, name: str | None, detach: bool, volumes: tuple[str, .
         deadline=this.deadline(PULL_SECONDS),
         denied=this.policy.denied_digests,
         phase=phases.ended,
+        seal=seal,
     )
     _say_started(this, "restore", started, phases, of=str(allowed.pinned))
     return EXIT_OK

@@ -19,6 +19,7 @@ from trust.errors import InputError
 from trust.instant import format_utc, parse_utc
 from trust.manifest import OCI_MANIFEST, Descriptor, Manifest
 from trust.reference import Reference, parse_reference
+from trust.runtime.checkpoint_blobs import SEALED
 from trust.runtime.checkpoint_facts import Facts, facts_document, facts_of, read_json
 from trust.runtime.checkpoint_pages import PAGE_BYTES, PAGES_TYPE, Chunk, PagesFile
 from trust.runtime.criu import is_stream
@@ -100,7 +101,7 @@ def document_bytes(snapshot: Snapshot) -> bytes:
 
 
 def manifest_bytes(snapshot: Snapshot, config: Descriptor) -> bytes:
-    """Return the manifest of a snapshot's artifact, whose document is the blob ``config``."""
+    """Return the manifest of a snapshot's artifact, whose document or envelope is the blob ``config``."""
     manifest = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
@@ -111,8 +112,10 @@ def manifest_bytes(snapshot: Snapshot, config: Descriptor) -> bytes:
     return json.dumps(manifest, separators=(",", ":")).encode()
 
 
-def parse_document(data: bytes, manifest: Manifest) -> Snapshot:
+def parse_document(data: bytes, manifest: Manifest, *, is_sealed: bool = False) -> Snapshot:
     """Return the snapshot that a document and the manifest of its artifact describe.
+
+    ``is_sealed``: the document was encrypted, and so is every blob that it names.
 
     Raises:
         InputError: malformed, of another schema, or naming a blob that the manifest does not.
@@ -120,7 +123,7 @@ def parse_document(data: bytes, manifest: Manifest) -> Snapshot:
     document = read_json(data, max_bytes=DOCUMENT_MAX_BYTES)
     if document.get("schema") != _SCHEMA:
         raise InputError(f"checkpoint schema unsupported: expected {_SCHEMA}, got {document.get('schema')!r:.40}")
-    layers = {layer.digest: layer for layer in manifest.layers}
+    layers = {layer.digest: layer for layer in manifest.layers if layer.media_type.endswith(SEALED) is is_sealed}
     try:
         snapshot = Snapshot(
             created_at=parse_utc(document["created_at"]),
@@ -187,7 +190,11 @@ def _named(document: Mapping[str, Any], layers: Mapping[Digest, Descriptor], med
     """Return the layer of the manifest that the document names."""
     digest = parse_digest(document["digest"])
     layer = layers.get(digest)
-    if layer is None or layer.media_type != media_type or layer.size_bytes != document["size"]:
+    if (
+        layer is None
+        or layer.media_type.removesuffix(SEALED) != media_type
+        or layer.size_bytes != document["size"]
+    ):
         raise InputError(f"checkpoint is malformed: its manifest has no such blob: {digest}")
     return layer
 
