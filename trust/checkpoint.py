@@ -17,14 +17,13 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from trust.deadline import Deadline
-from trust.digest import Digest, parse_digest, sha256
-from trust.errors import InputError, StateError
+from trust.digest import Digest, sha256
+from trust.errors import InputError
 from trust.manifest import MANIFEST_MAX_BYTES, OCI_MANIFEST, Descriptor
 from trust.oci.registry import Registry
-from trust.reference import parse_reference
 from trust.run import Host, open_containers
 from trust.runtime.checkpoint_archive import pack_images, pack_upper
 from trust.runtime.checkpoint_blobs import Blobs
@@ -33,7 +32,6 @@ from trust.runtime.checkpoint_document import (
     DOCUMENT_MAX_BYTES,
     IMAGES_TYPE,
     UPPER_TYPE,
-    Ran,
     Snapshot,
     document_bytes,
     manifest_bytes,
@@ -42,13 +40,12 @@ from trust.runtime.checkpoint_engine import MovingEngine
 from trust.runtime.checkpoint_envelope import ENVELOPE_TYPE, Recipient, envelope_bytes
 from trust.runtime.checkpoint_facts import Facts, local_facts
 from trust.runtime.checkpoint_pages import split_pages
+from trust.runtime.checkpoint_ran import Ran, ran_of
 from trust.runtime.checkpoint_seal import Sealing, sealing_for
 from trust.runtime.checkpoint_staging import staging
 from trust.runtime.containers import Container, finished
 from trust.runtime.criu import SETTINGS, dump_settings, find_criu, streams_of
-from trust.runtime.disk import read_document
 from trust.runtime.engine import engine_environment, engine_program
-from trust.runtime.image import parse_variable
 from trust.value import dataclass
 
 ENDED_BY_KILL = 137
@@ -131,7 +128,7 @@ def frozen(container: Container, machine: Machine, *, host: Host, place: Path) -
     pid = engine.running([container.identity]).get(container.identity)
     if pid is None:
         raise InputError(f"container {container.name} is not running")
-    ran = _ran(container, directory)
+    ran = ran_of(container, directory)
     images, work = place / "images", place / "work"
     images.mkdir(mode=0o700)
     work.mkdir(mode=0o700)
@@ -232,44 +229,3 @@ def _packed(snapshot: Snapshot, blobs: Blobs, seal: Sealing | None, recipients: 
         raise InputError(f"container is too large to be moved: its manifest has {len(manifest)} bytes")
     files = tuple((blob, blobs.path(blob)) for blob in (config, *snapshot.blobs()))
     return Artifact(manifest=manifest, blobs=files, snapshot=snapshot)
-
-
-def _ran(container: Container, directory: Path) -> Ran:
-    """Return what was asked for when the container was started, by its own configuration.
-
-    Raises:
-        InputError: it has what cannot be moved.
-    """
-    config = read_document(directory / "config.json")
-    if config is None or not (directory / "upper").is_dir():
-        raise InputError(
-            f"container {container.name} cannot be moved: its root is a copy, not an overlay",
-            hint="keep TRUST_HOME on a file system on which the kernel mounts overlays",
-        )
-    if not container.is_detached:
-        raise InputError(f"container {container.name} cannot be moved: its output goes to a terminal or a pipe")
-    try:
-        if not any(one["type"] == "network" for one in config["linux"]["namespaces"]):
-            raise InputError(
-                f"container {container.name} cannot be moved: it has connections of the host's network"
-            )
-        return Ran(
-            image=parse_reference(container.image),
-            digest=parse_digest(container.digest),
-            manifest=parse_digest(container.manifest),
-            arguments=tuple(config["process"]["args"]),
-            environment=tuple(parse_variable(text) for text in config["process"]["env"]),
-            hostname=config["hostname"],
-            is_read_only=bool(config["root"]["readonly"]),
-            volumes=tuple((target, is_read_only) for target, is_read_only, _ in volumes_of(config, directory)),
-        )
-    except (LookupError, TypeError) as err:
-        raise StateError(f"configuration of container {container.name} is damaged: {err!r:.100}") from err
-
-
-def volumes_of(config: Mapping[str, Any], directory: Path) -> Iterator[tuple[str, bool, Path]]:
-    """Yield place in the container, whether it is read-only, and place on the host of each volume."""
-    for mount in config["mounts"]:
-        source = Path(mount["source"])
-        if mount["type"] == "bind" and not source.is_relative_to(directory / "files"):
-            yield mount["destination"], "ro" in mount["options"], source

@@ -14,28 +14,26 @@ from __future__ import annotations
 
 import secrets
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
 from trust.checkpoint import Machine
-from trust.deadline import Deadline, deadline_in
+from trust.deadline import Deadline
 from trust.digest import Digest
 from trust.errors import InputError, RefusedError, StateError
-from trust.manifest import MANIFEST_MAX_BYTES, Descriptor, Index, parse_manifest
-from trust.oci.content import VerifiedChunks
+from trust.manifest import MANIFEST_MAX_BYTES, Index, parse_manifest
 from trust.run import Host, Started, open_containers, open_content, planned, with_files
 from trust.runtime.bundle import Bundle
-from trust.runtime.checkpoint_archive import unpack_images, unpack_upper
-from trust.runtime.checkpoint_blobs import Seal, content_of
+from trust.runtime.checkpoint_archive import unpack_upper
+from trust.runtime.checkpoint_blobs import Seal
 from trust.runtime.checkpoint_cgroups import take_cgroups
 from trust.runtime.checkpoint_document import (
     ARTIFACT_TYPE,
     CONFIG_TYPE,
     DOCUMENT_MAX_BYTES,
-    Ran,
     Snapshot,
     parse_document,
 )
@@ -47,15 +45,17 @@ from trust.runtime.checkpoint_envelope import (
     parse_envelope,
 )
 from trust.runtime.checkpoint_facts import require_same
-from trust.runtime.checkpoint_pages import Chunk, write_pages
+from trust.runtime.checkpoint_fetch import Fetching, Thawing
+from trust.runtime.checkpoint_ran import Ran
 from trust.runtime.checkpoint_staging import staging
 from trust.runtime.checkpoint_walls import Walls, read_walls, require_within
 from trust.runtime.checkpoint_yardstick import yardstick
 from trust.runtime.containers import Container
-from trust.runtime.content import BLOB_FREE_SECONDS, BLOB_MIN_BYTES_PER_SECOND, pull
+from trust.runtime.content import pull
 from trust.runtime.criu import SETTINGS, restore_settings
 from trust.runtime.engine import Streams
 from trust.runtime.integrity import ground
+from trust.runtime.limits import Limits
 from trust.runtime.options import RunOptions, Volume
 from trust.runtime.overlay import make_writable_root
 from trust.runtime.source import Source
@@ -63,20 +63,21 @@ from trust.runtime.unpack import unpack
 from trust.value import dataclass, replace
 from trust.verdict import Allowed
 
-IMAGES_MAX_BYTES = 4 * 1024**3  # of all that is no memory: mostly what lies in /dev/shm
-BLOBS_AT_ONCE = 3
 YARDSTICK = "yardstick"
-_PIECE_BYTES = 1 << 20
 _DESCRIPTORS = "descriptors.json"  # what runc reads beside CRIU's images: which streams were pipes of ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What whoever restores asks for; volumes are the only thing of this machine that a container gets."""
+    """What whoever restores asks for; volumes are the only thing of this machine that a container gets.
+
+    ``limits`` hold in place of those that the snapshot asks for.
+    """
 
     identity: str
     name: str | None = None
     volumes: tuple[Volume, ...] = ()
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -144,7 +145,7 @@ def restore(
         denied=denied,
     )  # fmt: skip
     phase("base")
-    fetching = _Fetching(source=source, deadline=deadline, seal=seal)
+    fetching = Fetching(source=source, deadline=deadline, seal=seal)
     with staging(host.home) as place, ThreadPoolExecutor(1, thread_name_prefix="yardstick") as pool:
         measuring = pool.submit(measure, plan, machine, host=host, place=place)
         try:
@@ -159,15 +160,6 @@ def restore(
         started = resume(plan, frozen, machine, host=host, place=place)
         phase("restore")
     return started
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thawing:
-    """What a container is resumed from: CRIU's ``images``, and what unpacks the layer it had written."""
-
-    images: Path
-    upper: Callable[[], Iterator[bytes]]
-    streams: Mapping[int, str]
 
 
 def plan_of(
@@ -206,7 +198,9 @@ def plan_of(
         is_detached=True,
         is_read_only=ran.is_read_only,
         volumes=asked.volumes,
+        tmpfs=ran.tmpfs,
         environment=ran.environment,
+        limits=ran.limits.overridden_by(asked.limits),
     )
     with ground(shared, image.digest, options.integrity) as stands_on:
         container, bundle = planned(
@@ -250,49 +244,6 @@ def resume(plan: Plan, frozen: Thawing, machine: Machine, *, host: Host, place: 
             streams = Streams(stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
             machine.engine.restore(bundle, root, streams, images=frozen.images, work=work)
     return Started(container=plan.container)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Fetching:
-    source: Source
-    deadline: Deadline
-    seal: Seal | None
-
-    def everything(self, snapshot: Snapshot, place: Path) -> Thawing:
-        """Have every blob of a snapshot here, each hashed whole before it is decompressed (step 3)."""
-        images = place / "images"
-        images.mkdir(mode=0o700)
-        upper = self._kept(snapshot.upper, place / "upper.blob")
-        archive = self._kept(snapshot.images, place / "images.blob")
-        unpack_images(self._content(pieces_of(archive)), images)
-        with ThreadPoolExecutor(BLOBS_AT_ONCE, thread_name_prefix="fetch") as pool:
-            for file in snapshot.pages:
-                write_pages(images / file.name, zip(file.chunks, pool.map(self._chunk, file.chunks), strict=True))
-        return Thawing(images=images, upper=lambda: self._content(pieces_of(upper)), streams=snapshot.streams)
-
-    def _chunk(self, chunk: Chunk) -> list[bytes]:
-        stored = b"".join(self._blob(chunk.blob))
-        return list(content_of([stored], bytes_max=chunk.bytes, seal=self.seal))
-
-    def _kept(self, blob: Descriptor, path: Path) -> Path:
-        with path.open("xb") as file:
-            for piece in self._blob(blob):
-                file.write(piece)
-        return path
-
-    def _content(self, stored: Iterator[bytes]) -> Iterator[bytes]:
-        return content_of(stored, bytes_max=IMAGES_MAX_BYTES, seal=self.seal)
-
-    def _blob(self, blob: Descriptor) -> VerifiedChunks:
-        seconds = BLOB_FREE_SECONDS + blob.size_bytes / BLOB_MIN_BYTES_PER_SECOND
-        return self.source.blob(blob.digest, blob.size_bytes, deadline=deadline_in(seconds, self.deadline.clock))
-
-
-def pieces_of(path: Path) -> Iterator[bytes]:
-    """Yield the content of a file."""
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE_BYTES):
-            yield piece
 
 
 def _require_volumes(ran: Ran, given: tuple[Volume, ...]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 
 import click
 
@@ -12,6 +11,7 @@ from trust.checkpoint import Artifact, Pushed, open_machine, push
 from trust.checkpoint import checkpoint as freeze
 from trust.cli.host import host_of
 from trust.cli.options import Command
+from trust.cli.phases import Phases
 from trust.cli.publishing import publisher
 from trust.cli.running import IDENTITY_BYTES, PULL_SECONDS
 from trust.cli.sealing import opener_of, recipient_of
@@ -25,28 +25,14 @@ from trust.restore import Asked, read_snapshot
 from trust.restore import restore as resume
 from trust.run import Started, open_containers
 from trust.runtime.containers import SHORT_LENGTH
+from trust.runtime.limits import parse_limits
 from trust.runtime.options import parse_name, parse_volume
 from trust.runtime.source import RegistrySource
 from trust.sign import Order, read_image
 from trust.sign import sign as sign_images
-from trust.value import dataclass, field
 from trust.verdict import Allowed, Denied
 
 EXIT_OK = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Phases:
-    """How long each phase took, in milliseconds: told when it has ended."""
-
-    milliseconds: dict[str, float] = field(default_factory=dict)
-    started: list[float] = field(default_factory=lambda: [time.monotonic()])
-
-    def ended(self, name: str) -> None:
-        """Note that the phase ``name`` has ended, and the next begun."""
-        now = time.monotonic()
-        self.milliseconds[name] = round((now - self.started[-1]) * 1000, 1)
-        self.started.append(now)
 
 
 class _NotSignedError(UnavailableError):
@@ -128,6 +114,9 @@ def checkpoint(
 @click.option("--name", metavar="N", help="A name instead of a random one.")
 @click.option("-d", "--detach", is_flag=True, help="Return when it runs; there is no other way.")
 @click.option("--volume", "volumes", metavar="HOST:CTR[:ro]", multiple=True, help="What a volume of it is here.")
+@click.option("--memory", metavar="SIZE", help="At most so much memory, as 256m, whatever it had.")
+@click.option("--pids", metavar="N", help="At most so many processes and threads, likewise.")
+@click.option("--cpus", metavar="N", help="At most so many processors' time, likewise.")
 @click.option("--identity", metavar="FILE", help="The X25519 private key that opens what is encrypted.")
 def restore(
     image: str,
@@ -135,6 +124,9 @@ def restore(
     name: str | None,
     detach: bool,  # noqa: ARG001
     volumes: tuple[str, ...],
+    memory: str | None,
+    pids: str | None,
+    cpus: str | None,
     identity: str | None,
 ) -> int:
     """Verify the checkpoint IMAGE and the image it is of, then let its container go on here."""
@@ -144,6 +136,7 @@ def restore(
         identity=os.urandom(IDENTITY_BYTES).hex(),
         name=parse_name(name) if name else None,
         volumes=tuple(map(parse_volume, volumes)),
+        limits=parse_limits(memory=memory, pids=pids, cpus=cpus),
     )
     opener = opener_of(identity) if identity else None
     phases = Phases()

@@ -18,12 +18,11 @@ from trust.digest import Digest, parse_digest
 from trust.errors import InputError
 from trust.instant import format_utc, parse_utc
 from trust.manifest import OCI_MANIFEST, Descriptor, Manifest
-from trust.reference import Reference, parse_reference
 from trust.runtime.checkpoint_blobs import SEALED
 from trust.runtime.checkpoint_facts import Facts, facts_document, facts_of, read_json
 from trust.runtime.checkpoint_pages import PAGE_BYTES, PAGES_TYPE, Chunk, PagesFile
+from trust.runtime.checkpoint_ran import Ran, parse_ran, ran_document
 from trust.runtime.criu import is_stream
-from trust.runtime.image import is_text, parse_directory, parse_variable
 from trust.value import dataclass
 
 ARTIFACT_TYPE = "application/vnd.content-trust.checkpoint.v1"
@@ -35,23 +34,6 @@ CHUNK_MAX_BYTES = 1024**3
 MEMORY_MAX_BYTES = 256 * 1024**3
 
 _SCHEMA = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
-    """What was run: enough to make the container anew from an image that is verified anew.
-
-    ``volumes`` are places in the container, and whether they are read-only: whoever restores says what is there.
-    """
-
-    image: Reference
-    digest: Digest
-    manifest: Digest
-    arguments: tuple[str, ...]
-    environment: tuple[tuple[str, str], ...]
-    hostname: str
-    is_read_only: bool
-    volumes: tuple[tuple[str, bool], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,21 +56,11 @@ class Snapshot:
 
 def document_bytes(snapshot: Snapshot) -> bytes:
     """Return the document of a snapshot; the same snapshot is the same bytes."""
-    ran = snapshot.ran
     document = {
         "schema": _SCHEMA,
         "created_at": format_utc(snapshot.created_at),
         "facts": facts_document(snapshot.facts),
-        "container": {
-            "image": str(ran.image),
-            "digest": str(ran.digest),
-            "manifest": str(ran.manifest),
-            "arguments": list(ran.arguments),
-            "environment": [f"{name}={value}" for name, value in ran.environment],
-            "hostname": ran.hostname,
-            "read_only": ran.is_read_only,
-            "volumes": [{"target": target, "read_only": is_read_only} for target, is_read_only in ran.volumes],
-        },
+        "container": ran_document(snapshot.ran),
         "streams": {str(fd): stream for fd, stream in snapshot.streams.items()},
         "pages": [
             {"name": file.name, "chunks": [{**_blob(chunk.blob), "bytes": chunk.bytes} for chunk in file.chunks]}
@@ -128,7 +100,7 @@ def parse_document(data: bytes, manifest: Manifest, *, is_sealed: bool = False) 
         snapshot = Snapshot(
             created_at=parse_utc(document["created_at"]),
             facts=facts_of(document["facts"]),
-            ran=_ran(document["container"]),
+            ran=parse_ran(document["container"]),
             streams=_streams(document["streams"]),
             pages=tuple(_pages_file(one, layers) for one in document["pages"]),
             images=_named(document["images"], layers, IMAGES_TYPE),
@@ -142,22 +114,6 @@ def parse_document(data: bytes, manifest: Manifest, *, is_sealed: bool = False) 
     if sum(chunk.bytes for file in snapshot.pages for chunk in file.chunks) > MEMORY_MAX_BYTES:
         raise InputError(f"checkpoint is too large: expected at most {MEMORY_MAX_BYTES} bytes of memory")
     return snapshot
-
-
-def _ran(document: Mapping[str, Any]) -> Ran:
-    arguments, hostname = document["arguments"], document["hostname"]
-    if not arguments or not all(is_text(word) for word in (*arguments, hostname)) or len(hostname) > 64:  # noqa: PLR2004 - sethostname(2)
-        raise InputError("checkpoint is malformed: its command or host name is no text")
-    return Ran(
-        image=parse_reference(document["image"]),
-        digest=parse_digest(document["digest"]),
-        manifest=parse_digest(document["manifest"]),
-        arguments=tuple(arguments),
-        environment=tuple(parse_variable(text) for text in document["environment"]),
-        hostname=hostname,
-        is_read_only=document["read_only"] is True,
-        volumes=tuple((parse_directory(one["target"]), one["read_only"] is True) for one in document["volumes"]),
-    )
 
 
 def _streams(document: Mapping[str, Any]) -> dict[int, str]:
