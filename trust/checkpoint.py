@@ -7,7 +7,7 @@
    belong together
 5. ``deliver`` pushes, and signs; when it has returned, a container that was to move is ended frozen
 
-Whatever fails, the original runs on. Nothing is signed here.
+Whatever fails, and if this process is killed, the original runs on. Nothing is signed here.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ from trust.runtime.checkpoint_document import (
 from trust.runtime.checkpoint_engine import MovingEngine
 from trust.runtime.checkpoint_envelope import ENVELOPE_TYPE, Recipient, envelope_bytes
 from trust.runtime.checkpoint_facts import Facts, local_facts
+from trust.runtime.checkpoint_guard import note
 from trust.runtime.checkpoint_pages import split_pages
 from trust.runtime.checkpoint_ran import Ran, ran_of
 from trust.runtime.checkpoint_seal import Sealing, sealing_for
@@ -132,15 +133,17 @@ def frozen(container: Container, machine: Machine, *, host: Host, place: Path) -
     images, work = place / "images", place / "work"
     images.mkdir(mode=0o700)
     work.mkdir(mode=0o700)
-    engine.freeze(container.identity)
-    try:
-        streams = streams_of(pid)
-        (directory / SETTINGS).write_text(dump_settings(streams))
-        engine.dump(container.identity, images=images, work=work)
-        yield Frozen(images=images, upper=directory / "upper", ran=ran, streams=streams)
-    except BaseException:
-        engine.thaw(container.identity)
-        raise
+    note(place, "frozen", engine=engine.name, identity=container.identity)
+    with engine.guarded(container.identity):
+        engine.freeze(container.identity)
+        try:
+            streams = streams_of(pid)
+            (directory / SETTINGS).write_text(dump_settings(streams))
+            engine.dump(container.identity, images=images, work=work)
+            yield Frozen(images=images, upper=directory / "upper", ran=ran, streams=streams)
+        except BaseException:
+            engine.thaw(container.identity)
+            raise
 
 
 def checkpoint(

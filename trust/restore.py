@@ -46,6 +46,7 @@ from trust.runtime.checkpoint_envelope import (
 )
 from trust.runtime.checkpoint_facts import require_same
 from trust.runtime.checkpoint_fetch import Fetching, Thawing
+from trust.runtime.checkpoint_guard import note
 from trust.runtime.checkpoint_ran import Ran
 from trust.runtime.checkpoint_staging import staging
 from trust.runtime.checkpoint_walls import Walls, read_walls, require_within
@@ -218,7 +219,9 @@ def measure(plan: Plan, machine: Machine, *, host: Host, place: Path) -> Walls:
     directory = place / YARDSTICK
     directory.mkdir(mode=0o700)
     bundle = with_files(replace(plan.bundle, directory=directory), host.resolver)
-    return yardstick(bundle, machine.engine, identity=secrets.token_hex(16), directory=directory)
+    identity = secrets.token_hex(16)
+    note(place, "doomed", engine=machine.engine.name, identity=identity)
+    return yardstick(bundle, machine.engine, identity=identity, directory=directory)
 
 
 def resume(plan: Plan, frozen: Thawing, machine: Machine, *, host: Host, place: Path) -> Started:

@@ -9,12 +9,13 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trust.errors import TrustError, UnavailableError
 from trust.runtime.bundle import Bundle, runtime_config
+from trust.runtime.checkpoint_guard import guarded
 from trust.runtime.criu import DUMP_LOG, RESTORE_LOG, Criu, first_error
 from trust.runtime.disk import make_private_directory, write_document
 from trust.runtime.engine import COMMAND_TIMEOUT_SECONDS, Streams, ask, launch
@@ -38,6 +39,17 @@ class MovingEngine(OciEngine):
         self, name: str, program: Path, *, home: Path, environment: Mapping[str, str], criu: Criu
     ) -> None:
         super().__init__(name, program, home=home, environment=criu.environment(environment))
+        self._held: tuple[int, ...] = ()
+
+    @contextmanager
+    def guarded(self, identity: str) -> Iterator[None]:
+        """Have the container thawed if this process dies meanwhile, once the engine's commands have ended too."""
+        with guarded([*self._command(), "resume", identity], self._environment) as held:
+            self._held = (held,)
+            try:
+                yield
+            finally:
+                self._held = ()
 
     def freeze(self, identity: str) -> None:
         """Have no process of the container running, also where it was frozen before."""
@@ -128,7 +140,8 @@ class MovingEngine(OciEngine):
 
     def _ask(self, verb: str, *words: str, timeout_seconds: float = COMMAND_TIMEOUT_SECONDS) -> None:
         command = [*self._command(), verb, *words]
-        ask(command, self._environment, what=f"{self.name} {verb}", timeout_seconds=timeout_seconds)
+        what = f"{self.name} {verb}"
+        ask(command, self._environment, what=what, timeout_seconds=timeout_seconds, kept=self._held)
 
 
 def remove_cgroups(identity: str) -> None:
