@@ -47,7 +47,7 @@ from trust.runtime.checkpoint_envelope import (
 from trust.runtime.checkpoint_facts import require_same
 from trust.runtime.checkpoint_fetch import Fetching, Thawing
 from trust.runtime.checkpoint_guard import note
-from trust.runtime.checkpoint_ran import Ran
+from trust.runtime.checkpoint_ran import Ran, require_volumes
 from trust.runtime.checkpoint_staging import staging
 from trust.runtime.checkpoint_walls import Walls, read_walls, require_within
 from trust.runtime.checkpoint_yardstick import yardstick
@@ -184,7 +184,7 @@ def plan_of(
         raise RefusedError(
             f"checkpoint is of another image: expected {ran.digest}, got {base.digest}", reason="tampered"
         )
-    _require_volumes(ran, asked.volumes)
+    require_volumes(ran, asked.volumes)
     store = open_content(host)
     image = pull(base, platform=host.platform, source=source, store=store, deadline=deadline, denied=denied)
     if image.digest != ran.manifest:
@@ -247,21 +247,3 @@ def resume(plan: Plan, frozen: Thawing, machine: Machine, *, host: Host, place: 
             streams = Streams(stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
             machine.engine.restore(bundle, root, streams, images=frozen.images, work=work)
     return Started(container=plan.container)
-
-
-def _require_volumes(ran: Ran, given: tuple[Volume, ...]) -> None:
-    """Return if exactly the volumes that the container had are given, none of them more writable."""
-    had = dict(ran.volumes)
-    for volume in given:
-        if volume.target not in had:
-            raise InputError(f"volume was not one of the container's: {volume.target}")
-        if volume.is_read_only != had.pop(volume.target):
-            raise InputError(
-                f"volume must be {'writable' if volume.is_read_only else 'read-only'}: {volume.target}"
-            )
-    if had:
-        target = min(had)
-        raise InputError(
-            f"container had a volume at {target}: say what is there now",
-            hint=f"trust restore -v HOST:{target}{':ro' if had[target] else ''}",
-        )

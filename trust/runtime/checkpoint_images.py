@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from trust.errors import InputError
+from trust.errors import InputError, RefusedError
 
 IMAGE_MAX_BYTES = 64 * 1024 * 1024  # of one image file that is read here; pages are not
 
@@ -116,6 +116,23 @@ def signed(value: int) -> int:
 def zigzag(value: int) -> int:
     """Return a number as the ``sint32`` that was encoded."""
     return (value >> 1) ^ -(value & 1)
+
+
+def first_record(path: Path) -> Fields:
+    """Return the first record of an image that must be there.
+
+    Raises:
+        InputError: it is not.
+    """
+    try:
+        return next(records(path))
+    except (StopIteration, FileNotFoundError) as err:
+        raise InputError(f"checkpoint is malformed: it has no {path.name}") from err
+
+
+def above(what: str) -> RefusedError:
+    """Return the refusal of a snapshot that asks for what no container of this machine has."""
+    return RefusedError(f"checkpoint {what}", reason="tampered")
 
 
 def _spelled(value: int) -> bytes:

@@ -17,7 +17,7 @@ from trust.runtime.containers import Container
 from trust.runtime.disk import read_document
 from trust.runtime.image import is_text, parse_directory, parse_variable
 from trust.runtime.limits import CPU_PERIOD_MICROSECONDS, CPUS_MIN, MEMORY_MIN_BYTES, PIDS_MAX, Limits
-from trust.runtime.options import Tmpfs
+from trust.runtime.options import Tmpfs, Volume
 from trust.value import dataclass
 
 _HOSTNAME_MAX_LENGTH = 64  # sethostname(2)
@@ -84,6 +84,28 @@ def volumes_of(config: Mapping[str, Any], directory: Path) -> Iterator[tuple[str
         source = Path(mount["source"])
         if mount["type"] == "bind" and not source.is_relative_to(directory / "files"):
             yield mount["destination"], "ro" in mount["options"], source
+
+
+def require_volumes(ran: Ran, given: tuple[Volume, ...]) -> None:
+    """Return if exactly the volumes that the container had are given, none of them more writable.
+
+    Raises:
+        InputError: they are not.
+    """
+    had = dict(ran.volumes)
+    for volume in given:
+        if volume.target not in had:
+            raise InputError(f"volume was not one of the container's: {volume.target}")
+        if volume.is_read_only != had.pop(volume.target):
+            raise InputError(
+                f"volume must be {'writable' if volume.is_read_only else 'read-only'}: {volume.target}"
+            )
+    if had:
+        target = min(had)
+        raise InputError(
+            f"container had a volume at {target}: say what is there now",
+            hint=f"trust restore -v HOST:{target}{':ro' if had[target] else ''}",
+        )
 
 
 def ran_document(ran: Ran) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The commands that move running containers: ``checkpoint``, ``restore``, ``clone``."""
+"""The commands that resume containers: ``restore`` and ``clone``."""
 
 from __future__ import annotations
 
@@ -6,20 +6,16 @@ import os
 
 import click
 
-from keys.errors import KeysError
-from trust.checkpoint import Artifact, Pushed, open_machine, push
-from trust.checkpoint import checkpoint as freeze
+from trust.checkpoint import open_machine
 from trust.cli.host import host_of
 from trust.cli.options import Command
 from trust.cli.phases import Phases
-from trust.cli.publishing import publisher
 from trust.cli.running import IDENTITY_BYTES, PULL_SECONDS
-from trust.cli.sealing import opener_of, recipient_of
-from trust.cli.session import PUBLISH_SECONDS, Session, session
+from trust.cli.sealing import opener_of
+from trust.cli.session import Session, session
 from trust.cli.verifying import refuse
 from trust.clone import clone as make_clone
-from trust.digest import Digest, parse_digest
-from trust.errors import InputError, TrustError, UnavailableError
+from trust.digest import parse_digest
 from trust.reference import Reference, parse_reference
 from trust.restore import Asked, read_snapshot
 from trust.restore import restore as resume
@@ -28,85 +24,9 @@ from trust.runtime.containers import SHORT_LENGTH
 from trust.runtime.limits import parse_limits
 from trust.runtime.options import parse_name, parse_volume
 from trust.runtime.source import RegistrySource
-from trust.sign import Order, read_image
-from trust.sign import sign as sign_images
 from trust.verdict import Allowed, Denied
 
 EXIT_OK = 0
-
-
-class _NotSignedError(UnavailableError):
-    """It is pushed, and nobody here could sign it."""
-
-    def __init__(self, reference: Reference, digest: Digest, why: TrustError | KeysError) -> None:
-        super().__init__(
-            f"pushed {reference} as {digest}, and not signed: {why}; the container runs on",
-            hint=f"trust sign {reference}@{digest}",
-        )
-
-
-@click.command("checkpoint", cls=Command)
-@click.argument("container", metavar="NAME")
-@click.argument("image", metavar="IMAGE")
-@click.option("--leave-running", is_flag=True, help="Let the container run on afterwards.")
-@click.option("--sign/--no-sign", default=True, help="Sign what was pushed.  [default: --sign]")
-@click.option("--key", "keys", metavar="K", multiple=True, help="Sign with this key, not with every one at hand.")
-@click.option(
-    "--encrypt-to",
-    "recipients",
-    metavar="FILE",
-    multiple=True,
-    help="Encrypt it to whose X25519 public key is in FILE; each such can restore it.",
-)
-def checkpoint(
-    container: str,
-    image: str,
-    *,
-    leave_running: bool,
-    sign: bool,
-    keys: tuple[str, ...],
-    recipients: tuple[str, ...],
-) -> int:
-    """Freeze the running container NAME, push its memory and files as IMAGE, and sign them.
-
-    It is ended when both are done, so that it runs in one place only; whatever fails, it runs on.
-    """
-    this = session()
-    reference = parse_reference(image)
-    if reference.tag is None or reference.digest is not None:
-        raise InputError(f"a checkpoint is pushed under a tag: got {reference}")
-    readers = tuple(map(recipient_of, recipients))
-    host = host_of(this, None)
-    found = open_containers(host).find(container)
-    machine = open_machine(found.engine, host)
-    phases = Phases()
-
-    def deliver(artifact: Artifact) -> tuple[Artifact, Pushed]:
-        pushed = push(
-            artifact,
-            registry=this.registry(reference.repository.host),
-            path=reference.repository.path,
-            under=reference.tag or artifact.digest,
-            deadline=this.deadline(PUBLISH_SECONDS),
-        )
-        phases.ended("push")
-        if sign:
-            _sign(this, reference, artifact, keys)
-            phases.ended("sign")
-        return artifact, pushed
-
-    artifact, pushed = freeze(
-        found,
-        machine,
-        host=host,
-        leave_running=leave_running,
-        now=this.now,
-        deliver=deliver,
-        phase=phases.ended,
-        recipients=readers,
-    )
-    _say_checkpoint(this, str(reference), artifact, pushed, phases, is_signed=sign, runs_on=leave_running)
-    return EXIT_OK
 
 
 @click.command("restore", cls=Command)
@@ -203,17 +123,6 @@ def clone(container: str, new: str) -> int:
     return EXIT_OK
 
 
-def _sign(this: Session, reference: Reference, artifact: Artifact, keys: tuple[str, ...]) -> None:
-    """Have the digest that was pushed signed, as this machine computed it."""
-    try:
-        stanza, path = this.stanza_for(reference)
-        image = read_image(artifact.digest, lambda _digest: artifact.manifest)
-        order = Order(path=path, tag=reference.tag, image=image, annotations={})
-        sign_images(publisher(this, stanza, keys, dry_run=False), [order])
-    except (TrustError, KeysError) as err:
-        raise _NotSignedError(reference, artifact.digest, err) from err
-
-
 def _allowed(this: Session, reference: Reference) -> Allowed | int:
     """Return the verdict that allows ``reference``, or the exit code of its refusal, which was reported."""
     match this.verifier().verify(reference):
@@ -228,32 +137,6 @@ def _allowed(this: Session, reference: Reference) -> Allowed | int:
 def _source(this: Session, reference: Reference) -> RegistrySource:
     repository = reference.repository
     return RegistrySource(registry=this.registry(repository.host), path=repository.path)
-
-
-def _say_checkpoint(
-    this: Session,
-    image: str,
-    artifact: Artifact,
-    pushed: Pushed,
-    phases: Phases,
-    *,
-    is_signed: bool,
-    runs_on: bool,
-) -> None:
-    document = {
-        "image": image,
-        "digest": str(artifact.digest),
-        "signed": is_signed,
-        "left_running": runs_on,
-        "blobs": {"all": pushed.blobs, "sent": pushed.blobs_sent},
-        "bytes": {"all": pushed.bytes, "sent": pushed.bytes_sent},
-        "milliseconds": phases.milliseconds,
-    }
-    word = "pushed and signed" if is_signed else "pushed"
-    lines = [f"{word} {image} {artifact.digest} ({pushed.bytes_sent} of {pushed.bytes} bytes were new)"]
-    this.output.result("checkpoint", document, lines)
-    if not is_signed:
-        this.output.hint(f"nobody can restore it before: trust sign {image}@{artifact.digest}")
 
 
 def _say_started(this: Session, command: str, started: Started, phases: Phases, *, of: str) -> None:
