@@ -62,6 +62,20 @@ def test_program_of_many_threads_goes_on_serving_and_every_thread_is_filtered(
     assert all("Seccomp:\t2" in (task / "status").read_text() for task in tasks)
 
 
+def test_process_that_has_ended_and_waits_for_its_parent_moves_as_such(here: Machine, there: Machine) -> None:
+    here.start("parent", "sleep 0.1 & exec sleep 1000")
+
+    def dead(machine: Machine) -> list[str]:
+        pid = machine.container("parent")["pid"]
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [child for child in children if "State:\tZ" in Path(f"/proc/{child}/status").read_text()]
+
+    until(lambda: dead(here), "the child to end")
+    here.run("checkpoint", "parent", here.image("parent:live"))
+    there.run("restore", there.image("parent:live"), "--name", "parent")
+    assert len(dead(there)) == 1
+
+
 def test_go_program_that_listens_by_mptcp_is_left_running_with_a_hint(here: Machine) -> None:
     caddy = Path(shutil.which("caddy") or "").resolve()
     here.start("mptcp", "exec /caddy respond --listen 127.0.0.1:8080 x", "-v", f"{_program(caddy)}:/caddy:ro")

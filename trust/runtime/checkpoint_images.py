@@ -90,8 +90,16 @@ def number(message: Fields, field: int, default: int = 0) -> int:
 
 
 def numbers(message: Fields, field: int) -> tuple[int, ...]:
-    """Return every value of a field of numbers."""
-    return tuple(value for value in message.get(field, []) if isinstance(value, int))
+    """Return every value of a field of numbers.
+
+    Raises:
+        InputError: some are packed into bytes, which CRIU's reader would take and its writer never makes.
+    """
+    found = message.get(field, [])
+    values = tuple(value for value in found if isinstance(value, int))
+    if len(values) != len(found):
+        raise InputError(f"checkpoint is malformed: field {field} has other than numbers")
+    return values
 
 
 def text(message: Fields, field: int) -> str:
@@ -101,10 +109,15 @@ def text(message: Fields, field: int) -> str:
 
 
 def message(outer: Fields, field: int, what: str) -> dict[int, list[Value]]:
-    """Return the message in a field; without one, an empty message."""
-    value = outer.get(field, [b""])[-1]
-    if not isinstance(value, bytes):
-        raise _malformed(what, f"field {field} is no message")
+    """Return the message in a field; without one, an empty message.
+
+    Raises:
+        InputError: it is none, or there are several, which CRIU's reader would merge.
+    """
+    found = outer.get(field, [b""])
+    value = found[-1]
+    if not isinstance(value, bytes) or len(found) > 1:
+        raise _malformed(what, f"field {field} is not one message")
     return fields(value, what)
 
 

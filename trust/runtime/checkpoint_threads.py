@@ -22,6 +22,7 @@ from trust.value import dataclass
 _INHERITABLE, _PERMITTED, _EFFECTIVE, _BOUNDING, _AMBIENT = 9, 10, 11, 12, 19
 _CAPABILITIES = (_INHERITABLE, _PERMITTED, _EFFECTIVE, _BOUNDING, _AMBIENT)
 _NO_NEW_PRIVS = 18
+_DEAD = 2  # of task_state, by which CRIU decides whether there is anything to resume
 _SECCOMP_MODE, _SECCOMP_FILTER = 11, 2
 _FOR_ALL_THREADS = 1  # SECCOMP_FILTER_FLAG_TSYNC
 
@@ -49,6 +50,17 @@ class _Chain:
     is_shared: bool
 
 
+def living(images: Path) -> Iterator[Fields]:
+    """Yield every process that lives; one that has ended and waits for its parent comes back as just that.
+
+    It has no rights and no thread, and what CRIU writes where its threads would be is no number of any.
+    """
+    for process in records(images / "pstree.img"):
+        task = message(core_of(images, number(process, 1)), 3, "core")
+        if number(task, 1) != _DEAD:
+            yield process
+
+
 def _filters(path: Path) -> list[_Chain]:
     """Return the chain that ends with each filter."""
     if not path.exists():
@@ -72,7 +84,7 @@ def _filters(path: Path) -> list[_Chain]:
 def threads_of(images: Path) -> Iterator[Thread]:
     """Yield every thread of every process; one that tells of no filter has its leader's, if that is shared."""
     chains = _filters(images / "seccomp.img")
-    for process in records(images / "pstree.img"):
+    for process in living(images):
         leader = message(core_of(images, number(process, 1)), 5, "core")
         for tid in dict.fromkeys([number(process, 1), *numbers(process, 5)]):
             core = message(core_of(images, tid), 5, "core")

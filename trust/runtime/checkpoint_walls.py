@@ -31,7 +31,7 @@ from trust.runtime.checkpoint_images import (
     signed,
 )
 from trust.runtime.checkpoint_mounts import Mount, devices_of, mounts_of
-from trust.runtime.checkpoint_threads import Thread, core_of, threads_of
+from trust.runtime.checkpoint_threads import Thread, core_of, living, threads_of
 from trust.value import dataclass
 
 # What a container without a network leaves behind; others name devices, users, programs of the host.
@@ -77,7 +77,7 @@ def read_walls(images: Path) -> Walls:
     threads = tuple(threads_of(images))
     if not threads:
         raise above("has no processes")
-    leaders = [core_of(images, number(process, 1)) for process in records(images / "pstree.img")]
+    leaders = [core_of(images, number(process, 1)) for process in living(images)]
     tasks = [message(core, 3, "core") for core in leaders]
     return Walls(
         own_namespaces=_own_namespaces(images),
@@ -136,7 +136,7 @@ def _require_thread_within(thread: Thread, measure: Thread, account: Account) ->
 def _own_namespaces(images: Path) -> frozenset[int]:
     """Return the kinds of namespaces that every process has apart from the host."""
     host = message(first_record(images / "inventory.img"), 3, "inventory")
-    pids = [number(record, 1) for record in records(images / "pstree.img")]
+    pids = [number(record, 1) for record in living(images)]
     every = [first_record(images / f"ids-{pid}.img") for pid in pids]
     kinds = {tuple(number(ids, kind) for kind in _NAMESPACES) for ids in every}
     if len(kinds) != 1:
