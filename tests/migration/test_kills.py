@@ -21,13 +21,15 @@ _REACHED_IN_SECONDS = 20.0
 
 
 @contextmanager
-def halted(process_id: int) -> Iterator[None]:
-    """Have a registry that takes connections and says nothing."""
-    os.kill(process_id, signal.SIGSTOP)
+def freezing(machine: Machine, registry: DockerRegistry) -> Iterator[subprocess.Popen[bytes]]:
+    """Give a checkpoint that has begun to freeze; the registry takes connections and says nothing meanwhile."""
+    process = begun(machine, "checkpoint", "counter", machine.image("counter:killed"))
+    reached(process, lambda: staged(machine, "frozen.json"))
+    os.kill(registry.process_id, signal.SIGSTOP)
     try:
-        yield
+        yield process
     finally:
-        os.kill(process_id, signal.SIGCONT)
+        os.kill(registry.process_id, signal.SIGCONT)
 
 
 def begun(machine: Machine, *argv: str) -> subprocess.Popen[bytes]:
@@ -68,8 +70,7 @@ def log(here: Machine) -> Path:
 def test_checkpoint_that_is_killed_leaves_the_container_running(
     here: Machine, registry: DockerRegistry, log: Path, point: str
 ) -> None:
-    with halted(registry.process_id):
-        process = begun(here, "checkpoint", "counter", here.image("counter:killed"))
+    with freezing(here, registry) as process:
         reached(process, lambda: staged(here, point))
         process.kill()
         process.wait()
@@ -82,8 +83,7 @@ def test_checkpoint_that_is_killed_leaves_the_container_running(
 def test_container_whose_guard_was_killed_too_is_thawed_by_the_next_command(
     here: Machine, registry: DockerRegistry, log: Path
 ) -> None:
-    with halted(registry.process_id):
-        process = begun(here, "checkpoint", "counter", here.image("counter:killed"))
+    with freezing(here, registry) as process:
         reached(process, lambda: staged(here, "blobs/*"))
         for guard in guards_of(process.pid):
             os.kill(guard, signal.SIGKILL)

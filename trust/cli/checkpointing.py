@@ -13,14 +13,19 @@ from trust.cli.phases import Phases
 from trust.cli.publishing import publisher
 from trust.cli.sealing import recipient_of
 from trust.cli.session import PUBLISH_SECONDS, Session, session
-from trust.digest import Digest
+from trust.digest import Digest, sha256
 from trust.errors import InputError, TrustError, UnavailableError
+from trust.manifest import OCI_MANIFEST
+from trust.publish import Publisher
 from trust.reference import Reference, parse_reference
+from trust.roles import Image
 from trust.run import open_containers
 from trust.sign import Order, read_image
 from trust.sign import sign as sign_images
+from trust.value import replace
 
 EXIT_OK = 0
+_NOTHING = b"what will be signed is not there yet"
 
 
 class _NotSignedError(UnavailableError):
@@ -67,6 +72,7 @@ def checkpoint(
     host = host_of(this, None)
     found = open_containers(host).find(container)
     machine = open_machine(found.engine, host)
+    signer = _rehearsed(this, reference, keys) if sign else None
     phases = Phases()
 
     def deliver(artifact: Artifact) -> tuple[Artifact, Pushed]:
@@ -78,8 +84,8 @@ def checkpoint(
             deadline=this.deadline(PUBLISH_SECONDS),
         )
         phases.ended("push")
-        if sign:
-            _sign(this, reference, artifact, keys)
+        if signer is not None:
+            _sign(this, reference, artifact, signer)
             phases.ended("sign")
         return artifact, pushed
 
@@ -97,13 +103,26 @@ def checkpoint(
     return EXIT_OK
 
 
-def _sign(this: Session, reference: Reference, artifact: Artifact, keys: tuple[str, ...]) -> None:
+def _rehearsed(this: Session, reference: Reference, keys: tuple[str, ...]) -> Publisher:
+    """Return the publisher that will sign, its keys open: no container stands still while they are asked for.
+
+    Raises:
+        TrustError, KeysError: it could sign nothing under this name, whatever it were.
+    """
+    stanza, path = this.stanza_for(reference)
+    rehearsal = publisher(this, stanza, keys, dry_run=True)
+    image = Image(digest=sha256(_NOTHING), size_bytes=len(_NOTHING), media_type=OCI_MANIFEST)
+    sign_images(rehearsal, [Order(path=path, tag=reference.tag, image=image, annotations={})])
+    return rehearsal
+
+
+def _sign(this: Session, reference: Reference, artifact: Artifact, rehearsed: Publisher) -> None:
     """Have the digest that was pushed signed, as this machine computed it."""
     try:
-        stanza, path = this.stanza_for(reference)
+        _, path = this.stanza_for(reference)
         image = read_image(artifact.digest, lambda _digest: artifact.manifest)
         order = Order(path=path, tag=reference.tag, image=image, annotations={})
-        sign_images(publisher(this, stanza, keys, dry_run=False), [order])
+        sign_images(replace(rehearsed, dry_run=False, deadline=this.deadline(PUBLISH_SECONDS)), [order])
     except (TrustError, KeysError) as err:
         raise _NotSignedError(reference, artifact.digest, err) from err
 
