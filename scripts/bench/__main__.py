@@ -17,6 +17,7 @@ from pathlib import Path
 from scripts.bench import (
     canonical,
     keys,
+    migrate,
     publishers,
     run_cached,
     scale,
@@ -40,6 +41,7 @@ FIGURES: Figures = {
     unchanged.FIGURE: unchanged.measure,
     sign_one_tag.FIGURE: sign_one_tag.measure,
     run_cached.FIGURE: run_cached.measure,
+    migrate.FIGURE: migrate.measure,
     shim_manifest.FIGURE: shim_manifest.measure,
     shim_blob.FIGURE: shim_blob.measure,
     shim_pulls.FIGURE: shim_pulls.measure,
