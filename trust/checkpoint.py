@@ -51,6 +51,11 @@ from trust.value import dataclass
 
 ENDED_BY_KILL = 137
 BLOBS_AT_ONCE = 3
+_UNMOVABLE = {
+    "bubblewrap": "it knows no way",
+    # Tried, 1.28 with CRIU 4.2.1: it masks /sys/firmware and the like by a directory that all containers share.
+    "crun": "what it hides of the kernel would come back writable",
+}
 
 T = TypeVar("T")
 
@@ -105,8 +110,11 @@ def open_machine(engine: str, host: Host) -> Machine:
     """
     if not host.caller.is_root:
         raise InputError("only root can freeze and resume containers: CRIU needs it")
-    if engine == "bubblewrap":
-        raise InputError("bubblewrap's containers cannot be moved", hint="start the container with --engine runc")
+    if engine in _UNMOVABLE:
+        raise InputError(
+            f"{engine}'s containers cannot be moved: {_UNMOVABLE[engine]}",
+            hint="start the container with --engine runc",
+        )
     name, program = engine_program(engine, search_path=host.environ.get("PATH", ""))
     environment = engine_environment(host.environ)
     criu = find_criu(environment)

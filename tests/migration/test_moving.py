@@ -174,6 +174,22 @@ def test_restored_container_has_the_confinement_of_one_that_was_started(here: Ma
     assert str(there.container("one")["id"]) in cgroup
 
 
+def test_restored_container_can_write_nowhere_that_it_could_not(
+    here: Machine, there: Machine, tmp_path: Path
+) -> None:
+    here.start("one", "sleep 1000", "--volume", f"{tmp_path}:/data:ro", "--tmpfs", "/scratch")
+
+    def mounts(machine: Machine) -> dict[str, str]:
+        lines = Path(f"/proc/{machine.container('one')['pid']}/mountinfo").read_text().splitlines()
+        return {line.split()[4]: line.split()[5].partition(",")[0] for line in lines}
+
+    before = mounts(here)
+    assert before["/data"] == before["/sys/firmware"] == before["/proc/sys"] == "ro"
+    here.run("checkpoint", "one", here.image("one:walls"))
+    there.run("restore", there.image("one:walls"), "--name", "one", "--volume", f"{tmp_path}:/data:ro")
+    assert mounts(there) == before
+
+
 def limits_of(machine: Machine, name: str) -> dict[str, int | None]:
     """Return what the kernel holds a container to."""
     from trust.runtime.cgroup import Controllers  # noqa: PLC0415

@@ -330,6 +330,18 @@ def test_what_cannot_be_moved_is_left_alone(here: Machine) -> None:
     assert "is not running" in done["said"]
 
 
+@pytest.mark.parametrize("engine", ["crun", "bubblewrap"])
+def test_container_of_an_engine_that_cannot_bring_it_back_is_not_frozen(here: Machine, engine: str) -> None:
+    here.start("other", COUNT, "--engine", engine)
+    until(lambda: last(here.output("other")) > 2, "the counter")
+    for words in (("checkpoint", "other", here.image("counter:other")), ("clone", "other", "dolly")):
+        said = here.run(*words, code=2)["said"]
+        assert f"error: {engine}'s containers cannot be moved: " in said
+        assert "hint: start the container with --engine runc" in said
+    seen = last(here.output("other"))
+    until(lambda: last(here.output("other")) > seen + 2, "the original to run on")
+
+
 def test_name_that_is_taken_is_refused_and_its_owner_left_alone(counter: Machine) -> None:
     snapshot(counter)
     done = counter.run("restore", counter.image("counter:live"), "--name", "counter", code=2)
