@@ -55,6 +55,7 @@ def test_each_recipient_can_restore_and_nobody_else_reads_a_word(
     started(here)
     image = here.image("sealed:live")
     done = here.run("checkpoint", "counter", image, "--encrypt-to", first_public, "--encrypt-to", second_public)
+    assert done["encrypted"] == 2
     stopped_at = last(here.output("counter"))
     for blob in blobs_of(registry, done["digest"]):
         assert not blob.startswith(b"\x28\xb5\x2f\xfd")  # zstd's mark

@@ -129,6 +129,7 @@ def test_volume_is_what_the_restoring_machine_says(here: Machine, there: Machine
     here.run("checkpoint", "writer", here.image("writer:live"))
     refused = there.run("restore", there.image("writer:live"), code=2)
     assert "container had a volume at /data" in refused["said"]
+    assert "hint: trust restore --volume HOST:/data" in refused["said"]
     before = (ours / "log").stat().st_size
     there.run("restore", there.image("writer:live"), "--volume", f"{theirs}:/data")
     until((theirs / "log").exists, "the other volume")

@@ -99,7 +99,9 @@ def checkpoint(
         phase=phases.ended,
         recipients=readers,
     )
-    _say_checkpoint(this, str(reference), artifact, pushed, phases, is_signed=sign, runs_on=leave_running)
+    _say_checkpoint(
+        this, str(reference), artifact, pushed, phases, is_signed=sign, runs_on=leave_running, readers=len(readers)
+    )
     return EXIT_OK
 
 
@@ -136,11 +138,13 @@ def _say_checkpoint(
     *,
     is_signed: bool,
     runs_on: bool,
+    readers: int,
 ) -> None:
     document = {
         "image": image,
         "digest": str(artifact.digest),
         "signed": is_signed,
+        "encrypted": readers,
         "left_running": runs_on,
         "blobs": {"all": pushed.blobs, "sent": pushed.blobs_sent},
         "bytes": {"all": pushed.bytes, "sent": pushed.bytes_sent},

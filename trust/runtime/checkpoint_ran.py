@@ -104,7 +104,7 @@ def require_volumes(ran: Ran, given: tuple[Volume, ...]) -> None:
         target = min(had)
         raise InputError(
             f"container had a volume at {target}: say what is there now",
-            hint=f"trust restore -v HOST:{target}{':ro' if had[target] else ''}",
+            hint=f"trust restore --volume HOST:{target}{':ro' if had[target] else ''}",
         )
 
 
