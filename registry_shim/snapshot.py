@@ -160,6 +160,10 @@ def _tag_paths(table: Table) -> Iterator[tuple[str, str]]:
             yield path, tag
 
 
+def _is_same(after: TrustedChain, before: TrustedChain) -> bool:
+    return (after.roles, after.shared, after.root_version) == (before.roles, before.shared, before.root_version)
+
+
 def load_snapshot(stanza: Stanza, state: TrustedState) -> Snapshot | None:
     """Return what ``state`` holds of the collection, all of one moment; None where nothing was verified yet.
 
@@ -186,6 +190,6 @@ def load_snapshot(stanza: Stanza, state: TrustedState) -> Snapshot | None:
             roots=state.roots(stanza.root),
         )
         after = state.chain(stanza.root)
-        if after is not None and after.roles == chain.roles and after.root_version == chain.root_version:
+        if after is not None and _is_same(after, chain):
             return snapshot
     raise StateError(f"trusted state of {stanza.collection} does not stand still")

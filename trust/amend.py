@@ -18,9 +18,10 @@ from typing import Protocol
 
 from tuf.api.metadata import Root
 
-from trust.draft import Changes, Draft, DraftRole, Signers
+from trust.draft import Changes, Draft, DraftRole
 from trust.errors import ConflictError, StaleError
-from trust.loaded import Loaded, LoadedRole
+from trust.loaded import Loaded
+from trust.loaded_role import LoadedRole
 from trust.merge import merge
 from trust.metadata import (
     TARGETS_MAX_BYTES,
@@ -32,6 +33,7 @@ from trust.metadata import (
 )
 from trust.pending import Pending, PendingRole, is_bin_name
 from trust.proposal import Waiting, base_of, is_authorised, is_published, proposed, require_current, waiting_of
+from trust.signatures import Signers
 from trust.targets import Content
 from trust.value import dataclass
 from trust.waiting_room import Entry

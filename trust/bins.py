@@ -16,6 +16,7 @@ from trust.draft import Changes
 from trust.errors import InputError
 from trust.loaded import Loaded
 from trust.publish import Published, Publisher
+from trust.role_table import role_table
 from trust.targets import Content, Table, Target
 
 
@@ -37,7 +38,7 @@ def rebin(publisher: Publisher, name: str, count: int) -> Published:
                 f"role {name} delegates to {delegations.roles[0].name}, and can have no bins beside",
                 hint="delegate its own images to a role, and give that one bins",
             )
-        whole = Content(table=loaded.table(role, None))
+        whole = Content(table=role_table(loaded, role, None))
         if count == 0:
             return Changes(contents={name: whole})
         owner = Delegation(name=name, patterns=(), keyids=loaded.keyids(role), threshold=loaded.threshold(role))

@@ -20,14 +20,17 @@ from trust.chain import ONLINE_ROLES
 from trust.client import refresh
 from trust.difference import Difference, Who, field_words, root_words
 from trust.digest import sha256
-from trust.draft import Draft, DraftRole, Signers
-from trust.edition import Role, can_seal, first_sealed, first_targets, root_of
+from trust.draft import Draft, DraftRole
 from trust.errors import ConflictError, InputError, StaleError, UnavailableError, UnreachableError
+from trust.first_edition import Role, first_sealed, first_targets, root_of
 from trust.metadata import ROOT_MAX_BYTES, period_of
 from trust.pending import Pending, PendingRole, parse_pending, pending_bytes
-from trust.proposal import CLOCK_SKEW, Waiting, is_authorised, refused, require_known_root, waiting_of
+from trust.proposal import CLOCK_SKEW, Waiting, is_authorised, waiting_of
 from trust.publish import ATTEMPTS, PAUSE_SECONDS, Publisher
 from trust.roles import COLLECTION_FIELD
+from trust.seal import can_seal
+from trust.signatures import Signers
+from trust.soundness import refused, require_known_root
 from trust.stores.interface import TIMESTAMP, View
 from trust.value import replace
 from trust.waiting_room import Entry, entries, find

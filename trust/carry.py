@@ -137,7 +137,7 @@ def exported(publisher: Publisher, change: str) -> bytes:
     if entry.untrusted is None:
         raise InputError(f"what waits for {entry.place} is not understood: {entry.problem}")
     recorder = _Recorder(view)
-    loaded = load(publisher.stanza, recorder, floors=publisher.floors())
+    loaded = load(publisher.stanza, recorder, floors=publisher.memory.floors())
     is_published(loaded, entry.untrusted)  # reads what the signer will read
     made = proposed(loaded, entry.untrusted, now=publisher.now)
     require_current(loaded, entry.untrusted, made, now=publisher.now)

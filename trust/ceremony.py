@@ -14,12 +14,12 @@ from datetime import datetime
 from trust.client import refresh
 from trust.deadline import Deadline
 from trust.digest import Digest, sha256
-from trust.draft import Keyring
-from trust.edition import Role, first_edition, first_root
 from trust.errors import ConflictError, UnreachableError
+from trust.first_edition import Role, first_edition, first_root
 from trust.key_use import require_unshared
 from trust.metadata import ROOT_MAX_BYTES, parse_metadata
 from trust.policy import Stanza
+from trust.signatures import Keyring
 from trust.state import TrustedState
 from trust.stores.interface import TIMESTAMP, MissingPlaceError, Store, View
 from trust.value import dataclass, replace

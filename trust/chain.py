@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 from trust.value import dataclass
 
 TOP_LEVEL_ROLES = ("root", "timestamp", "snapshot", "targets")
 ONLINE_ROLES = ("snapshot", "timestamp")
+_NO_LINKS: Mapping[tuple[str, str], TrustedRole] = MappingProxyType({})
 STALE = 0  # the root version of a role that is not what the newest snapshot or its delegator asks for
 
 
@@ -49,7 +51,11 @@ class RoleRefusal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustedChain:
-    """The trusted roles of one collection; ``checked_at`` is when its store was last asked with success."""
+    """The trusted roles of one collection; ``checked_at`` is when its store was last asked with success.
+
+    Names are global in a snapshot, and any delegate can name any role: one that several delegate to was verified
+    under each of them, and none takes it from another. ``shared`` has all but the first, by role and delegator.
+    """
 
     name: str
     identity: str
@@ -57,6 +63,17 @@ class TrustedChain:
     token: str | None
     checked_at: datetime
     roles: Mapping[str, TrustedRole]
+    shared: Mapping[tuple[str, str], TrustedRole] = _NO_LINKS
+
+    def under(self, role: str, delegator: str) -> TrustedRole | None:
+        """Return ``role`` as it was verified under ``delegator``, or None."""
+        found = self.roles.get(role)
+        return found if found is not None and found.delegator == delegator else self.shared.get((role, delegator))
+
+    def links(self) -> Iterator[TrustedRole]:
+        """Yield every role under each delegator that it was verified under."""
+        yield from self.roles.values()
+        yield from self.shared.values()
 
     def is_coherent(self) -> bool:
         """Tell whether the top-level roles were verified under exactly this root.
@@ -67,13 +84,23 @@ class TrustedChain:
 
     def is_current(self, role: str, delegator: str | None = None) -> bool:
         """Tell whether ``role`` was verified under this root and this version of its delegator."""
-        found = self.roles.get(role)
+        found = self.roles.get(role) if delegator is None else self.under(role, delegator)
         if found is None or found.root_version != self.root_version:
             return False
         above = self.roles.get(found.delegator)
-        is_asked = delegator is None or delegator == found.delegator
-        return is_asked and above is not None and found.delegator_version == above.facts.version
+        return above is not None and found.delegator_version == above.facts.version
 
-    def facts(self, visited: Iterable[str] = ("targets",)) -> tuple[RoleFacts, ...]:
-        """Return the facts of root, timestamp and snapshot, then of the roles that were searched."""
-        return tuple(self.roles[name].facts for name in ("root", "timestamp", "snapshot", *visited))
+    def facts(self, links: Iterable[tuple[str, str]] = (("targets", "root"),)) -> tuple[RoleFacts, ...]:
+        """Return the facts of root, timestamp and snapshot, then of the roles that were searched.
+
+        Raises:
+            KeyError: a role was not verified under this delegator.
+        """
+        top = tuple(self.roles[name].facts for name in ("root", "timestamp", "snapshot"))
+        return (*top, *(self._under(role, delegator).facts for role, delegator in links))
+
+    def _under(self, role: str, delegator: str) -> TrustedRole:
+        found = self.under(role, delegator)
+        if found is None:
+            raise KeyError(f"role {role} was not verified under {delegator}")
+        return found

@@ -145,7 +145,7 @@ def refresh(
             return Current(chain=chain, is_first_use=False)
         view = store.view(known=chain.token, deadline=deadline) if is_complete else None
         if is_complete and (view is None or _is_unchanged(view, chain, state, stanza)):
-            return Current(chain=_noted(stanza, state, chain, view, now), is_first_use=False)
+            return Current(chain=_noted(stanza, state, chain, view, paths, now), is_first_use=False)
     return _refreshed(stanza, state, store, paths=paths, now=now, deadline=deadline)
 
 
@@ -172,16 +172,24 @@ def _is_unchanged(view: View, chain: TrustedChain, state: TrustedState, stanza: 
     return view.read("timestamp.json", _PROBE_MAX_BYTES) == state.body(stanza.root, "timestamp")
 
 
-def _noted(
-    stanza: Stanza, state: TrustedState, chain: TrustedChain, view: View | None, now: datetime
+def _noted(  # noqa: PLR0917 - what was asked, of whom, and what came of it
+    stanza: Stanza, state: TrustedState, chain: TrustedChain, view: View | None, paths: Wanted, now: datetime
 ) -> TrustedChain:
     token = chain.token if view is None else view.token
-    # Never past an expiry: a clock that was set ahead for an hour would have gone back for ever after.
-    is_valid = now < min(role.facts.expires for role in chain.roles.values())
     is_due = token != chain.token or now - chain.checked_at >= NOTE_EVERY
-    if is_valid and is_due and not state.is_read_only:
+    if is_due and not state.is_read_only and _is_valid(stanza, state, chain, paths, now):
         state.set_checked(stanza.root, token=token, at=now)
     return replace(chain, token=token, checked_at=now)
+
+
+def _is_valid(stanza: Stanza, state: TrustedState, chain: TrustedChain, paths: Wanted, now: datetime) -> bool:
+    """Tell whether nothing that answers has expired: a clock that was set ahead would have gone back ever after.
+
+    Of delegates those count that are asked for: one that expired is refused alone, and costs no other the note.
+    """
+    lookup = StoredRoles(state=state, pin=stanza.root, chain=chain)
+    links = [("targets", "root"), *(link for path in paths or () for link in walk(path, lookup).links)]
+    return now < min(facts.expires for facts in chain.facts(links))
 
 
 def _refreshed(
@@ -204,7 +212,7 @@ def _refreshed(
             stored=None if chain is None else StoredRoles(state=state, pin=stanza.root, chain=chain),
         )
         roots = walk_roots(stanza, known, view)
-        if known.roots and max(roots.bodies) > max(known.roots):
+        if chain is not None and max(roots.bodies) != chain.root_version:
             # Kept even if what follows is refused: a revoked key must not return once its revocation was seen.
             state.add_roots(stanza.root, roots.bodies)
         refreshed = verify_roles(stanza, known, roots, view, paths=paths, now=now)

@@ -35,6 +35,13 @@ CREATE TABLE tombstone (pin TEXT, role TEXT, path TEXT, digest TEXT, value TEXT,
 CREATE TABLE published (pin TEXT, name TEXT, version INTEGER, PRIMARY KEY (pin, name));
 """
 
+# Of a role that several delegate to: how it was verified under those beyond the first. A file of before has none.
+_LINK = """
+CREATE TABLE IF NOT EXISTS link (pin TEXT, name TEXT, version INTEGER, expires INTEGER, signers TEXT,
+  threshold INTEGER, period INTEGER, root_version INTEGER, delegator TEXT, delegator_version INTEGER,
+  PRIMARY KEY (pin, name, delegator));
+"""
+
 
 class Database:
     """``state.db`` of one home."""
@@ -109,6 +116,9 @@ class Database:
             connection = sqlite3.connect(uri, uri=True, timeout=_BUSY_SECONDS, isolation_level=None)
         try:
             self._check(connection)
+            with self.reading():
+                if not self.is_read_only:
+                    connection.execute(_LINK)
         except BaseException:
             connection.close()
             raise
@@ -135,7 +145,7 @@ class Database:
         connection = sqlite3.connect(temporary)
         try:
             connection.executescript(
-                f"PRAGMA application_id={_APPLICATION_ID}; PRAGMA user_version={_SCHEMA_VERSION}; {_SCHEMA}"
+                f"PRAGMA application_id={_APPLICATION_ID}; PRAGMA user_version={_SCHEMA_VERSION};{_SCHEMA}{_LINK}"
             )
             connection.close()
             with suppress(FileExistsError):

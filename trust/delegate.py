@@ -26,8 +26,10 @@ from trust.delegations import (
 from trust.division import believed, divided, is_within, overlapping, reunited
 from trust.draft import Changes
 from trust.errors import InputError, RefusedError
-from trust.loaded import Loaded, LoadedRole
+from trust.loaded import Loaded
+from trust.loaded_role import LoadedRole
 from trust.publish import Published, Publisher
+from trust.role_table import role_table
 from trust.targets import Content, Table
 from trust.value import dataclass, replace
 
@@ -110,7 +112,7 @@ def _said(loaded: Loaded, name: str, above: LoadedRole, *, keep_images: bool) ->
                 f"role {name} delegates to {role.content.delegations.roles[0].name}",
                 hint="remove that role first, or drop all images",
             )
-        return loaded.table(role, None)
+        return role_table(loaded, role, None)
     except RefusedError:
         if keep_images:
             raise

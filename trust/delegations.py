@@ -120,13 +120,18 @@ class Roles(Protocol):
 class Route:
     """The roles that were searched for a path, in order; the last one answers, be it with "not here"."""
 
-    visited: tuple[str, ...]
+    links: tuple[tuple[str, str], ...]  # each role, and the delegator under which it was searched
     owner: str  # the role that answers, by the name that people know: of a bin, the role it belongs to
+
+    @property
+    def visited(self) -> tuple[str, ...]:
+        """The roles by name."""
+        return tuple(role for role, _ in self.links)
 
     @property
     def last(self) -> str:
         """The role that answers."""
-        return self.visited[-1]
+        return self.links[-1][0]
 
 
 def walk(path: str, roles: Roles) -> Route:
@@ -136,7 +141,7 @@ def walk(path: str, roles: Roles) -> Route:
         LimitError: more than ``VISITED_MAX`` roles would have to be searched: "absent" would be a guess.
         TrustError: a role on the way is not verified.
     """
-    pending, visited = [(TARGETS, "root", TARGETS)], list[str]()
+    pending, visited = [(TARGETS, "root", TARGETS)], dict[str, str]()
     owner = TARGETS
     while pending:
         role, delegator, owner_here = pending.pop()
@@ -145,7 +150,7 @@ def walk(path: str, roles: Roles) -> Route:
         if len(visited) >= VISITED_MAX:
             raise LimitError(f"delegations for {path} go on after {VISITED_MAX} roles")
         delegations = roles.enter(role, delegator)
-        visited.append(role)
+        visited[role] = delegator
         owner = owner_here
         if roles.holds(role, path):
             break
@@ -156,7 +161,7 @@ def walk(path: str, roles: Roles) -> Route:
                 pending.clear()
                 break
         pending.extend(reversed(matching))
-    return Route(visited=tuple(visited), owner=owner)
+    return Route(links=tuple(visited.items()), owner=owner)
 
 
 def matches(pattern: str, path: str) -> bool:

@@ -12,7 +12,6 @@ recorded as refused and the others go on: one team's mistake is not everybody's 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -22,15 +21,16 @@ from tuf.ngclient import Updater
 from trust.chain import STALE, RoleRefusal, TrustedRole
 from trust.delegations import TARGETS, VISITED_MAX, Delegations, walk
 from trust.digest import sha256
-from trust.errors import LimitError, RefusedError, TrustError
+from trust.errors import RefusedError, TrustError
 from trust.floors import Floors
-from trust.metadata import delegations_of, parse_metadata, table_of, trusted_role
+from trust.metadata import delegations_of, parse_metadata, require_distinct_keys, table_of, trusted_role
 from trust.targets import Content
+from trust.turns import Turns
 from trust.value import replace
 from trust.verdict import Reason, reason_of
 from trust.view_fetcher import ViewFetcher, refusing
 
-ROLES_MAX = 20_000  # of one collection: 16,384 bins and a few thousand teams
+ROLES_MAX = 20_000  # below one delegate of targets: 16,384 bins and a few thousand teams
 
 
 class Descent:
@@ -49,6 +49,7 @@ class Descent:
         self._fetcher = fetcher
         self._floors = floors
         self._verified = dict(top)
+        self.shared: dict[tuple[str, str], TrustedRole] = {}  # see ``TrustedChain``
         self._snapshot: Snapshot = updater._trusted_set.snapshot  # noqa: SLF001 - what ngclient has just verified
         targets = updater._trusted_set.targets  # noqa: SLF001 - likewise
         self._loaded: dict[str, Targets] = {TARGETS: targets}
@@ -65,13 +66,14 @@ class Descent:
     def enter(self, role: str, delegator: str) -> Delegations:
         """Return what ``role`` delegates, verified by the steps of this module; see ``Roles.enter``."""
         found = self._verified.get(role)
-        if found is not None and found.delegator in {delegator, "root"}:
-            return self._delegations(role)
-        kept = self._kept(role, delegator)
-        if kept is not None:
-            self._verified[role] = kept
-        else:
-            self._load(role, delegator)
+        if found is None:
+            kept = self._kept(role, delegator)
+            if kept is not None:
+                self._verified[role] = kept
+            else:
+                self._load(role, delegator)
+        elif found.delegator not in {delegator, "root"} and (role, delegator) not in self.shared:
+            self.shared[role, delegator] = self._kept(role, delegator) or self._linked(role, delegator)
         return self._delegations(role)
 
     def holds(self, role: str, path: str) -> bool:
@@ -96,6 +98,15 @@ class Descent:
             return stale | result
         for name in chain.roles:
             self._settle(name, chain.roles, result)
+        for link in chain.links():
+            name, key = link.facts.name, (link.facts.name, link.delegator)
+            there = result.get(name)
+            if there is not None and link.delegator != there.delegator and key not in self.shared:
+                kept = self._kept(*key, among=result)
+                if kept is not None and there.root_version == STALE:
+                    result[name] = kept
+                elif kept is not None:
+                    self.shared[key] = kept
         return result
 
     def _settle(self, name: str, known: Mapping[str, TrustedRole], result: dict[str, TrustedRole]) -> None:
@@ -110,25 +121,34 @@ class Descent:
     def _go_everywhere(self) -> None:
         """Verify every role that a walk can reach, the nearest first.
 
-        Names are global in a snapshot: a role that two delegate to is that of the nearer one, and whoever names
-        another's by keys of his own has it refused for nobody.
+        Names are global in a snapshot: whoever names another's by keys of his own has it refused for nobody but
+        himself, and by copied keys takes it from nobody.
         """
-        pending = deque((name, TARGETS, 1) for name in self._delegations(TARGETS).names())
-        while pending:
-            role, delegator, depth = pending.popleft()
-            if role in self._verified or depth >= VISITED_MAX:
-                continue  # a cycle, or a diamond that was searched already; or deeper than any walk
-            if len(self._verified) > ROLES_MAX:
-                raise LimitError(f"the collection has more than {ROLES_MAX} roles")
-            try:
-                with refusing(self._fetcher, self._floors.stanza, self._floors.roots.bodies):
-                    delegations = self.enter(role, delegator)
-            except TrustError as err:
+        turns = Turns(self._delegations(TARGETS).names(), most=ROLES_MAX)
+        nearest = dict[str, int]()
+        for turn in turns:
+            if turn.depth >= VISITED_MAX:
+                continue  # deeper than any walk
+            delegations = self._tried(turn.role, turn.delegator)
+            if delegations is not None and turn.depth < nearest.get(turn.role, VISITED_MAX):
+                nearest[turn.role] = turn.depth  # else a cycle, or a diamond that was searched already
+                turns.add(turn, delegations.names())
+        for name in turns.unfinished:
+            detail = f"role {name} and those below it are more than {ROLES_MAX}"
+            self.refused[name] = RoleRefusal(reason=Reason.LIMIT_REACHED.value, detail=detail)
+
+    def _tried(self, role: str, delegator: str) -> Delegations | None:
+        """Return what ``role`` delegates; None if it is not trusted: refused, unless another delegator has it."""
+        try:
+            with refusing(self._fetcher, self._floors.stanza, self._floors.roots.bodies):
+                delegations = self.enter(role, delegator)
+        except TrustError as err:
+            if role not in self._verified:
                 refusal = RoleRefusal(reason=reason_of(err).value, detail=str(err), hint=err.hint)
                 self.refused.setdefault(role, refusal)
-            else:
-                self.refused.pop(role, None)
-                pending.extend((name, role, depth + 1) for name in delegations.names())
+            return None
+        self.refused.pop(role, None)
+        return delegations
 
     def _delegations(self, role: str) -> Delegations:
         if role in self.said:
@@ -142,9 +162,9 @@ class Descent:
         self, role: str, delegator: str, *, among: Mapping[str, TrustedRole] | None = None
     ) -> TrustedRole | None:
         """Return what is known of ``role`` if nothing has changed that it was verified by (step 1)."""
-        before, above = self._floors.known.role(role), (among or self._verified).get(delegator)
+        before, above = self._floors.known.under(role, delegator), (among or self._verified).get(delegator)
         link = self._snapshot.meta.get(f"{role}.json")
-        if before is None or above is None or link is None or before.delegator != delegator:
+        if before is None or above is None or link is None:
             return None
         is_same = (before.facts.version, before.root_version, before.delegator_version) == (
             link.version,
@@ -179,6 +199,14 @@ class Descent:
         self.said[role] = Content(table=table_of(targets), delegations=delegations_of(targets))
         self._verified[role] = trusted_role(above, delegator, root, role, metadata, body)
         self._loaded[role] = targets
+
+    def _linked(self, role: str, delegator: str) -> TrustedRole:
+        """Return an entered role as a delegate of another delegator: the same bytes, by his keys and threshold."""
+        self._targets(role)
+        body, above = (self._directory / f"{role}.json").read_bytes(), self._targets(delegator)
+        metadata = parse_metadata(body, role)
+        require_distinct_keys(above, metadata, role)
+        return trusted_role(above, delegator, self._floors.roots.newest.signed, role, metadata, None)
 
     def _targets(self, role: str) -> Targets:
         """Return the metadata of an entered role, which may have been kept without being read."""

@@ -6,7 +6,7 @@ no sentence was written for is shown as it is spelled. Pure: no IO, no clock, no
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from trust.delegations import Bins, Delegation, Delegations
@@ -153,6 +153,7 @@ def _delegation_words(before: Delegations, after: Delegations, who: Who) -> Iter
             yield f"role {name} is delegated no more"
         elif was is None:
             yield f"role {name} is delegated: {', '.join(f'{k} {v}' for k, v in _terms(now).items())}"
+            yield from _place_words(name, [role.name for role in after.roles])
             yield from _key_words(name, (), now.keyids, who)
         else:
             yield from (f"role {name}: {words}" for words in _fields(_terms(was), _terms(now), frozenset()))
@@ -160,9 +161,18 @@ def _delegation_words(before: Delegations, after: Delegations, who: Who) -> Iter
     kept = [role.name for role in before.roles if after.named(role.name)]
     order = [role.name for role in after.roles if before.named(role.name)]
     if kept != order:
-        yield f"roles are searched in another order: {', '.join(order)}"
+        yield f"roles are searched in another order: {', '.join(role.name for role in after.roles)}"
     yield from _bins_words(before.bins, after.bins, who)
     yield from _spelling_words(before.keys, after.keys)
+
+
+def _place_words(name: str, order: Sequence[str]) -> Iterator[str]:
+    """Yield where a new role stands among others: of two that cover a path, the first one answers."""
+    place = order.index(name)
+    around = [f"after {each}" for each in order[max(place - 1, 0) : place]]
+    around += [f"before {each}" for each in order[place + 1 : place + 2]]
+    if around:
+        yield f"role {name} is searched as number {place + 1} of {len(order)}, {' and '.join(around)}"
 
 
 def _bins_words(before: Bins | None, after: Bins | None, who: Who) -> Iterator[str]:

@@ -10,45 +10,22 @@ A published (role, version) never has two contents: a number whose file exists i
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
-from securesystemslib.signer import Key, Signer
-from tuf.api.exceptions import UnsignedMetadataError
-from tuf.api.metadata import (
-    DelegatedRole,
-    Metadata,
-    Root,
-    SuccinctRoles,
-    TargetFile,
-    Targets,
-)
-from tuf.api.metadata import Delegations as TufDelegations
+from tuf.api.metadata import Metadata, Root, Targets
 
-from trust.canonical import CANONICAL
-from trust.delegations import Delegations
 from trust.digest import sha256
-from trust.errors import LimitError, UnavailableError
+from trust.errors import LimitError
 from trust.loaded import Loaded
-from trust.metadata import Delegator, period_of, role_keys, signed_bytes_of, signers_of
-from trust.roles import (
-    BASE_FIELD,
-    COLLECTION_FIELD,
-    EXPIRY_FIELD,
-    REVOKED_FIELD,
-    ROLE_FIELD,
-    SIGNERS_FIELD,
-    VERSION_JUMP_MAX,
-)
+from trust.metadata import Delegator, period_of, role_keys, signers_of
+from trust.roles import BASE_FIELD, VERSION_JUMP_MAX
+from trust.signatures import Signers, missing, require_signed, sign_for
 from trust.stores.interface import View
-from trust.targets import Content, target_custom, tombstone_json
+from trust.targets import Content
+from trust.tuf_role import expiry, targets_role
 from trust.value import dataclass, field, replace
-
-Signers = Mapping[str, Signer]
-Keyring = Callable[[Collection[str]], Signers]
-"""Takes the key ids that may sign, returns the signers of those that are at hand."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,104 +222,6 @@ class _Drafting:
         return self._loaded.find(delegator).metadata.signed
 
 
-def targets_role(
-    content: Content, *, name: str, identity: str, version: int, base_version: int, expires: datetime
-) -> Targets:
-    """Return the TUF role that says ``content``."""
-    table = content.table
-    fields: dict[str, Any] = {**binding(identity, name), BASE_FIELD: base_version}
-    if table.revoked:
-        fields[REVOKED_FIELD] = {digest: tombstone_json(tombstone) for digest, tombstone in table.revoked.items()}
-    uses = Counter(keyid for target in table.targets.values() for keyid in target.signed_by)
-    by = sorted(uses, key=lambda keyid: (-uses[keyid], keyid))
-    numbers = {keyid: number for number, keyid in enumerate(by)}
-    if by:
-        fields[SIGNERS_FIELD] = by
-    files = {
-        path: TargetFile(
-            target.size_bytes, {"sha256": target.digest.hex}, path, {"custom": target_custom(target, numbers)}
-        )
-        for path, target in table.targets.items()
-    }
-    return Targets(
-        version=version,
-        expires=expires,
-        targets=files,
-        delegations=_delegations(content.delegations),
-        unrecognized_fields=fields,
-    )
-
-
-def _delegations(delegations: Delegations) -> TufDelegations | None:
-    if delegations.bins is None and not delegations.roles:
-        return None
-    keys = {keyid: Key.from_dict(keyid, _without_id(spelled)) for keyid, spelled in delegations.keys.items()}
-    if delegations.bins is not None:
-        bins = delegations.bins
-        succinct = SuccinctRoles(
-            list(bins.keyids), bins.threshold, bins.bits, bins.prefix, _period_field(bins.period)
-        )
-        return TufDelegations(keys, succinct_roles=succinct)
-    roles = {
-        role.name: DelegatedRole(
-            role.name, list(role.keyids), role.threshold, role.terminating, paths=list(role.patterns),
-            unrecognized_fields=_period_field(role.period),
-        )
-        for role in delegations.roles
-    }  # fmt: skip
-    return TufDelegations(keys, roles=roles)
-
-
-def _without_id(spelled: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in spelled.items() if key != "keyid"}
-
-
-def _period_field(period: timedelta | None) -> dict[str, Any]:
-    return {EXPIRY_FIELD: int(period.total_seconds())} if period is not None else {}
-
-
-def sign_for(delegators: Iterable[Delegator], metadata: Metadata[Any], name: str, signers: Signers) -> None:
-    """Add the signatures of those keys of ``name`` that are at hand.
-
-    Raises:
-        UnavailableError: a key is at hand and could not sign.
-    """
-    for keyid in dict.fromkeys(keyid for each in delegators for keyid in role_keys(each, name).keyids):
-        if keyid not in signers or keyid in metadata.signatures:
-            continue
-        try:
-            metadata.sign(signers[keyid], append=True, signed_serializer=CANONICAL)
-        except UnsignedMetadataError as err:
-            cause = err.__cause__ or err  # what a token or KMS said, without "Failed to sign"
-            raise UnavailableError(
-                f"key {keyid[:12]} could not sign {name}: {cause}", hint=getattr(cause, "hint", None)
-            ) from err
-
-
-def require_signed(delegators: tuple[Delegator, ...], metadata: Metadata[Any], name: str) -> None:
-    """Refuse a role below the threshold that one of ``delegators`` has for it.
-
-    Raises:
-        UnavailableError: it is.
-    """
-    for delegator in delegators:
-        role = role_keys(delegator, name)
-        lacking = missing(delegator, metadata, name)
-        if lacking:
-            raise UnavailableError(
-                f"role {name} needs {role.threshold} signatures, "
-                f"{role.threshold - lacking} of its keys are at hand",
-                hint=f"bring a key of: {', '.join(keyid[:12] for keyid in role.keyids)}",
-            )
-
-
-def missing(delegator: Delegator, metadata: Metadata[Any], name: str) -> int:
-    """Return how many signatures ``metadata`` lacks as ``name`` under ``delegator``."""
-    role = role_keys(delegator, name)
-    result = delegator.get_verification_result(name, signed_bytes_of(metadata), metadata.signatures)
-    return max(0, role.threshold - len(result.signed))
-
-
 def free(view: View, name: str, current: int) -> int:
     """Return the next version whose file nobody has used: a number is burnt by a crash or a loser.
 
@@ -353,13 +232,3 @@ def free(view: View, name: str, current: int) -> int:
         if not view.taken(f"{version}.{name}.json"):
             return version
     raise LimitError(f"role {name} has no free version within {VERSION_JUMP_MAX} above {current}")
-
-
-def binding(identity: str, name: str) -> dict[str, str]:
-    """Return the fields that bind a role to its collection and to its name."""
-    return {COLLECTION_FIELD: identity, ROLE_FIELD: name}
-
-
-def expiry(now: datetime, period: timedelta) -> datetime:
-    """Return the moment at which a role that is signed now expires, in whole seconds."""
-    return (now + period).replace(microsecond=0)

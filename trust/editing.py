@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 
 from trust.draft import Changes
-from trust.loaded import Loaded, LoadedRole
+from trust.loaded import Loaded
+from trust.loaded_role import LoadedRole
 from trust.publish import Publisher
+from trust.role_table import role_contents, role_table
 from trust.roles import Signature
 from trust.targets import Content, Table
 from trust.value import dataclass
@@ -28,7 +30,7 @@ def require_possible(loaded: Loaded, edits: Iterable[Edit], signature: Signature
         InputError: one cannot: it would sign what was revoked, for one.
     """
     for edit in edits:
-        before = loaded.table(edit.role, edit.paths)
+        before = role_table(loaded, edit.role, edit.paths)
         revoked = {**loaded.revoked_above(edit.role), **before.revoked}
         edit.apply(Table(targets=before.targets, revoked=revoked), signature)
 
@@ -54,7 +56,7 @@ def _edited(publisher: Publisher, loaded: Loaded, edits: Sequence[Edit]) -> dict
     paths = (
         None if any(edit.paths is None for edit in edits) else set().union(*(edit.paths or () for edit in edits))
     )
-    before = loaded.table(role, paths)
+    before = role_table(loaded, role, paths)
     revoked = loaded.revoked_above(role)
 
     def applied(signature: Signature) -> Table:
@@ -74,4 +76,4 @@ def _edited(publisher: Publisher, loaded: Loaded, edits: Sequence[Edit]) -> dict
     signature = Signature(
         at=publisher.now.replace(microsecond=0), by=tuple(keyid for keyid in keyids if keyid in at_hand)
     )
-    return loaded.contents(role, before, applied(signature))
+    return role_contents(loaded, role, before, applied(signature))

@@ -31,6 +31,10 @@ class Known:
         """Return what is known of a role, or None."""
         return self.chain.roles.get(name) if self.chain is not None else None
 
+    def under(self, name: str, delegator: str) -> TrustedRole | None:
+        """Return what is known of a role as a delegate of ``delegator``, or None."""
+        return self.chain.under(name, delegator) if self.chain is not None else None
+
 
 NOTHING = Known(chain=None, roots={}, body=lambda _role: None, stored=None)
 

@@ -19,6 +19,7 @@ from trust.editing import Edit, editing
 from trust.loaded import Loaded
 from trust.publish import Published, Publisher
 from trust.revoke import edit_of_digests
+from trust.role_table import role_tables
 from trust.roles import Signature, revoke_tag
 from trust.targets import Table, Target
 from trust.value import dataclass
@@ -51,8 +52,7 @@ def revoke_signed(publisher: Publisher, suspect: Suspect) -> tuple[Published, tu
 
     def edits(loaded: Loaded) -> Iterator[Edit]:
         gone.clear()
-        for role in list(loaded.named()):
-            table = loaded.table(role, None)
+        for role, table in list(role_tables(loaded)):
             found = {path: target for path, target in table.targets.items() if suspect.has_signed(target)}
             gone.extend(Gone(role=role.name, path=path, digest=found[path].digest) for path in sorted(found))
             if found:
@@ -94,8 +94,8 @@ def prune(publisher: Publisher, *, keep: int) -> tuple[Published, tuple[Gone, ..
 def _old_tags(loaded: Loaded, keep: int) -> list[Gone]:
     """Return all tags but the newest ``keep`` of each repository, whatever role has signed them."""
     by_repository: dict[str, list[tuple[Target, str, str]]] = {}
-    for role in list(loaded.named()):
-        for path, target in loaded.table(role, None).targets.items():
+    for role, table in list(role_tables(loaded)):
+        for path, target in table.targets.items():
             if "@" not in path:
                 by_repository.setdefault(path.rpartition(":")[0], []).append((target, path, role.name))
     return [

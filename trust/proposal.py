@@ -11,15 +11,12 @@ What comes out is the very draft that a publisher here would have made, with the
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 from tuf.api.metadata import Metadata, Targets
 
 from trust.canonical import canonical_bytes, metadata_bytes
-from trust.chain import TOP_LEVEL_ROLES
-from trust.delegations import Delegations, is_of_tags
 from trust.difference import Difference, Who, field_words, root_words, targets_words
 from trust.digest import sha256
 from trust.draft import Changes, Draft, DraftRole, draft
@@ -35,16 +32,12 @@ from trust.metadata import (
     table_of,
 )
 from trust.pending import Base, Pending, PendingRole
-from trust.roles import BASE_FIELD, COLLECTION_FIELD, EXPIRY_FIELD, REVOKED_FIELD, ROLE_FIELD, VERSION_JUMP_MAX
+from trust.roles import BASE_FIELD, VERSION_JUMP_MAX
+from trust.soundness import refused, require_known_fields, require_revocations, require_sound
 from trust.targets import Content
 from trust.value import dataclass, replace
-from trust.verdict import Reason
 
 CLOCK_SKEW = timedelta(hours=1)  # between the clock of who made a change and of who approves it
-_ROOT_FIELDS = frozenset({
-    "_type", "spec_version", "version", "expires", "consistent_snapshot", "keys", "roles",
-    COLLECTION_FIELD, ROLE_FIELD, EXPIRY_FIELD,
-})  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +101,7 @@ def proposed(loaded: Loaded, pending: Pending, *, now: datetime) -> Draft:
     if pending.identity != loaded.identity:
         raise refused(f"it is of another collection: expected {loaded.identity}, got {pending.identity}")
     for role in pending.roles:
-        _require_known_fields(loaded, role)
+        require_known_fields(loaded, role)
     try:
         contents = pending.contents()
         made = draft(loaded, Changes(contents=contents, root=pending.root, vouches=False), now=now)
@@ -120,7 +113,7 @@ def proposed(loaded: Loaded, pending: Pending, *, now: datetime) -> Draft:
         raise refused("it has other roles, or in another order, than what it says")
     for role in pending.roles:
         if role.name != "root":
-            _require_sound(loaded, role, contents[role.name])
+            require_sound(loaded, role, contents[role.name])
     return Draft(roles=tuple(map(_compared, made.roles, pending.roles)))
 
 
@@ -142,7 +135,7 @@ def require_current(loaded: Loaded, pending: Pending, made: Draft, *, now: datet
             raise _stale(pending, f"the number {signed.version} of {role.name} is taken")
         if signed.expires <= now:
             raise _stale(pending, f"{role.name} in it expired on {format_utc(signed.expires)}")
-        _require_revocations(loaded, role)
+        require_revocations(loaded, role)
 
 
 def adopted(loaded: Loaded, made: Draft) -> Draft:
@@ -243,106 +236,6 @@ def _compared(own: DraftRole, theirs: PendingRole) -> DraftRole:
     return replace(own, metadata=theirs.metadata, base_version=base).with_valid_signatures()
 
 
-def _require_known_fields(loaded: Loaded, role: PendingRole) -> None:
-    """Refuse fields that a copy would carry along unread: of a root, and of keys."""
-    spelled = role.metadata.signed.to_dict()
-    if role.name != "root":
-        known = _known_keys(loaded, role)
-        _require_keys((spelled.get("delegations") or {}).get("keys", {}), known)
-        return
-    require_known_root(spelled, identity=loaded.identity, known=loaded.top.root.signed.to_dict()["keys"])
-
-
-def require_known_root(spelled: Mapping[str, Any], *, identity: str, known: Mapping[str, Any]) -> None:
-    """Refuse a root with a field that is not known here, of another collection, or that could never be signed.
-
-    ``known`` are the keys that were there before, as they were spelled.
-    """
-    extra = spelled.keys() - _ROOT_FIELDS
-    if extra or spelled["consistent_snapshot"] is not True or spelled["roles"].keys() != set(TOP_LEVEL_ROLES):
-        raise refused(f"root has a signed field that is not known here: {', '.join(sorted(extra)) or 'roles'}")
-    binding = {COLLECTION_FIELD: identity, ROLE_FIELD: "root"}
-    if any(spelled.get(key) != value for key, value in binding.items()):
-        raise refused("root belongs elsewhere")
-    periods = spelled.get(EXPIRY_FIELD, {})
-    if not isinstance(periods, dict) or not all(
-        name in TOP_LEVEL_ROLES and type(seconds) is int and seconds > 0 for name, seconds in periods.items()
-    ):
-        raise refused("root has periods that are not understood here")
-    if any(set(each) != {"keyids", "threshold"} for each in spelled["roles"].values()):
-        raise refused("root has a role with a field that is not known here")
-    _require_keys(spelled["keys"], known)
-    for name, each in spelled["roles"].items():
-        _require_reachable(name, each["keyids"], each["threshold"])
-
-
-def _known_keys(loaded: Loaded, role: PendingRole) -> Mapping[str, Any]:
-    before = loaded.current(role.name, role.delegator)
-    delegations = before.metadata.signed.delegations if before is not None else None
-    return delegations.to_dict()["keys"] if delegations is not None else {}
-
-
-def _require_keys(keys: Mapping[str, Any], known: Mapping[str, Any]) -> None:
-    """Refuse a new key whose id is not that of its value: a person compares ids."""
-    for keyid, key in keys.items():
-        if known.get(keyid) == key:
-            continue
-        is_plain = set(key) == {"keytype", "keyval", "scheme"} and set(key["keyval"]) == {"public"}
-        if not is_plain or sha256(canonical_bytes(key)).hex != keyid:
-            raise refused(f"key {keyid[:80]} is not the key of this id")
-
-
-def _require_sound(loaded: Loaded, role: PendingRole, content: Content) -> None:
-    """Refuse what no edit here makes of a targets role, though each field of it is understood (step 4)."""
-    for path, target in content.table.targets.items():
-        if "@" in path and path.rpartition("@")[2] != str(target.digest):
-            raise refused(f"{path} in {role.name} is another digest: {target.digest}")
-    before = loaded.current(role.name, role.delegator)
-    is_same = before is not None and delegations_of(before.metadata.signed) == content.delegations
-    known = table_of(before.metadata.signed).targets if before is not None and is_same else {}
-    for path in content.table.targets.keys() - known.keys():
-        below = _delegate_of(content.delegations, path)
-        if below is not None:
-            raise refused(f"{role.name} signs {path}, which it has delegated to {below}, and would hide it there")
-    bins = content.delegations.bins
-    for each in content.delegations.roles:
-        _require_reachable(each.name, each.keyids, each.threshold)
-    if bins is not None:
-        _require_reachable(bins.prefix, bins.keyids, bins.threshold)
-
-
-def _delegate_of(delegations: Delegations, path: str) -> str | None:
-    """Return the role below that alone signs ``path``; the digests of some tags are their delegator's too."""
-    if delegations.bins is not None:
-        return delegations.bins.prefix
-    return next(
-        (
-            each.name
-            for each in delegations.roles
-            if each.covers(path) and not ("@" in path and is_of_tags(each.patterns))
-        ),
-        None,
-    )
-
-
-def _require_revocations(loaded: Loaded, role: PendingRole) -> None:
-    """Refuse targets in which a revocation has gone: consumers would refuse them too."""
-    before = loaded.current(role.name, role.delegator) if role.name != "root" else None
-    if before is None:
-        return
-    gone = (
-        before.metadata.signed.unrecognized_fields.get(REVOKED_FIELD, {}).keys()
-        - table_of(role.metadata.signed).revoked.keys()
-    )
-    if gone:
-        raise refused(f"it takes back the revocation of {min(gone)} in {role.name}")
-
-
-def _require_reachable(name: str, keyids: Collection[str], threshold: int) -> None:
-    if threshold > len(set(keyids)):
-        raise refused(f"threshold of {name} cannot be met: {threshold} of {len(set(keyids))} keys")
-
-
 def _spelled(base: Base | None) -> str:
     return "no version" if base is None else f"version {base.version} ({str(base.digest)[:19]}…)"
 
@@ -351,13 +244,4 @@ def _stale(pending: Pending, cause: str) -> StaleError:
     return StaleError(
         f"change {pending.id} of {pending.place} is stale: {cause}",
         hint="make the change anew, or drop it: trust reject",
-    )
-
-
-def refused(cause: str) -> RefusedError:
-    """Return the refusal of a change that is not what a publisher here would have made."""
-    return RefusedError(
-        f"a pending change is not what it says: {cause}",
-        reason=Reason.TAMPERED.value,
-        hint="nothing was signed; find out who wrote it, then: trust reject",
     )

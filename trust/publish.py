@@ -19,33 +19,33 @@ from datetime import datetime, timedelta
 from tuf.api.metadata import Root
 
 from trust.amend import Amended, Change, amended
-from trust.chain import ONLINE_ROLES, TOP_LEVEL_ROLES
+from trust.chain import ONLINE_ROLES
 from trust.deadline import Deadline
 from trust.delegations import TARGETS
 from trust.difference import Difference, Who
-from trust.draft import Changes, Draft, Keyring, Signers, draft
-from trust.edition import NO_PERIODS, Edition, can_seal, sealed
+from trust.draft import Changes, Draft, draft
+from trust.edition import Edition, sealed
 from trust.errors import (
     ConflictError,
     InputError,
-    RefusedError,
     StaleError,
-    StateError,
     UnavailableError,
     UnreachableError,
 )
 from trust.loaded import Loaded
+from trust.memory import Memory
 from trust.pending import parse_pending, pending_bytes
 from trust.policy import Stanza
 from trust.proposal import Waiting, adopted, differences, is_authorised, pending_of, proposed, waiting_of
 from trust.repository import load
 from trust.salvage import salvage
+from trust.seal import NO_PERIODS, can_seal
+from trust.signatures import Keyring, Signers
 from trust.state import TrustedState
 from trust.stores.interface import Store
 from trust.strays import take_strays
 from trust.targets import Content
 from trust.value import dataclass, replace
-from trust.verdict import Reason
 from trust.waiting_room import Entry, entries
 
 ATTEMPTS = 8
@@ -64,6 +64,7 @@ class Published:
     rebased: int = 0
     waits: Waiting | None = None  # accepted, and not published: it waits for signatures
     discarded: tuple[str, ...] = ()  # key ids whose signatures were of what was amended
+    untrusted: tuple[str, ...] = ()  # delegated roles that were passed over, as consumers pass over them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,47 +92,16 @@ class Publisher:
         if view is None:
             raise UnreachableError(f"the store answered 'not modified' to nobody's question: {self.store.url}")
         if self.salvages:
-            return salvage(self.stanza, view, known=self.known_versions())
-        loaded = load(self.stanza, view, floors=self.floors())
-        self._require_no_rollback(loaded)
+            return salvage(self.stanza, view, known=self.memory.versions())
+        loaded = load(self.stanza, view, floors=self.memory.floors(), known_roots=self.memory.roots())
+        self.memory.require_no_rollback(loaded)
+        self.memory.keep_roots(loaded)
         return loaded
 
-    def known_versions(self) -> dict[str, int]:
-        """Return the newest versions known here: of top-level roles those that were published from here."""
-        known = dict(self.state.published(self.stanza.root))
-        chain = self.state.chain(self.stanza.root)
-        for name, role in chain.roles.items() if chain is not None else ():
-            if name not in TOP_LEVEL_ROLES:
-                known[name] = max(role.facts.version, known.get(name, 0))
-        return known
-
-    def floors(self) -> dict[str, int]:
-        """Return the lowest versions to build on: what was published from here, and what the policy demands."""
-        floors = self.known_versions()
-        for name, version in self.stanza.floors.items():
-            floors[name] = max(version, floors.get(name, 0))
-        return floors
-
-    def _require_no_rollback(self, loaded: Loaded) -> None:
-        """Refuse what the consumer of this very home would call rolled back.
-
-        Not for snapshot and timestamp under a newer root: it may have reset them (TUF 1.0 §5.3.11).
-        """
-        chain = self.state.chain(self.stanza.root)
-        if chain is None:
-            return
-        same_root = chain.root_version == loaded.root.version
-        for name, version in loaded.versions().items():
-            stored = chain.roles.get(name)
-            if stored is None or (name in ONLINE_ROLES and not same_root):
-                continue
-            if version < stored.facts.version:
-                raise RefusedError(
-                    f"role {name} is older than what was verified here: expected at least version "
-                    f"{stored.facts.version}, got {version}",
-                    reason=Reason.ROLLED_BACK.value,
-                    hint="somebody set the store back; find out who before signing anything",
-                )
+    @property
+    def memory(self) -> Memory:
+        """What this home knows of the collection."""
+        return Memory(stanza=self.stanza, state=self.state)
 
     def publish(self, change: Change) -> Published:
         """Return what was published after ``change``, by the steps of this module.
@@ -144,9 +114,10 @@ class Publisher:
             strays = take_strays(loaded)
             edit = amended(loaded, change, _Room(self), now=self.now)
             if edit is None and not strays and not loaded.behind:
-                return Published(changed=False, versions=loaded.versions())
+                return Published(changed=False, versions=loaded.versions(), untrusted=tuple(loaded.untrusted))
             try:
-                return replace(self._settled(loaded, _with_behind(loaded, edit), strays), rebased=attempt)
+                published = self._settled(loaded, _with_behind(loaded, edit), strays)
+                return replace(published, rebased=attempt, untrusted=tuple(loaded.untrusted))
             except StaleError:
                 raise
             except ConflictError:
@@ -265,12 +236,7 @@ class Publisher:
                 raise UnreachableError(f"the store answered 'not modified' to nobody's question: {self.store.url}")
             self.store.publish(edition.second(view), deadline=self.deadline)
         self.forget(replaces)
-        try:
-            self.state.set_published(self.stanza.root, edition.versions)
-        except StateError as err:
-            raise StateError(
-                f"published, but not recorded here: {err}", hint="consumers see the change; make room on this disk"
-            ) from err
+        self.memory.keep_published(edition.versions)
 
     def forget(self, replaced: Iterable[Entry]) -> None:
         """Have what is in another change, or published, wait no longer; what stays of it is merely stale."""

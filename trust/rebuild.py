@@ -3,7 +3,8 @@
   1. the files are those of the trusted state (roots, and every role as it was verified last), or a mirror's
   2. all of it is verified from the pinned root, as at the first time, but for expiry
   3. nothing of it is older than what was published or verified here
-  4. it is set down as a copy is (``trust.replica``): newer metadata that is there stays
+  4. a delegated role that was refused here is not here, and its delegate has to bring it
+  5. it is set down as a copy is (``trust.replica``): newer metadata that is there stays
 
 No key is needed, and none is used: it is the publishers' bytes or nothing.
 """
@@ -55,7 +56,8 @@ def rebuild(
     view = _stored(stanza, state) if mirror is None else _shown(mirror, deadline)
     try:
         load(stanza, view, floors=_floors(stanza, state))
-        replica = read_replica(stanza, view)
+        refused = state.refusals(stanza.root) if mirror is None else {}
+        replica = read_replica(stanza, view, absent=refused.keys())
     except UnreachableError as err:
         raise UnreachableError(
             f"the collection is not whole here: {err}",

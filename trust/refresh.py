@@ -137,6 +137,7 @@ def verify_roles(
         top = {name: trusted_role(root, "root", root, name, parsed[name], fresh[name]) for name in parsed}
         descent = Descent(updater, Path(directory), fetcher, checks, top)
         descent.go(paths)
+        trusted = descent.roles(is_whole=paths is None)
     return Refreshed(
         chain=TrustedChain(
             name=str(stanza.collection),
@@ -144,7 +145,8 @@ def verify_roles(
             root_version=root.version,
             token=view.token,
             checked_at=now,
-            roles=descent.roles(is_whole=paths is None),
+            roles=trusted,
+            shared=descent.shared,
         ),
         said=descent.said,
         refused=descent.refused,

@@ -11,19 +11,20 @@ It holds no key and makes no signature: a replica is the publisher's bytes or no
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from enum import Enum
 
 from trust.chain import ONLINE_ROLES
 from trust.deadline import Deadline
-from trust.errors import ConflictError, LimitError, UnreachableError
-from trust.metadata import ROOT_MAX_BYTES, TIMESTAMP_MAX_BYTES
+from trust.errors import ConflictError, UnreachableError
+from trust.loaded import Loaded
+from trust.loaded_role import Untrusted
+from trust.metadata import ROOT_MAX_BYTES, TARGETS_MAX_BYTES, TIMESTAMP_MAX_BYTES
 from trust.policy import Stanza
 from trust.repository import load
+from trust.role_file import read_file, require_linked
 from trust.stores.interface import TIMESTAMP, MissingPlaceError, Publication, Store, View
 from trust.value import dataclass
-
-ROLES_MAX = 20_000  # delegated roles and bins of one collection
 
 
 class Step(Enum):
@@ -55,23 +56,40 @@ class Move:
     there: Replica | None
 
 
-def read_replica(stanza: Stanza, view: View) -> Replica:
+def read_replica(stanza: Stanza, view: View, *, absent: Collection[str] = ()) -> Replica:
     """Return everything that ``view`` shows of the collection, verified but for expiry (steps 1 and 2).
+
+    What a delegate has made of his own role goes along as it was published, and is refused there as here.
+    ``absent`` are delegated roles that may be missing.
 
     Raises:
         RefusedError: it is not trusted. UnreachableError: it is not there or incomplete.
-        LimitError: more roots or roles than a collection has.
+        LimitError: more roots than a collection has.
     """
     loaded = load(stanza, view, floors={})
     top = loaded.top
     files = {f"{version}.root.json": body for version, body in top.roots.bodies.items()}
     files[f"{top.snapshot.signed.version}.snapshot.json"] = top.snapshot_bytes
-    for count, role in enumerate(loaded.every()):
-        if count >= ROLES_MAX:
-            raise LimitError(f"collection has too many roles: expected at most {ROLES_MAX}")
-        files[f"{role.version}.{role.name}.json"] = role.body
+    for named in loaded.named():  # no more than the snapshot names, whose size is limited
+        for role in (named, *loaded.bins(named)):
+            files[f"{role.version}.{role.name}.json"] = role.body
+    for each in loaded.untrusted.values():
+        if not (each.name in absent and isinstance(each.cause, UnreachableError)):
+            files |= _as_published(loaded, each)
     keys = {role: tuple(loaded.root.roles[role].keyids) for role in ONLINE_ROLES}
     return Replica(files=files, timestamp=top.timestamp_bytes, versions=loaded.versions(), online_keys=keys)
+
+
+def _as_published(loaded: Loaded, untrusted: Untrusted) -> Mapping[str, bytes]:
+    """Return the file of a role that is not trusted; where the store is to blame for that, refuse everything."""
+    name, link = untrusted.name, loaded.top.snapshot.signed.meta.get(f"{untrusted.name}.json")
+    if not untrusted.is_of_delegates:
+        raise untrusted.cause
+    if link is None or not link.hashes:  # of bins nothing but their signatures tells whose they are
+        return {}
+    data = read_file(loaded.view, f"{link.version}.{name}.json", TARGETS_MAX_BYTES)
+    require_linked(name, link, data)
+    return {f"{link.version}.{name}.json": data}
 
 
 def plan_move(stanza: Stanza, replica: Replica, store: Store, *, deadline: Deadline) -> Move:

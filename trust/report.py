@@ -17,10 +17,12 @@ from trust.metadata import parse_metadata, trusted_role
 from trust.policy import Stanza
 from trust.reference import Reference
 from trust.repository import load
+from trust.role_table import role_tables
 from trust.state import TrustedState
 from trust.stores.interface import View
 from trust.targets import Attestations, Table, Target, lookup_path
 from trust.value import dataclass, replace
+from trust.verdict import reason_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,15 +107,16 @@ def shown_as_trusted(chain: TrustedChain, state: TrustedState, pin: Digest) -> S
         role, owner = pending.pop(0)
         delegations = state.delegations(pin, role)
         for each in delegations.roles:
-            if chain.is_current(each.name, role) and each.name not in reports:
-                reports[each.name] = _report(chain.roles[each.name].facts, each, role)
+            found = chain.under(each.name, role)
+            if found is not None and chain.is_current(each.name, role) and each.name not in reports:
+                reports[each.name] = _report(found.facts, each, role)
                 tables[each.name] = state.table(pin, each.name)
                 pending.append((each.name, each.name))
         if delegations.bins is not None:
-            found = [name for name in delegations.bins.names() if chain.is_current(name, role)]
-            tables[owner] = _gathered(tables[owner], (state.table(pin, name) for name in found))
+            bins = [name for name in delegations.bins.names() if chain.is_current(name, role)]
+            tables[owner] = _gathered(tables[owner], (state.table(pin, name) for name in bins))
             reports[owner] = replace(reports[owner], bins=delegations.bins.count)
-            first = min((chain.roles[name].facts for name in found), key=_expires, default=None)
+            first = min((chain.roles[name].facts for name in bins), key=_expires, default=None)
             if first is not None:
                 reports[first.name] = RoleReport(facts=first, keyids=delegations.bins.keyids, delegator=role)
     return Shown(roles=tuple(reports.values()), tables=tables, refused=state.refusals(pin))
@@ -133,7 +136,7 @@ def shown_as_published(stanza: Stanza, view: View, chain: TrustedChain | None) -
     facts = [trusted_role(root, "root", root, role.signed.type, role, None).facts for role in tops]
     reports = [RoleReport(facts=each, keyids=tuple(root.roles[each.name].keyids)) for each in facts]
     tables = {}
-    for role in loaded.named():
+    for role, table in role_tables(loaded):
         above = loaded.delegator(role)
         each = trusted_role(above, role.delegator, root, role.name, role.metadata, None).facts
         bins = role.content.delegations.bins
@@ -144,8 +147,12 @@ def shown_as_published(stanza: Stanza, view: View, chain: TrustedChain | None) -
                 bins=bins.count if bins is not None else 0,
             )
         )  # fmt: skip
-        tables[role.name] = loaded.table(role, None)
-    return Shown(roles=tuple(reports), tables=tables, refused={})
+        tables[role.name] = table
+    refused = {
+        name: RoleRefusal(reason=reason_of(each.cause).value, detail=str(each.cause), hint=each.cause.hint)
+        for name, each in loaded.untrusted.items()
+    }
+    return Shown(roles=tuple(reports), tables=tables, refused=refused)
 
 
 def _report(facts: RoleFacts, delegation: Delegation, delegator: str) -> RoleReport:

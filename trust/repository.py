@@ -2,7 +2,7 @@
 
 It verifies as a consumer would, but for expiry: the publisher is the one who mends that.
 
-  1. roots are walked from the pinned one
+  1. roots are walked from the pinned one, or from the newest that was verified here, if the store still has it
   2. timestamp, snapshot, targets: signatures, lengths and hashes; delegated roles alike, when they are asked for
   3. each is bound to this collection and to its role
   4. nothing is older than what was published from here before
@@ -16,14 +16,17 @@ next change signs anew.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from trust.chain import ONLINE_ROLES
 from trust.delegations import TARGETS
 from trust.digest import sha256
 from trust.errors import RefusedError
 from trust.floors import NOTHING, Roots
-from trust.loaded import Loaded, TopLevel
+from trust.loaded import Loaded
+from trust.loaded_role import TopLevel
 from trust.metadata import (
+    ROOT_MAX_BYTES,
     SNAPSHOT_MAX_BYTES,
     TIMESTAMP_MAX_BYTES,
     identity_of,
@@ -37,17 +40,22 @@ from trust.roles import BASE_FIELD
 from trust.stores.interface import TIMESTAMP, View
 from trust.value import replace
 
+_NO_ROOTS: Mapping[int, bytes] = MappingProxyType({})
 
-def load(stanza: Stanza, view: View, *, floors: Mapping[str, int]) -> Loaded:
+
+def load(
+    stanza: Stanza, view: View, *, floors: Mapping[str, int], known_roots: Mapping[int, bytes] = _NO_ROOTS
+) -> Loaded:
     """Return the current metadata that ``view`` shows, verified from the pinned root (steps 1 to 4).
 
-    ``floors`` are the lowest versions that are still current.
+    ``floors`` are the lowest versions that are still current; ``known_roots`` were verified here before, all from
+    the first: of hundreds of rotations only new ones are read.
 
     Raises:
         RefusedError: it is not trusted, or older than ``floors``, what was built upon here before.
         UnreachableError: it is not there or incomplete.
     """
-    roots = walk_roots(stanza, NOTHING, view)
+    roots = walk_roots(stanza, replace(NOTHING, roots=_still_there(view, known_roots)), view)
     try:
         loaded = load_under(roots, view)
     except RefusedError as err:
@@ -56,6 +64,15 @@ def load(stanza: Stanza, view: View, *, floors: Mapping[str, int]) -> Loaded:
     for name, version in loaded.versions().items():
         require_floor(name, version, loaded.floors)
     return loaded
+
+
+def _still_there(view: View, known: Mapping[int, bytes]) -> Mapping[int, bytes]:
+    """Return the roots from which the walk goes on; none where the store shows others, which is then found out."""
+    newest = len(known)
+    is_whole = newest > 0 and known.keys() == set(range(1, newest + 1))
+    if is_whole and view.read(f"{newest}.root.json", ROOT_MAX_BYTES) == known[newest]:
+        return known
+    return _NO_ROOTS
 
 
 def load_under(roots: Roots, view: View) -> Loaded:

@@ -1,7 +1,8 @@
 """Owns the revoking of images: a tag goes, a digest goes with everything that names it and leaves a tombstone.
 
 A role whose keys are not at hand is revoked from above: the tombstone stands in the role that delegates to it, and
-every search for its images passes there. So the owner of a collection ends what a team, or its thief, has signed.
+every search for its images passes there. So the owner of a collection ends what a team, or its thief, has signed,
+be it that nobody can read it.
 """
 
 from __future__ import annotations
@@ -12,10 +13,12 @@ from functools import partial
 from trust.digest import Digest
 from trust.division import believed
 from trust.editing import Edit, editing
-from trust.loaded import Loaded, LoadedRole
+from trust.loaded import Loaded
+from trust.loaded_role import LoadedRole
 from trust.publish import Published, Publisher
+from trust.role_table import role_tables
 from trust.roles import Signature, revoke_digest, revoke_tag
-from trust.targets import Table, tag_path
+from trust.targets import Table, Tombstone, digest_path, tag_path
 from trust.value import dataclass, replace
 
 
@@ -35,6 +38,7 @@ def revoke(publisher: Publisher, revocations: Sequence[Revocation]) -> Published
         for each in revocations:
             if each.digest is not None:
                 yield from _of_digest(publisher, loaded, each.digest)
+                yield from _of_unread(loaded, digest_path(each.path, each.digest), each.digest)
             elif each.tag is not None:
                 role = loaded.owner(tag_path(each.path, each.tag))
                 yield Edit(role=role, paths=None, apply=partial(_revoke_tag, path=each.path, tag=each.tag))
@@ -43,11 +47,19 @@ def revoke(publisher: Publisher, revocations: Sequence[Revocation]) -> Published
 
 
 def _of_digest(publisher: Publisher, loaded: Loaded, digest: Digest) -> Iterator[Edit]:
-    for role in list(loaded.named()):
-        table = loaded.table(role, None)
+    for role, table in list(role_tables(loaded)):
         if not any(target.digest == digest for target in table.targets.values()):
             continue
         yield edit_of_digests(publisher, loaded, role, table, {digest})
+
+
+def _of_unread(loaded: Loaded, path: str, digest: Digest) -> Iterator[Edit]:
+    """Yield the edits that revoke ``path`` above a role that cannot be read: it may sign that, and be mended."""
+    for each in list(loaded.untrusted.values()):
+        above = loaded.find(each.delegator)
+        delegation = above.content.delegations.named(each.name)
+        if delegation is not None and delegation.covers(path):
+            yield Edit(role=above, paths=frozenset(), apply=partial(_revoke_path, path=path, digest=digest))
 
 
 def edit_of_digests(
@@ -75,6 +87,15 @@ def _revoke_below(table: Table, signature: Signature, *, below: Table, digests: 
         text: stone for text, stone in stones.items() if text not in below.revoked and text not in table.revoked
     }
     return replace(table, revoked={**table.revoked, **new}) if new else table
+
+
+def _revoke_path(table: Table, signature: Signature, *, path: str, digest: Digest) -> Table:
+    stone = table.revoked.get(str(digest))
+    if stone is not None and path in stone.paths:
+        return table
+    paths = (*stone.paths, path) if stone is not None else (path,)
+    new = Tombstone(revoked_at=signature.at, revoked_by=signature.by, paths=paths)
+    return replace(table, revoked={**table.revoked, str(digest): new})
 
 
 def _revoke_tag(table: Table, _signature: Signature, *, path: str, tag: str) -> Table:

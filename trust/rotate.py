@@ -21,8 +21,10 @@ from trust.delegations import TARGETS, Delegations
 from trust.draft import Changes
 from trust.errors import InputError, RefusedError, UnreachableError
 from trust.key_use import require_unshared
-from trust.loaded import Loaded, LoadedRole
+from trust.loaded import Loaded
+from trust.loaded_role import LoadedRole
 from trust.publish import Published, Publisher
+from trust.role_table import role_tables
 from trust.roles import VERSION_JUMP_MAX
 from trust.targets import Content
 from trust.value import dataclass, replace
@@ -87,12 +89,13 @@ def rotate(publisher: Publisher, rotation: Rotation) -> Published:
 
 def _is_spoilt(publisher: Publisher) -> bool:
     """Tell whether who stole the online key left nothing that can be read, or counted up to where it would end."""
-    known = publisher.known_versions()
+    known = publisher.memory.versions()
     try:
         loaded = publisher.load()
-        for role in loaded.named():
-            loaded.table(role, None)
+        list(role_tables(loaded))
     except (RefusedError, UnreachableError):
+        return True
+    if not all(each.is_of_delegates for each in loaded.untrusted.values()):
         return True
     online = loaded.versions()
     return any(online[name] > known.get(name, online[name]) + VERSION_JUMP_MAX for name in ONLINE_ROLES)

@@ -6,7 +6,8 @@ only read for their names:
 
   1. a role is the version that the snapshot names, if it is there, signed by its own keys, not older than known
   2. else the newest one above what this home has published or verified that is there and signed by its own keys
-  3. snapshot and timestamp count on from what was published from here: a rotation of their keys resets them
+  3. what a delegate has spoilt of his own stays, or is left out where it is nobody's: no other waits for it
+  4. snapshot and timestamp count on from what was published from here: a rotation of their keys resets them
      for every consumer (TUF 1.0 §5.3.11)
 
 The next change signs snapshot and timestamp anew; nothing of this is for consumers, who refuse until then.
@@ -14,6 +15,7 @@ The next change signs snapshot and timestamp anew; nothing of this is for consum
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -25,12 +27,14 @@ from trust.delegations import TARGETS
 from trust.digest import sha256
 from trust.errors import InputError, LimitError, RefusedError, TrustError, UnreachableError
 from trust.floors import NOTHING
-from trust.loaded import Loaded, LoadedRole, TopLevel
+from trust.loaded import Loaded
+from trust.loaded_role import LoadedRole, TopLevel, UnreadableRoleError
 from trust.metadata import SNAPSHOT_MAX_BYTES, TIMESTAMP_MAX_BYTES, identity_of, parse_metadata
 from trust.policy import Stanza
 from trust.refresh import walk_roots
 from trust.roles import VERSION_JUMP_MAX
 from trust.stores.interface import TIMESTAMP, View
+from trust.verdict import Reason
 
 _LONG_AGO = datetime.min.replace(tzinfo=timezone.utc)
 
@@ -63,31 +67,48 @@ def salvage(stanza: Stanza, view: View, *, known: Mapping[str, int]) -> Loaded:
     loaded = Loaded(view, top)
     loaded.behind, loaded.is_salvaged = frozenset(ONLINE_ROLES), True
     untrusted = _untrusted_versions(view, timestamp_bytes)
-    pending = [(TARGETS, "root")]
+    pending = deque([(TARGETS, "root")])
     top.snapshot.signed.meta.clear()  # python-tuf begins with a targets version 1
     while pending:
-        name, delegator = pending.pop(0)
+        name, delegator = pending.popleft()
         if f"{name}.json" in top.snapshot.signed.meta:
             continue
-        role = _found(loaded, name, delegator, _versions(view, name, known.get(name, 1), untrusted.get(name)))
-        pending.extend((each, name) for each in role.content.delegations.names())
+        versions = _versions(view, name, known.get(name, 1), untrusted.get(name))
+        role = _found(loaded, name, delegator, versions, is_known=name in known)
+        if role is not None:
+            pending.extend((each, name) for each in role.content.delegations.names())
     return loaded
 
 
-def _found(loaded: Loaded, name: str, delegator: str, versions: Iterator[int]) -> LoadedRole:
-    """Return the role of the first of ``versions`` that is there and signed, named in the snapshot as it is."""
+def _found(
+    loaded: Loaded, name: str, delegator: str, versions: Iterator[int], *, is_known: bool
+) -> LoadedRole | None:
+    """Return the role of the first of ``versions`` that is there and signed, named in the snapshot as it is.
+
+    None where a delegate is to blame, and loses nothing but his own: he delegates to nobody, or to another's role
+    by keys that are not its own, or his says what nobody understands.
+    """
     meta = loaded.top.snapshot.signed.meta
     cause: TrustError | None = None
     for version in versions:
         meta[f"{name}.json"] = MetaFile(version=version)
         try:
-            role = loaded.role(name, delegator)
+            _, body = loaded.signed(name, delegator)
         except (RefusedError, UnreachableError, LimitError) as err:
             cause = cause or err
             continue
         if "-" not in name:  # bins are named by their version alone; only their names have a hyphen
-            meta[f"{name}.json"] = MetaFile(version, len(role.body), {"sha256": sha256(role.body).hex})
-        return role
+            meta[f"{name}.json"] = MetaFile(version, len(body), {"sha256": sha256(body).hex})
+        try:
+            return loaded.role(name, delegator)
+        except UnreadableRoleError:
+            if delegator == "root":
+                raise
+            return None
+    del meta[f"{name}.json"]
+    is_foreign = getattr(cause, "reason", None) == Reason.BELOW_THRESHOLD.value
+    if delegator not in {"root", TARGETS} and (is_foreign or not is_known):
+        return None
     raise RefusedError(
         f"role {name} is not there in any version that its keys have signed: {cause}",
         reason=getattr(cause, "reason", "tampered"),

@@ -12,9 +12,11 @@ from functools import partial
 from trust.digest import Digest
 from trust.editing import Edit, editing
 from trust.errors import InputError, LimitError
-from trust.loaded import Loaded, LoadedRole
+from trust.loaded import Loaded
+from trust.loaded_role import LoadedRole
 from trust.manifest import INDEX_TYPES, Descriptor, Index, parse_manifest
 from trust.publish import Published, Publisher
+from trust.role_table import role_table
 from trust.roles import Image, Signature, digests_of, sign_image
 from trust.targets import Table, digest_path, tag_path
 from trust.value import dataclass
@@ -90,7 +92,7 @@ def order_paths(loaded: Loaded, role: LoadedRole, order: Order) -> frozenset[str
     paths = {digest_path(order.path, digest) for digest in digests_of(order.image)}
     if order.tag is not None:
         path = tag_path(order.path, order.tag)
-        before = loaded.table(role, [path]).targets.get(path)
+        before = role_table(loaded, role, [path]).targets.get(path)
         paths |= {path} | ({digest_path(order.path, before.digest)} if before is not None else set())
     return frozenset(paths)
 

@@ -10,28 +10,27 @@ start. Who can write ``TRUST_HOME`` decides what is trusted here.
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 
-from trust.chain import RoleRefusal, TrustedChain, TrustedRole
+from trust.chain import RoleRefusal, TrustedChain
 from trust.database import Database
 from trust.delegations import Delegations
 from trust.digest import Digest
+from trust.row_writing import insert_roots, replace_links, replace_roles, replace_table
 from trust.rows import (
     ROLE_COLUMNS,
+    RoleRow,
     blob,
-    delegations_text,
     moment,
     parse_delegations,
     parse_role,
     parse_target_row,
     parse_tombstone_rows,
-    role_row,
     seconds,
 )
-from trust.targets import Content, Table, Target, Tombstone, target_custom, tombstone_json
+from trust.targets import Content, Table, Target, Tombstone
 
 
 class TrustedState:
@@ -65,6 +64,7 @@ class TrustedState:
             f"SELECT {ROLE_COLUMNS} FROM role WHERE pin = ? AND body IS NOT NULL",  # noqa: S608 - our own columns
             str(pin),
         )
+        links = self._links(pin)
         name, identity, root_version, token, checked_at = found[0]
         with self._database.reading():
             return TrustedChain(
@@ -74,7 +74,14 @@ class TrustedState:
                 token=token,
                 checked_at=moment(checked_at),
                 roles={row[0]: parse_role(row) for row in rows},
+                shared={(role.facts.name, role.delegator): role for role in map(parse_role, links)},
             )
+
+    def _links(self, pin: Digest) -> list[RoleRow]:
+        if not self._database.rows("SELECT 1 FROM sqlite_master WHERE name = 'link'"):
+            return []  # made before there were any, and on a disk that is read-only now
+        query = f"SELECT {ROLE_COLUMNS} FROM link WHERE pin = ?"  # noqa: S608 - our own columns
+        return self._database.rows(query, str(pin))
 
     def body(self, pin: Digest, role: str) -> bytes | None:
         """Return the raw bytes of a trusted role, or None."""
@@ -199,10 +206,11 @@ class TrustedState:
                     is_whole,
                 ),
             )
-            _insert_roots(connection, key, roots)
-            _replace_roles(connection, key, chain.roles.values())
+            insert_roots(connection, key, roots)
+            replace_roles(connection, key, chain.roles.values())
+            replace_links(connection, key, chain.shared.values())
             for name, what in said.items():
-                _replace_table(connection, key, name, what)
+                replace_table(connection, key, name, what)
             for name, refusal in refused.items():
                 text = json.dumps({"reason": refusal.reason, "detail": refusal.detail, "hint": refusal.hint})
                 connection.execute(
@@ -214,8 +222,13 @@ class TrustedState:
     def add_roots(self, pin: Digest, roots: Mapping[int, bytes]) -> None:
         """Record newer verified roots; the roles verified under an older one no longer count as coherent."""
         with self._database.transaction() as connection:
-            _insert_roots(connection, str(pin), roots)
+            insert_roots(connection, str(pin), roots)
             connection.execute("UPDATE collection SET root_version = ? WHERE pin = ?", (max(roots), str(pin)))
+
+    def keep_roots(self, pin: Digest, roots: Mapping[int, bytes]) -> None:
+        """Record verified roots for the next walk; what was verified under an older one stays as it is."""
+        with self._database.transaction() as connection:
+            insert_roots(connection, str(pin), roots)
 
     def set_checked(self, pin: Digest, *, token: str | None, at: datetime) -> None:
         """Record that the store was asked at ``at`` and had nothing new."""
@@ -232,51 +245,3 @@ class TrustedState:
                 " DO UPDATE SET version = max(version, excluded.version)",
                 [(str(pin), name, version) for name, version in versions.items()],
             )
-
-
-def _insert_roots(connection: sqlite3.Connection, pin: str, roots: Mapping[int, bytes]) -> None:
-    connection.executemany(
-        "INSERT OR REPLACE INTO root VALUES (?, ?, ?)", [(pin, version, body) for version, body in roots.items()]
-    )
-
-
-def _replace_roles(connection: sqlite3.Connection, pin: str, roles: Iterable[TrustedRole]) -> None:
-    """Write ``roles``, and drop every other; a role without a body keeps the one that is there."""
-    kept = []
-    for role in roles:
-        kept.append(role.facts.name)
-        columns = ", ".join(f"{name} = excluded.{name}" for name in ROLE_COLUMNS.split(", ")[1:])
-        body = ", body = excluded.body" if role.body is not None else ""
-        connection.execute(
-            f"INSERT INTO role (pin, {ROLE_COLUMNS}, body) VALUES (?{', ?' * 10})"  # noqa: S608 - our own columns
-            f" ON CONFLICT (pin, name) DO UPDATE SET {columns}, refusal = NULL{body}",
-            (pin, *role_row(role), role.body),
-        )
-    there = {name for (name,) in connection.execute("SELECT name FROM role WHERE pin = ?", (pin,))}
-    for name in there.difference(kept):
-        for table, column in (("role", "name"), ("target", "role"), ("tombstone", "role")):
-            connection.execute(f"DELETE FROM {table} WHERE pin = ? AND {column} = ?", (pin, name))  # noqa: S608
-
-
-def _replace_table(connection: sqlite3.Connection, pin: str, role: str, what: Content) -> None:
-    connection.execute(
-        "UPDATE role SET delegations = ? WHERE pin = ? AND name = ?",
-        (delegations_text(what.delegations), pin, role),
-    )
-    connection.execute("DELETE FROM target WHERE pin = ? AND role = ?", (pin, role))
-    connection.execute("DELETE FROM tombstone WHERE pin = ? AND role = ?", (pin, role))
-    connection.executemany(
-        "INSERT INTO target VALUES (?, ?, ?, ?, ?, ?)",
-        [
-            (pin, role, path, target.digest.hex, target.size_bytes, json.dumps(target_custom(target)))
-            for path, target in what.table.targets.items()
-        ],
-    )
-    connection.executemany(
-        "INSERT OR REPLACE INTO tombstone VALUES (?, ?, ?, ?, ?)",
-        [
-            (pin, role, path, digest, json.dumps(tombstone_json(tombstone)))
-            for digest, tombstone in what.table.revoked.items()
-            for path in tombstone.paths
-        ],
-    )

@@ -113,7 +113,7 @@ def judge(
     target = lookup.target(route.last, path)
     evidence = Evidence(
         attestations=_attestations(lookup, match, target) if target is not None else {},
-        chain=chain.facts(route.visited),
+        chain=chain.facts(route.links),
         role=route.owner,
         target=target,
         tombstone=_stone(lookup, route.visited, path) if target is None else None,

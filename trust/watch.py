@@ -15,7 +15,6 @@ turn may end the watch: with keys that do not open, or a store that is not trust
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -178,9 +177,7 @@ def facts_of(loaded: Loaded) -> tuple[RoleFacts, ...]:
     """
     top = (loaded.top.root, loaded.top.timestamp, loaded.top.snapshot)
     found = [_facts(loaded.root, loaded, each.signed.type, each) for each in top]
-    with suppress(TrustError):
-        for role in loaded.named():
-            found.append(_facts(loaded.delegator(role), loaded, role.name, role.metadata))  # noqa: PERF401 - until one fails
+    found += [_facts(loaded.delegator(role), loaded, role.name, role.metadata) for role in loaded.named()]
     return tuple(found)
 
 

@@ -33,7 +33,7 @@ from tests.simulators.object_store import BUCKET, environment, seaweedfs
 from trust.ceremony import init
 from trust.deadline import deadline_in
 from trust.digest import sha256
-from trust.edition import Role
+from trust.first_edition import Role
 from trust.oci.http import Http
 from trust.policy import Policy, Stanza
 from trust.reference import parse_collection, parse_reference

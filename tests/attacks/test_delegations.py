@@ -2,28 +2,58 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Mapping
+from contextlib import closing
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from securesystemslib.signer import Key
+from securesystemslib.signer import CryptoSigner, Key
 from tuf.api.metadata import DelegatedRole, Delegations, Metadata, SuccinctRoles, TargetFile, Targets
 
+from registry_shim.snapshot import load_snapshot
+from tests.attacks.test_state import ODD_CELLS
 from tests.delegation.test_bins import bins
 from tests.delegation.test_delegate import API, delegate
-from tests.simulators.world import Consumer, Keys, World, link_of, manifest_bytes, signed, soon
+from tests.simulators.team import Member
+from tests.simulators.teams import change_keys
+from tests.simulators.world import (
+    Consumer,
+    Edit,
+    Keys,
+    World,
+    file_store,
+    link_of,
+    manifest_bytes,
+    signed,
+    soon,
+    strangers,
+)
 from trust.chain import RoleRefusal
 from trust.client import StoredRoles, refresh
+from trust.database import DATABASE
 from trust.delegate import remove
-from trust.delegations import walk
+from trust.delegations import Delegation, walk
+from trust.delegations import Delegations as Named
+from trust.descent import ROLES_MAX
 from trust.digest import sha256
 from trust.division import overlapping
-from trust.errors import InputError
+from trust.draft import Changes
+from trust.errors import InputError, StateError
+from trust.loaded import Loaded
+from trust.policy import Policy
+from trust.rebuild import rebuild
+from trust.reference import parse_reference
+from trust.replica import plan_move, publish_replica, read_replica
+from trust.report import shown_as_published
+from trust.revoke import Revocation, revoke
 from trust.roles import COLLECTION_FIELD, REVOKED_FIELD, ROLE_FIELD, SIGNERS_FIELD
 from trust.state import TrustedState
-from trust.verdict import Reason
+from trust.value import replace as value_replace
+from trust.verdict import Allowed, Denied, Reason, Verdict
 
 STOLEN = manifest_bytes("the thief's")
 
@@ -56,6 +86,14 @@ def forge_below(world: World, above: str, name: str, pattern: str, *, keys: Keys
     world.attacker.forge_delegate(above, lambda said: setattr(said, "delegations", delegations))
 
 
+def turn_round(world: World) -> None:
+    """Have the delegations of targets in the opposite order; the thief's is the last, or the first."""
+    world.attacker.forge(
+        "targets",
+        lambda said: setattr(said.delegations, "roles", dict(reversed(list(said.delegations.roles.items())))),
+    )
+
+
 def spelled(keys: Keys) -> dict[str, Key]:
     """Return the public keys of ``keys`` by id."""
     return {key.public_key.keyid: key.public_key for key in keys}
@@ -78,6 +116,26 @@ def whole(consumer: Consumer) -> Mapping[str, RoleRefusal]:
         return state.refusals(consumer.stanza.root)
     finally:
         state.close()
+
+
+def served(consumer: Consumer, image: str) -> Verdict:
+    """Return the verdict of a shim that has just looked at all roles, as ``whole`` does."""
+    state = TrustedState(consumer.home)
+    try:
+        snapshot = load_snapshot(consumer.stanza, state)
+    finally:
+        state.close()
+    policy, reference = Policy(stanzas=(consumer.stanza,)), parse_reference(image)
+    match = policy.match(reference)
+    assert snapshot is not None
+    assert match is not None
+    return snapshot.verdict(policy, match, reference, consumer.world.now.timestamp())
+
+
+def checked_at(consumer: Consumer) -> int:
+    """Return when the store was last noted to have been asked, in seconds."""
+    moment: int = consumer.rows()["collection"][0][5]
+    return moment
 
 
 def owner(consumer: Consumer, path: str) -> str:
@@ -152,10 +210,7 @@ def test_delegate_that_names_a_sibling_takes_nothing_from_it(
     keys = world.keys["evil"] if keys_of == "thief" else world.keys["acme.api"]
     forge_below(world, "evil", "acme.api", "acme/evil:x*", keys=keys)
     if is_first:
-        world.attacker.forge(
-            "targets",
-            lambda said: setattr(said.delegations, "roles", dict(reversed(list(said.delegations.roles.items())))),
-        )
+        turn_round(world)
     assert "acme.api" not in whole(consumer)
     assert owner(consumer, "acme/api:1") == "acme.api"
     consumer.allowed(API)
@@ -173,6 +228,124 @@ def test_delegate_that_names_a_deeper_role_by_its_own_keys_takes_nothing_from_it
     forge_below(world, thief, "ci", f"acme/{thief.removeprefix('acme.')}:x*", keys=world.keys[thief])
     assert "ci" not in whole(consumer)
     assert owner(consumer, f"{path}:dev-1") == "ci"
+
+
+@pytest.mark.parametrize("is_first", [True, False])
+def test_delegate_that_copies_the_delegation_of_anothers_role_takes_nothing_from_it(
+    world: World, consumer: Consumer, *, is_first: bool
+) -> None:
+    """Both delegate to ``ci`` by its own keys, at one depth: it answers under each for what that one covers."""
+    delegate(world, "ci", "acme/api:dev-*", delegator="acme.api")
+    digest = world.sign("dev-1", path="acme/api")
+    forge_below(world, "evil", "ci", "acme/evil:x*", keys=world.keys["ci"])
+    if is_first:
+        turn_round(world)
+    for _ in range(2):
+        assert not whole(consumer)
+        assert owner(consumer, "acme/api:dev-1") == "ci"
+        assert consumer.allowed("registry.test/acme/api:dev-1", offline=True).digest == digest
+        assert isinstance(served(consumer, "registry.test/acme/api:dev-1"), Allowed)
+        assert consumer.denied("registry.test/acme/evil:x1", offline=True).reason is Reason.UNSIGNED
+        world.sign("dev-2", path="acme/api")  # by the publisher, whichever of them he meets first
+    assert consumer.allowed("registry.test/acme/api:dev-2").role == "ci"
+    consumer.verify("registry.test/acme/evil:x1")
+    assert consumer.allowed(API, offline=True).role == "acme.api"
+    world.publish(lambda publisher: remove(publisher, "evil", keep_images=False))
+    assert not whole(consumer)
+    assert consumer.allowed("registry.test/acme/api:dev-1", offline=True).digest == digest
+
+
+def test_state_of_before_goes_on_and_an_odd_link_in_it_is_never_a_crash(world: World, consumer: Consumer) -> None:
+    """How a role was verified under a further delegator stands in rows of its own, which older homes lack."""
+    delegate(world, "ci", "acme/api:dev-*", delegator="acme.api")
+    digest = world.sign("dev-1", path="acme/api")
+    assert not whole(consumer)
+    with closing(sqlite3.connect(consumer.home / DATABASE)) as connection, connection:
+        connection.execute("DROP TABLE link")
+    assert consumer.allowed("registry.test/acme/api:dev-1", offline=True).digest == digest
+    forge_below(world, "evil", "ci", "acme/evil:x*", keys=world.keys["ci"])
+    assert not whole(consumer)
+    (row,) = consumer.rows()["link"]
+    good = (consumer.home / DATABASE).read_bytes()
+    world.sign("3", path="acme/api")  # so that who asks has something to verify
+    with closing(sqlite3.connect(consumer.home / DATABASE)) as connection:
+        columns = [name for _, name, *_ in connection.execute("PRAGMA table_info(link)")]
+    assert len(columns) == len(row)
+    for column in columns:
+        for odd in ODD_CELLS:
+            (consumer.home / DATABASE).write_bytes(good)
+            with closing(sqlite3.connect(consumer.home / DATABASE)) as connection, connection:
+                connection.execute(f"UPDATE OR IGNORE link SET {column} = ?", (odd,))  # noqa: S608
+            for offline in (True, False):
+                try:
+                    verdict = consumer.verify("registry.test/acme/api:dev-1", offline=offline)
+                except StateError:
+                    continue
+                assert isinstance(verdict, Denied) or verdict.digest == digest
+
+
+def test_keys_that_a_thief_adds_to_anothers_role_sign_nothing_for_its_delegator(
+    world: World, consumer: Consumer
+) -> None:
+    delegate(world, "ci", "acme/api:dev-*", delegator="acme.api")
+    digest = world.sign("dev-1", path="acme/api")
+    forge_below(world, "evil", "ci", "acme/evil:x*", keys=[*world.keys["ci"], *world.keys["evil"]])
+    turn_round(world)
+    assert not whole(consumer)
+    assert consumer.allowed("registry.test/acme/api:dev-1", offline=True).digest == digest
+    world.attacker.forge_delegate(
+        "ci", lambda said: said.targets.update({"acme/api:dev-9": target_of(STOLEN)}), signers=world.keys["evil"]
+    )
+    whole(consumer)
+    assert consumer.denied("registry.test/acme/api:dev-9").reason in {Reason.WRONG_SIGNER, Reason.BELOW_THRESHOLD}
+    assert consumer.allowed(API).role == "acme.api"
+
+
+def test_delegate_to_very_many_costs_nobody_else_his_images(world: World, consumer: Consumer) -> None:
+    keys = world.keys["evil"]
+    ids = list(spelled(keys))
+    roles = {
+        name: DelegatedRole(name, ids, 1, terminating=True, paths=["acme/evil:x*"])
+        for name in (f"e{number:05}" for number in range(ROLES_MAX))
+    }
+    world.attacker.forge_delegate(
+        "evil", lambda said: setattr(said, "delegations", Delegations(spelled(keys), roles))
+    )
+    turn_round(world)
+    bins(world, 2, "acme.api")
+    refused = whole(consumer)
+    assert refused["evil"].reason == Reason.LIMIT_REACHED.value
+    assert isinstance(served(consumer, API), Allowed)
+    thiefs = served(consumer, "registry.test/acme/evil:1")
+    assert isinstance(thiefs, Denied)
+    assert thiefs.reason is Reason.LIMIT_REACHED
+    assert owner(consumer, "acme/api:1") == "acme.api"
+    assert consumer.allowed(API, offline=True).role == "acme.api"
+
+
+def test_change_in_which_a_delegate_takes_anothers_name_is_published_by_nobody(
+    world: World, consumer: Consumer
+) -> None:
+    """His own role needs his signature alone; the publisher with the online key looks at it all the same."""
+    delegate(world, "ci", "acme/api:dev-*", delegator="acme.api")
+    (key,) = world.keys["evil"]
+    keyid = key.public_key.keyid
+    entry = Delegation(name="ci", patterns=("acme/evil:x*",), keyids=(keyid,), threshold=1)
+    keys = {keyid: {"keyid": keyid, **key.public_key.to_dict()}}
+
+    def change(loaded: Loaded) -> Changes:
+        said = loaded.find("evil").content
+        return Changes(contents={"evil": value_replace(said, delegations=Named(roles=(entry,), keys=keys))})
+
+    thief = Member(world=world, name="thief", keys=[key])
+    assert thief.do(lambda publisher: publisher.publish(change)).waits is not None
+    before = world.attacker.current("snapshot").signed.meta
+    daemon = Member(world=world, name="daemon", keys=world.keys["snapshot"])
+    settled = daemon.settle()
+    assert not settled.published
+    assert "a name that was used in this collection before" in str(settled.left[0].problem)
+    assert world.attacker.current("snapshot").signed.meta == before
+    assert not whole(consumer)
 
 
 def test_bins_under_the_names_of_a_siblings_bins_take_nothing_from_them(world: World, consumer: Consumer) -> None:
@@ -256,6 +429,129 @@ def test_thief_who_delegates_further_cannot_keep_his_role_from_being_removed(
     world.publish(lambda publisher: remove(publisher, "evil", keep_images=False))
     assert consumer.denied("registry.test/acme/evil:1").reason is Reason.UNSIGNED
     assert consumer.allowed(API).role == "acme.api"
+
+
+def _revoked(said: Targets) -> None:
+    said.unrecognized_fields[REVOKED_FIELD] = {"x": 1}
+
+
+def _no_table(said: Targets) -> None:
+    said.unrecognized_fields[REVOKED_FIELD] = ["x"]
+
+
+def _signers(said: Targets) -> None:
+    said.unrecognized_fields[SIGNERS_FIELD] = 1
+
+
+def _target(said: Targets) -> None:
+    said.targets["acme/evil:1"].unrecognized_fields["custom"] = {"signed": "never"}
+
+
+def _pattern(said: Targets) -> None:
+    key = CryptoSigner.generate_ed25519().public_key
+    role = DelegatedRole("ghost", [key.keyid], 1, terminating=True, paths=["acme/evil:?"])
+    said.delegations = Delegations({key.keyid: key}, {"ghost": role})
+
+
+def _bins(said: Targets) -> None:
+    key = CryptoSigner.generate_ed25519().public_key
+    said.targets.clear()
+    said.delegations = Delegations({key.keyid: key}, succinct_roles=SuccinctRoles([key.keyid], 1, 1, "evil.g1"))
+
+
+@pytest.mark.parametrize("edit", [_revoked, _no_table, _signers, _target, _pattern, _bins])
+def test_role_that_nobody_can_read_keeps_nobody_from_revoking_listing_or_copying(
+    world: World, consumer: Consumer, tmp_path: Path, edit: Edit
+) -> None:
+    digest = consumer.allowed(API).digest
+    kept = world.sign("2", path="acme/api")
+    world.attacker.forge_delegate("evil", edit)
+    world.revoke(digest=digest)
+    assert consumer.denied(API).reason is Reason.REVOKED
+
+    view = world.store.view(known=None, deadline=soon())
+    assert view is not None
+    shown = shown_as_published(consumer.stanza, view, None)
+    assert "acme/api:2" in shown.tables["acme.api"].targets
+    assert len(shown.refused) == (2 if edit is _bins else 1)
+
+    there = file_store(f"file:{tmp_path / 'there'}")
+    move = plan_move(consumer.stanza, read_replica(consumer.stanza, view), there, deadline=soon())
+    assert publish_replica(move, there, deadline=soon())
+    other = world.consumer("behind the copy")
+    assert other.allowed("registry.test/acme/api:2", store=there).digest == kept
+    assert other.denied("registry.test/acme/evil:1", store=there).reason is Reason.TAMPERED
+
+    world.publish(lambda publisher: remove(publisher, "evil", keep_images=False))
+    assert consumer.denied("registry.test/acme/evil:1").reason is Reason.UNSIGNED
+    assert not whole(consumer)
+
+
+def test_image_that_was_revoked_while_its_role_could_not_be_read_stays_so_when_it_is_mended(
+    world: World, consumer: Consumer
+) -> None:
+    digest = consumer.allowed("registry.test/acme/evil:1").digest
+    held = dict(world.keys)
+    world.attacker.forge_delegate("evil", _revoked)
+    del world.keys["evil"]
+    revocation = Revocation(path="acme/evil", tag=None, digest=digest)
+    published = world.publish(lambda publisher: revoke(publisher, [revocation]))
+    assert published.changed
+    assert published.untrusted == ("evil",)
+    assert not world.publish(lambda publisher: revoke(publisher, [revocation])).changed
+    world.keys |= held
+    world.attacker.forge_delegate("evil", lambda said: said.unrecognized_fields.pop(REVOKED_FIELD))
+    assert consumer.denied("registry.test/acme/evil:1").reason is Reason.REVOKED
+    assert consumer.denied(f"registry.test/acme/evil@{digest}").reason is Reason.REVOKED
+
+
+def test_rubbish_and_delegations_to_nobody_stop_no_recovery_of_a_stolen_online_key(
+    world: World, consumer: Consumer
+) -> None:
+    """The thief of a team's key has also the online key, and nobody can read what he left."""
+    consumer.allowed(API)
+    forge_below(world, "evil", "ghost", "acme/evil:x*", keys=world.keys["evil"])
+    world.sign("2", path="acme/api")
+    world.attacker.forge_delegate("acme.api", _revoked)  # a second team's, by its own fault
+    world.attacker.forge("snapshot", lambda said: said.meta["evil.json"].__setattr__("version", 2**31 - 1))
+    stolen = world.keys["timestamp"]
+    change_keys(world, "online", add=strangers(), stolen=stolen)
+    assert set(whole(consumer)) == {"acme.api", "ghost"}
+    assert consumer.allowed("registry.test/acme/evil:1").role == "evil"
+    assert consumer.denied(API).reason is Reason.TAMPERED
+    world.publish(lambda publisher: remove(publisher, "acme.api", keep_images=False))
+    assert consumer.denied(API).reason is Reason.UNSIGNED
+
+
+def test_lost_store_is_rebuilt_though_a_delegate_left_rubbish(world: World, consumer: Consumer) -> None:
+    forge_below(world, "evil", "ghost", "acme/evil:x*", keys=world.keys["evil"])
+    world.attacker.forge_delegate("evil", _revoked)
+    assert set(whole(consumer)) == {"evil"}
+    there = file_store(f"file:{world.folder / 'rebuilt'}")
+    state = TrustedState(consumer.home)
+    try:
+        rebuild(consumer.stanza, state, there, mirror=None, deadline=soon(), dry_run=False)
+    finally:
+        state.close()
+    other = world.consumer("afterwards")
+    assert other.allowed(API, store=there).role == "acme.api"
+    assert isinstance(other.verify("registry.test/acme/evil:1", store=there), Denied)
+
+
+def test_delegate_that_expired_keeps_nobody_from_noting_that_the_store_had_nothing_new(
+    world: World, consumer: Consumer
+) -> None:
+    soon_over = world.now + timedelta(hours=1)
+    world.attacker.forge_delegate("evil", lambda said: setattr(said, "expires", soon_over))
+    assert not whole(consumer)
+    world.later(hours=2)
+    consumer.allowed(API)
+    assert checked_at(consumer) == int(world.now.timestamp())
+    assert consumer.denied("registry.test/acme/evil:1").reason is Reason.EXPIRED
+    before = checked_at(consumer)
+    world.later(days=30)  # past the timestamp: a clock that is set ahead is not noted
+    assert consumer.denied(API).reason is Reason.EXPIRED
+    assert checked_at(consumer) == before
 
 
 def test_role_that_nobody_can_read_keeps_no_other_team_from_publishing(world: World, consumer: Consumer) -> None:

@@ -1,7 +1,8 @@
 """Random histories of a collection with consumers of every kind: each says what its publisher last acknowledged.
 
 The oracle is a few dictionaries: which digest each tag has, which digests were revoked, which role owns which
-repository. It knows nothing of metadata. ``TRUST_LIFE_HISTORIES`` has the search go on for longer.
+repository; and the store of each publication, to be shown again. It knows nothing of metadata.
+``TRUST_LIFE_HISTORIES`` has the search go on for longer.
 """
 
 from __future__ import annotations
@@ -11,6 +12,9 @@ import random
 import shutil
 import sys
 import tempfile
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 from hypothesis import HealthCheck, Phase, note, seed, settings
@@ -20,10 +24,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from tests.attacks.test_delegations import whole
 from tests.delegation.test_bins import bins
 from tests.delegation.test_delegate import delegate
-from tests.simulators.world import Consumer, World, manifest_bytes
+from tests.simulators.world import Consumer, World, file_store, manifest_bytes
 from trust.delegate import remove
 from trust.digest import Digest
-from trust.verdict import Allowed, Reason
+from trust.roles import DEFAULT_EXPIRY
+from trust.verdict import Allowed, Denied, Reason, Verdict
 
 HISTORIES = int(os.environ.get("TRUST_LIFE_HISTORIES", "60"))
 STEPS = 20
@@ -31,9 +36,26 @@ PATHS = ("acme/web", "acme/api", "acme/team/a", "acme/team/b")
 TAGS = ("1", "2", "dev-1")
 TEAMS = {"web": ("acme/web",), "api": ("acme/api",), "team": ("acme/team/**",)}
 CONSUMERS = ("by paths", "whole", "mixed")
+ONLINE_PERIOD = DEFAULT_EXPIRY["timestamp"]
+REPLAYED = {Reason.ROLLED_BACK, Reason.WRONG_SIGNER}  # the latter where the online keys are others since
 
 lived = 0  # histories, and what was asked in them
 asked = 0
+
+
+@dataclass(frozen=True)
+class Edition:
+    """A publication as it was acknowledged: the store in its own folder, and the oracle of that moment."""
+
+    store: Path
+    at: datetime
+    tags: dict[tuple[str, str], Digest]
+    revoked: frozenset[tuple[str, str]]
+    roles: dict[str, str]
+
+    def owner(self, path: str) -> str:
+        team = next((team for team in self.roles if path.startswith(f"acme/{team}")), None)
+        return self.roles[team] if team is not None else "targets"
 
 
 class Life(RuleBasedStateMachine):
@@ -54,12 +76,23 @@ class Life(RuleBasedStateMachine):
         self.number = 0
         self.step = 0
         self.fresh: set[str] = set()  # who has seen the newest publication, whole
+        self.past: list[Edition] = []
+        self.seen = dict.fromkeys(CONSUMERS, -1)  # the newest publication that each has seen
+        self.published()
 
     def teardown(self) -> None:
         shutil.rmtree(self.folder)
 
     def published(self) -> None:
         self.fresh.clear()
+        kept = self.folder / f"past-{len(self.past)}"
+        shutil.copytree(self.world.directory, kept)
+        self.past.append(
+            Edition(
+                store=kept, at=self.world.now, tags=dict(self.tags), revoked=frozenset(self.revoked),
+                roles=dict(self.roles),
+            )
+        )  # fmt: skip
 
     def owner(self, path: str) -> str:
         team = next((team for team in self.roles if path.startswith(f"acme/{team}")), None)
@@ -148,11 +181,13 @@ class Life(RuleBasedStateMachine):
     def see_all(self, name: str) -> None:
         assert not whole(self.consumers[name])
         self.fresh.add(name)
+        self.seen[name] = len(self.past) - 1
 
     @rule(name=st.sampled_from(CONSUMERS))
     def forget(self, name: str) -> None:
         shutil.rmtree(self.consumers[name].home, ignore_errors=True)
         self.fresh.discard(name)
+        self.seen[name] = -1
 
     @rule(name=st.sampled_from(CONSUMERS), path=st.sampled_from(PATHS), tag=st.sampled_from(TAGS))
     def ask(self, name: str, path: str, tag: str) -> None:
@@ -162,6 +197,25 @@ class Life(RuleBasedStateMachine):
     def ask_by_all(self, path: str, tag: str) -> None:
         for consumer in self.consumers.values():
             self.require(consumer, path, tag)
+
+    @rule(data=st.data(), name=st.sampled_from(CONSUMERS), path=st.sampled_from(PATHS), tag=st.sampled_from(TAGS))
+    def ask_a_store_of_the_past(self, data: st.DataObject, name: str, path: str, tag: str) -> None:
+        """Replay: what was replaced before something that he has seen is nothing to a consumer any more."""
+        number = data.draw(st.integers(0, len(self.past) - 1))
+        consumer, edition = self.consumers[name], self.past[number]
+        before = consumer.rows()
+        verdict = consumer.verify(f"registry.test/{path}:{tag}", store=file_store(f"file:{edition.store}"))
+        note(f"{name} has seen {self.seen[name]}, is shown {number}: {verdict}")
+        if number < self.seen[name]:
+            assert isinstance(verdict, Denied), verdict
+            assert verdict.reason in REPLAYED
+            assert consumer.rows() == before
+        elif self.world.now - edition.at >= ONLINE_PERIOD:
+            assert isinstance(verdict, Denied), verdict
+            assert verdict.reason is Reason.EXPIRED
+        else:  # he cannot know better: nothing newer than this was ever shown to him
+            self.seen[name] = number
+            require_said(verdict, edition.tags.get((path, tag)), edition.owner(path), edition.revoked, (path, tag))
 
     @precondition(lambda self: self.fresh)
     @rule(data=st.data(), path=st.sampled_from(PATHS), tag=st.sampled_from(TAGS))
@@ -181,15 +235,28 @@ class Life(RuleBasedStateMachine):
         verdict = consumer.verify(f"registry.test/{path}:{tag}", offline=offline)
         wanted = self.tags.get((path, tag))
         note(f"{consumer.home.name}: {path}:{tag}: {verdict}, wanted {wanted}")
-        if wanted is None:
-            was_revoked = (path, tag) in self.revoked
-            assert not isinstance(verdict, Allowed)
-            assert verdict.reason in ({Reason.UNSIGNED, Reason.REVOKED} if was_revoked else {Reason.UNSIGNED})
-            return
-        assert isinstance(verdict, Allowed), verdict
-        assert (verdict.digest, verdict.role) == (wanted, self.owner(path))
+        require_said(verdict, wanted, self.owner(path), self.revoked, (path, tag))
+        if not offline:  # what was published last is seen at the next look, and not before or after
+            self.seen[consumer.home.name] = len(self.past) - 1
+            assert consumer.versions()["timestamp"] == self.world.attacker.current("timestamp").signed.version
         for dead in self.dead:
-            assert dead != verdict.digest
+            assert not isinstance(verdict, Allowed) or dead != verdict.digest
+
+
+def require_said(
+    verdict: Verdict,
+    wanted: Digest | None,
+    owner: str,
+    revoked: Collection[tuple[str, str]],
+    place: tuple[str, str],
+) -> None:
+    """Require that ``verdict`` on ``place`` is what was acknowledged: ``wanted``, signed by ``owner``."""
+    if wanted is None:
+        assert not isinstance(verdict, Allowed)
+        assert verdict.reason in ({Reason.UNSIGNED, Reason.REVOKED} if place in revoked else {Reason.UNSIGNED})
+        return
+    assert isinstance(verdict, Allowed), verdict
+    assert (verdict.digest, verdict.role) == (wanted, owner)
 
 
 def test_whatever_was_published_every_consumer_says_what_was_acknowledged() -> None:

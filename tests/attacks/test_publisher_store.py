@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 from tuf.api.metadata import MetaFile
 
-from tests.simulators.world import World, strangers
+from tests.simulators.world import ONLINE, World, signed, strangers
 from trust.errors import RefusedError
+from trust.publish import Published, Publisher
 from trust.verdict import Reason
 
 
@@ -23,6 +24,68 @@ def test_publisher_builds_on_no_old_targets_under_a_new_number(world: World) -> 
     with pytest.raises(RefusedError) as caught:
         world.sign("1.6")
     assert caught.value.reason in {Reason.ROLLED_BACK.value, Reason.TAMPERED.value}
+
+
+def test_publisher_reads_of_fifty_rotations_none_twice(world: World) -> None:
+    read: list[str] = []
+
+    def count(name: str, _max_bytes: int, data: bytes | None) -> bytes | None:
+        read.extend([name] if name.endswith(".root.json") else [])
+        return data
+
+    def renew(publisher: Publisher) -> Published:
+        return publisher.renew(frozenset())
+
+    for _ in range(50):
+        world.rotate()
+    world.publish(renew, store=world.wire(count))
+    assert [name for name in read if read.count(name) > 1] == []
+    assert len(read) == 52  # the first, the fifty, and that there is no other
+    read.clear()
+    world.publish(renew, store=world.wire(count))
+    assert read == ["51.root.json", "52.root.json"]
+    world.rotate()
+    read.clear()
+    world.publish(renew, store=world.wire(count))
+    assert read == ["51.root.json", "52.root.json", "53.root.json"]
+    world.consumer().allowed()
+
+
+def test_publisher_notices_that_roots_which_he_has_seen_are_gone_or_others(world: World) -> None:
+    frozen = world.attacker.files()
+    world.rotate()
+    world.renew()
+    newest = world.attacker.files()
+    world.attacker.restore(frozen)
+    with pytest.raises(RefusedError) as caught:
+        world.renew()
+    assert caught.value.reason == Reason.ROLLED_BACK.value
+    world.attacker.restore(newest)
+    world.attacker.edit_bytes("2.root.json", lambda data: data + b" ")
+    world.renew()  # the same root in other bytes is walked anew, from the pin
+    root = world.attacker.current("root")
+    root.signed.expires = world.now
+    world.attacker.put("2.root.json", signed(root, strangers()))
+    with pytest.raises(RefusedError) as caught:
+        world.renew()
+    assert caught.value.reason == Reason.WRONG_SIGNER.value
+
+
+def test_root_that_the_publisher_has_seen_counts_for_the_consumer_of_his_home_too(world: World) -> None:
+    """He keeps it for himself; a consumer who then meets it keeps it as if he had found it first."""
+    consumer = world.consumer()
+    consumer.home = world.home
+    consumer.allowed()
+    frozen = world.attacker.files()
+    world.replace_keys(*ONLINE)
+    world.attacker.forge("snapshot")
+    world.renew()
+    consumer.allowed(offline=True)  # what was verified is as it was
+    newest = world.attacker.files()["2.root.json"]
+    world.attacker.restore({**frozen, "2.root.json": newest})
+    assert consumer.denied().reason is Reason.WRONG_SIGNER
+    world.attacker.restore(frozen)
+    assert consumer.refusal().reason is Reason.WRONG_SIGNER
 
 
 def test_publisher_refuses_a_snapshot_without_targets(world: World) -> None:

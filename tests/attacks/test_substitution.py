@@ -13,8 +13,8 @@ from tuf.api.metadata import TargetFile, Targets
 
 from tests.simulators.world import Consumer, World, link_of, manifest_bytes, name_it, soon
 from trust.ceremony import init
-from trust.edition import Role
 from trust.errors import InputError
+from trust.first_edition import Role
 from trust.roles import DEFAULT_EXPIRY
 from trust.state import TrustedState
 from trust.stores.file import FileStore

@@ -21,9 +21,10 @@ from trust.ceremony import init
 from trust.client import refresh
 from trust.deadline import Deadline, deadline_in
 from trust.digest import Digest, sha256
-from trust.draft import Changes, Signers, draft
-from trust.edition import Edition, Role, sealed
+from trust.draft import Changes, draft
+from trust.edition import Edition, sealed
 from trust.errors import InputError, RefusedError, UnreachableError
+from trust.first_edition import Role
 from trust.loaded import Loaded
 from trust.manifest import OCI_MANIFEST
 from trust.oci.credentials import Credentials
@@ -36,9 +37,11 @@ from trust.repository import load
 from trust.revoke import Revocation, revoke
 from trust.roles import DEFAULT_EXPIRY, Image, Signature, sign_image
 from trust.sign import Order, sign
+from trust.signatures import Signers
 from trust.state import TrustedState
 from trust.stores.artifact import Artifact, File, artifact_bytes
-from trust.stores.registry import Place, RegistryStore, RegistryView, claim_tag
+from trust.stores.registry import RegistryStore
+from trust.stores.registry_view import Place, RegistryView, claim_tag
 from trust.targets import Content, Table
 from trust.verdict import Reason
 

@@ -16,7 +16,8 @@ from trust.oci.credentials import Credentials
 from trust.oci.http import Http
 from trust.oci.registry import Registry
 from trust.stores.interface import TIMESTAMP, Publication
-from trust.stores.registry import Place, RegistryStore
+from trust.stores.registry import RegistryStore
+from trust.stores.registry_view import Place
 from trust.verdict import Reason
 
 PLACE = Place(path="acme/trust-metadata", tag="_trust")

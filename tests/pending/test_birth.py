@@ -13,8 +13,8 @@ from tests.simulators.team import Member, waiting, words
 from tests.simulators.world import World, soon, strangers
 from trust.birth import approve_birth, found, waits_to_be_born
 from trust.ceremony import Born
-from trust.edition import Role
 from trust.errors import ConflictError, InputError, RefusedError, StaleError, UnavailableError
+from trust.first_edition import Role
 from trust.pending import parse_pending, pending_bytes
 from trust.proposal import Waiting
 from trust.stores.file import FileStore

@@ -17,7 +17,8 @@ from trust.oci.credentials import Credentials
 from trust.oci.http import Http
 from trust.oci.registry import Registry
 from trust.stores.interface import Store
-from trust.stores.registry import Place, RegistryStore
+from trust.stores.registry import RegistryStore
+from trust.stores.registry_view import Place
 from trust.verdict import Reason
 
 NEW = "registry.test/acme/web:2.0"

@@ -58,6 +58,21 @@ def test_revocations_and_delegations_that_differ_are_said() -> None:
     assert targets_words(_delegating(role), _content({}), str) == ("role acme.web is delegated no more",)
 
 
+def test_place_of_a_delegated_role_among_others_is_said_where_it_is_new_or_moves() -> None:
+    a, b, c = (Delegation(name=name, patterns=("acme/web:*",), keyids=("k1",), threshold=1) for name in "abc")
+    said = targets_words(_delegating(a, c), _delegating(a, b, c), str)
+    assert "role b is searched as number 2 of 3, after a and before c" in said
+    assert "role b is searched as number 1 of 3, before a" in targets_words(
+        _delegating(a, c), _delegating(b, a, c), str
+    )
+    assert "role c is searched as number 3 of 3, after b" in targets_words(
+        _delegating(a, b), _delegating(a, b, c), str
+    )
+    moved = targets_words(_delegating(a, b, c), _delegating(c, a, b), str)
+    assert moved == ("roles are searched in another order: c, a, b",)
+    assert not any("searched" in line for line in targets_words(_delegating(a, b), _delegating(a), str))
+
+
 @given(st.dictionaries(st.sampled_from(["a", "b", "x-new"]), st.integers() | st.text(), max_size=3))
 def test_field_that_nobody_has_words_for_is_said_as_it_is(after: dict[str, Any]) -> None:
     said = "\n".join(field_words({"a": 1}, after))
@@ -97,5 +112,5 @@ def _content(targets: dict[str, Target]) -> Content:
     return Content(table=Table(targets=targets, revoked={}))
 
 
-def _delegating(role: Delegation) -> Content:
-    return Content(table=Table(targets={}, revoked={}), delegations=Delegations(roles=(role,)))
+def _delegating(*roles: Delegation) -> Content:
+    return Content(table=Table(targets={}, revoked={}), delegations=Delegations(roles=roles))

@@ -26,7 +26,7 @@ from trust.deadline import Deadline, deadline_in
 from trust.digest import Digest, sha256
 from trust.editing import Edit as RoleEdit
 from trust.editing import editing
-from trust.edition import Role
+from trust.first_edition import Role
 from trust.loaded import Loaded
 from trust.manifest import DOCKER_INDEX, OCI_INDEX, OCI_MANIFEST
 from trust.policy import Policy, Stanza

@@ -29,8 +29,8 @@ from trust.cli.waiting import waiting_document, waiting_lines
 from trust.database import DATABASE
 from trust.delegations import TARGETS
 from trust.digest import sha256
-from trust.edition import Role
 from trust.errors import InputError
+from trust.first_edition import Role
 from trust.instant import format_span, format_utc, parse_duration
 from trust.key_audit import CollectionKeys, shared_places
 from trust.policy import Stanza

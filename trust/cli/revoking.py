@@ -10,11 +10,12 @@ from trust.cli.options import Command
 from trust.cli.publishing import one_stanza, publisher, report, word_of
 from trust.cli.reporting import start_of
 from trust.cli.rotating import keyid_of
-from trust.cli.session import session
+from trust.cli.session import Session, session
 from trust.errors import InputError
 from trust.incident import Gone, Suspect, revoke_signed
 from trust.incident import prune as prune_tags
 from trust.instant import format_utc
+from trust.publish import Published
 from trust.reference import parse_collection, parse_reference
 from trust.revoke import Revocation
 from trust.revoke import revoke as revoke_images
@@ -41,6 +42,7 @@ def revoke(images: tuple[str, ...], signer: str | None, since: str | None, *, dr
         Revocation(path=run.stanza_for(each)[1], tag=each.tag, digest=each.digest) for each in references
     ]
     published = revoke_images(publisher(run, stanza, (), dry_run=dry_run), revocations)
+    _warn_of_untrusted(run, published)
     word = word_of(published, "revoked", "was not signed", dry_run=dry_run)
     if not published.changed and published.waits is None:
         run.output.warn("nothing was revoked: nothing of this is signed")
@@ -56,6 +58,7 @@ def _revoke_signed(images: Sequence[str], signer: str, since: str, *, dry_run: b
     stanza = run.stanza_of(parse_collection(images[0]))
     suspect = Suspect(keyid=keyid_of(run.home, signer), since=start_of(since, run.now))
     published, gone = revoke_signed(publisher(run, stanza, (), dry_run=dry_run), suspect)
+    _warn_of_untrusted(run, published)
     word = word_of(published, "revoked", "is revoked already:", dry_run=dry_run)
     if not gone:
         run.output.warn("nothing was revoked: this key has signed nothing since then that is still signed")
@@ -81,6 +84,7 @@ def prune(collection: str, keep: int, *, dry_run: bool) -> int:
     run = session()
     stanza = run.stanza_of(parse_collection(collection))
     published, gone, left = prune_tags(publisher(run, stanza, (), dry_run=dry_run), keep=keep)
+    _warn_of_untrusted(run, published)
     word = word_of(published, "dropped", "is dropped already:", dry_run=dry_run)
     if gone:
         run.output.warn("who has pinned one of these by its digest is refused from now on, as unsigned")
@@ -94,6 +98,12 @@ def prune(collection: str, keep: int, *, dry_run: bool) -> int:
     }
     lines = [f"{word} {each.path} {each.digest} ({each.role})" for each in gone] or ["nothing to drop"]
     return report(run, "prune", stanza, document, lines, published, dry_run=dry_run)
+
+
+def _warn_of_untrusted(run: Session, published: Published) -> None:
+    """Say which roles were not looked into: what they sign is refused now, and no more once they are mended."""
+    for role in published.untrusted:
+        run.output.warn(f"role {role} is not accepted, and was not looked into: trust delegate remove ends it")
 
 
 def _documents(gone: Sequence[Gone]) -> list[dict[str, str]]:

@@ -50,7 +50,8 @@ def open_store(
 
         return FileStore(url, Path(rest.removeprefix("//")).absolute())
     if scheme == "registry":
-        from trust.stores.registry import Place, RegistryStore  # noqa: PLC0415 - a run pays for one store only
+        from trust.stores.registry import RegistryStore  # noqa: PLC0415 - a run pays for one store only
+        from trust.stores.registry_view import Place  # noqa: PLC0415 - likewise
 
         repository, tag = metadata_place(rest, collection)
         return RegistryStore(url, registry(repository.host), Place(path=repository.path, tag=tag), pause)

@@ -16,120 +16,24 @@ is a *stray* of the view, and the next publisher merges it (``trust.publish``).
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from trust.deadline import Deadline
 from trust.digest import Digest, parse_digest, sha256
-from trust.errors import ConflictError, InputError, LimitError, RefusedError, TrustError, UnreachableError
+from trust.errors import ConflictError, InputError, TrustError
 from trust.manifest import OCI_MANIFEST
 from trust.oci.registry import NotModified, Registry
-from trust.stores.artifact import EMPTY, Artifact, File, artifact_bytes, parse_artifact
-from trust.stores.interface import TIMESTAMP, Publication, View, checked_name, is_versioned, require_removable
+from trust.stores.artifact import EMPTY, Artifact, File, artifact_bytes
+from trust.stores.interface import TIMESTAMP, Publication, View, is_versioned, require_removable
 from trust.stores.parallel import for_each
 from trust.stores.registry_pending import RegistryPending
-from trust.value import dataclass, replace
-from trust.verdict import Reason
+from trust.stores.registry_view import Place, RegistryView, claim_tag, fetched_view, parsed_artifact
+from trust.value import replace
 
 SETTLE_SECONDS = 2.0
 SETTLE_STEP_SECONDS = 0.25
-CLAIMS_MAX = 1000
 FILES_MAX = 4000  # one layer each; a manifest of more than 4,096 is refused by whoever reads it
-_CLAIM = re.compile(r"\.([0-9]{10})\.[0-9a-f]{12}")
 _PROBE = ".probe"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where in a registry the artifact lives."""
-
-    path: str
-    tag: str
-
-
-class RegistryView:
-    """One artifact; a view without one is a collection that does not exist yet."""
-
-    def __init__(
-        self, registry: Registry, place: Place, digest: Digest | None, artifact: Artifact, deadline: Deadline
-    ) -> None:
-        self._registry = registry
-        self._place = place
-        self._deadline = deadline
-        self._claims: dict[str, Artifact] | None = None
-        self.digest = digest
-        self.artifact = artifact
-
-    @property
-    def token(self) -> str | None:
-        """The digest of the artifact: a conditional request for it tells whether anything changed."""
-        return str(self.digest) if self.digest else None
-
-    def read(self, name: str, max_bytes: int) -> bytes | None:
-        """Return the bytes of ``name`` or None; see ``View.read``."""
-        file = self.artifact.files.get(checked_name(name))
-        if file is None:
-            return None
-        if file.size_bytes > max_bytes:
-            raise LimitError(f"metadata is too large: {name}: expected at most {max_bytes}, got {file.size_bytes}")
-        return self._registry.blob_bytes(self._place.path, file.digest, file.size_bytes, deadline=self._deadline)
-
-    def taken(self, name: str) -> bool:
-        """Tell whether ``name`` stands in the artifact or in any open claim."""
-        return name in self.artifact.files or any(name in claim.files for claim in self.claims().values())
-
-    def claims(self) -> dict[str, Artifact]:
-        """Return the claims above this artifact's parent, by tag: settled, open, or passed over."""
-        if self._claims is None:
-            self._claims = self._claims_now()
-        return self._claims
-
-    def lowest_claim(self, *, besides: Collection[str]) -> str | None:
-        """Return the lowest tag of an open claim besides those, asked anew; as few claims as need be are read."""
-        tags = sorted(set(self._claim_tags()) - set(besides))
-        return next((tag for tag in tags if self._open_claim(tag)), None)
-
-    def _claims_now(self) -> dict[str, Artifact]:
-        found: dict[str, Artifact] = {}
-        for tag in self._claim_tags():
-            claim = self._open_claim(tag)
-            if claim is not None:
-                found[tag] = claim
-            if len(found) > CLAIMS_MAX:
-                raise LimitError(f"metadata has more than {CLAIMS_MAX} open claims in {self._place.path}")
-        return found
-
-    def _claim_tags(self) -> Iterator[str]:
-        """Yield the tags of claims above this artifact's parent, but for its own."""
-        prefix, own = self._place.tag, claim_tag(self._place.tag, self.artifact, self.digest)
-        for tag in self._registry.tags(self._place.path, deadline=self._deadline):
-            match = _CLAIM.fullmatch(tag.removeprefix(prefix)) if tag.startswith(prefix) else None
-            if match is not None and int(match[1]) > self.artifact.parent_generation and tag != own:
-                yield tag
-
-    def _open_claim(self, tag: str) -> Artifact | None:
-        claim = self._claim(tag)
-        return None if claim is None or claim.withdrawn else claim
-
-    def strays(self) -> tuple[tuple[View, View], ...]:
-        """Return each claim that this artifact does not include, with the artifact that the claim was built on."""
-        strays: list[tuple[View, View]] = []
-        for claim in self.claims().values():
-            base = _fetched(self._registry, self._place, claim.parent, self._deadline) if claim.parent else None
-            if base is not None:
-                view = RegistryView(self._registry, self._place, None, claim, self._deadline)
-                strays.append((view, base))
-        return tuple(strays)
-
-    def _claim(self, tag: str) -> Artifact | None:
-        """Return a claim; one that is gone or malformed claims nothing."""
-        fetched = self._registry.manifest(self._place.path, tag, deadline=self._deadline)
-        if fetched is None or isinstance(fetched, NotModified):
-            return None
-        try:
-            return parse_artifact(fetched.untrusted_bytes)
-        except InputError:
-            return None
 
 
 class RegistryStore:
@@ -152,7 +56,7 @@ class RegistryStore:
         if fetched is None:
             nothing = Artifact(generation=0, parent=None, parent_generation=0, files={})
             return RegistryView(self._registry, self._place, None, nothing, deadline)
-        artifact = _parsed(fetched.untrusted_bytes)
+        artifact = parsed_artifact(fetched.untrusted_bytes)
         return RegistryView(self._registry, self._place, fetched.digest, artifact, deadline)
 
     def publish(self, publication: Publication, *, deadline: Deadline) -> None:
@@ -184,7 +88,7 @@ class RegistryStore:
 
     def names(self, *, deadline: Deadline) -> frozenset[str]:
         """Return the versioned files that the current artifact names."""
-        current = _fetched(self._registry, self._place, self._place.tag, deadline)
+        current = fetched_view(self._registry, self._place, self._place.tag, deadline)
         return frozenset(filter(is_versioned, current.artifact.files)) if current else frozenset()
 
     def remove(self, names: Collection[str], *, deadline: Deadline) -> None:
@@ -267,7 +171,7 @@ class RegistryStore:
         self._registry.put_manifest(self._place.path, tag, data, OCI_MANIFEST, deadline=deadline)
 
     def _require_included(self, digest: Digest, deadline: Deadline) -> None:
-        current = _fetched(self._registry, self._place, self._place.tag, deadline)
+        current = fetched_view(self._registry, self._place, self._place.tag, deadline)
         if current is None or digest not in {current.digest, current.artifact.parent}:
             raise ConflictError(f"another publisher wrote over this change: {self.url}", hint="repeat the command")
 
@@ -280,30 +184,9 @@ class RegistryStore:
         return self._registry.tag_digest(self._place.path, self._place.tag, deadline=deadline)
 
 
-def claim_tag(prefix: str, artifact: Artifact, digest: Digest | None) -> str:
-    """Return the tag under which ``artifact`` is claimed: ``_trust.0000000012.2d711642b726``."""
-    return f"{prefix}.{artifact.generation:010}.{digest.hex[:12] if digest else ''}"
-
-
-def _fetched(registry: Registry, place: Place, reference: str | Digest, deadline: Deadline) -> RegistryView | None:
-    fetched = registry.manifest(place.path, reference, deadline=deadline)
-    if fetched is None:
-        return None
-    if isinstance(fetched, NotModified):
-        raise UnreachableError(f"the registry answered 'not modified' to nobody's question: {registry.host}")
-    return RegistryView(registry, place, fetched.digest, _parsed(fetched.untrusted_bytes), deadline)
-
-
 def _digest_of(token: str | None) -> Digest | None:
     """Return the digest that ``token`` is; None for that of another store, where the collection lived before."""
     try:
         return parse_digest(token) if token else None
     except InputError:
         return None
-
-
-def _parsed(untrusted_bytes: bytes) -> Artifact:
-    try:
-        return parse_artifact(untrusted_bytes)
-    except InputError as err:
-        raise RefusedError(str(err), reason=Reason.TAMPERED.value) from err

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from trust.deadline import Deadline
 from trust.digest import Digest, sha256
@@ -19,9 +19,7 @@ from trust.manifest import OCI_MANIFEST, Descriptor, Index, parse_manifest
 from trust.oci.registry import NotModified, Registry
 from trust.stores.artifact import EMPTY, EMPTY_TYPE, FILE_TYPE
 from trust.stores.interface import checked_pending, is_pending_name, require_pending_size
-
-if TYPE_CHECKING:
-    from trust.stores.registry import Place
+from trust.stores.registry_view import Place
 
 ARTIFACT_TYPE = "application/vnd.content-trust.pending.v1"
 
