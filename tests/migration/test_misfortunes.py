@@ -16,6 +16,7 @@ from tests.migration.harbour import CHECKOUT, COUNT, Machine, empty_cgroups, fou
 from tests.simulators.registry import DockerRegistry, docker_registry
 
 pytestmark = pytest.mark.root
+MEDIUM = f"x=$(head -c 9000000 /dev/urandom | base64); {COUNT}"  # 12 MB, likewise
 LARGE = f"x=$(head -c 30000000 /dev/urandom | base64); {COUNT}"  # 40 MB that no compression makes small
 
 
@@ -108,22 +109,22 @@ def test_registry_that_is_killed_in_mid_checkpoint_leaves_the_original_running(
     assert here.leftovers()["checkpoints"] == []
 
 
-@pytest.mark.parametrize("size", ["30m", "60m"])  # full while CRIU writes, while it is packed
+@pytest.mark.parametrize("size", ["14m", "19m"])  # full while CRIU writes, while it is packed
 def test_disk_that_fills_up_leaves_the_original_running(tmp_path: Path, size: str) -> None:
     with docker_registry(tmp_path / "registry") as own:
         machine = Machine(tmp_path / "small", own.host)
         with small_home(machine, size):
             found(machine, "1")
-            begun(machine, "large", LARGE)
+            begun(machine, "large", MEDIUM)
             said = machine.run("checkpoint", "large", machine.image("large:full"), code=3)["said"]
             assert "No space left" in one_line(said)
             assert machine.leftovers()["checkpoints"] == []
             runs_on(machine, "large")
 
 
-@pytest.mark.parametrize("size", ["8m", "30m"])
+@pytest.mark.parametrize("size", ["8m", "14m"])
 def test_disk_that_fills_up_leaves_nothing_of_a_restore(here: Machine, tmp_path: Path, size: str) -> None:
-    begun(here, "large", LARGE)
+    begun(here, "large", MEDIUM)
     image = here.image("large:disk")
     here.run("checkpoint", "large", image, "--leave-running")
     there = Machine(tmp_path / "small", here.registry)
