@@ -80,6 +80,16 @@ def test_checkpoint_that_is_killed_leaves_the_container_running(
     here.run("checkpoint", "counter", here.image("counter:again"), "--leave-running")
 
 
+def test_clone_that_is_killed_leaves_the_original_running(here: Machine, log: Path) -> None:
+    process = begun(here, "clone", "counter", "dolly")
+    reached(process, lambda: staged(here, "images/pstree.img"))
+    process.kill()
+    process.wait()
+    counts_on(log)
+    assert [one["name"] for one in here.run("ps")["containers"]] == ["counter"]
+    assert staged(here, "*") == []
+
+
 def test_container_whose_guard_was_killed_too_is_thawed_by_the_next_command(
     here: Machine, registry: DockerRegistry, log: Path
 ) -> None:
