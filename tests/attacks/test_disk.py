@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import pytest
 
 from tests.simulators.command_line import CHECKOUT, NAME, CommandLine, Zygote
 from tests.simulators.world import Consumer, Wire, World
-from trust.database import Database
+from trust.database import DATABASE, Database
 from trust.deadline import deadline_in
 from trust.errors import StateError
 from trust.verdict import Denied, Reason, Verdict
@@ -244,6 +245,17 @@ def test_two_verifiers_of_one_home_at_once_and_a_publisher_beside_them(user: Com
     user.expect(0, *user.verify("1.4"))
     for zygote in zygotes:
         zygote.close()
+
+
+def test_what_was_verified_is_on_the_disk_before_it_is_said(user: CommandLine, tmp_path: Path) -> None:
+    """A power cut must not take back the versions below which nothing is believed."""
+    user.expect(0, *user.sign("2.0"))
+    log = tmp_path / "log"
+    done = user.traced(["-f", "-y", "-o", str(log), "-e", "trace=pwrite64,fsync,fdatasync"], *user.verify("2.0"))
+    assert done.code == 0, done
+    calls = re.findall(rf"(\w+)\(\d+<[^>]*/{DATABASE}(?:-wal)?>", log.read_text())
+    assert "pwrite64" in calls
+    assert calls[-1] in {"fsync", "fdatasync"}
 
 
 def test_refresh_waits_for_the_one_that_is_under_way(world: World, consumer: Consumer) -> None:
