@@ -15,13 +15,14 @@ from pathlib import Path
 
 from scripts.bench.result import document, table
 from scripts.bench.setting import BenchError, Setting, own_environ
-from scripts.proof import faults, histories, matrix
+from scripts.proof import faults, histories, matrix, mutants
 from scripts.proof.finding import Proof
 
 Sections = Mapping[str, Callable[[Setting], Proof]]
 
 SECTIONS: Sections = {
     matrix.SECTION: matrix.prove,
+    mutants.SECTION: mutants.prove,
     histories.SECTION: histories.prove,
     faults.SECTION: faults.prove,
 }
