@@ -44,9 +44,10 @@ from trust.runtime.checkpoint_pages import split_pages
 from trust.runtime.checkpoint_ran import Ran, ran_of
 from trust.runtime.checkpoint_seal import Sealing, sealing_for
 from trust.runtime.checkpoint_staging import staging
-from trust.runtime.containers import Container, finished
+from trust.runtime.course import want_stopped
 from trust.runtime.criu import SETTINGS, dump_settings, find_criu, streams_of
 from trust.runtime.engine import engine_environment, engine_program
+from trust.runtime.record import Container, finished
 from trust.value import dataclass
 
 ENDED_BY_KILL = 137
@@ -185,6 +186,7 @@ def checkpoint(
             phase("pack")
             result = deliver(artifact)
             if not leave_running:
+                want_stopped(open_containers(host).directory(container.identity))  # whatever its restart policy
                 machine.engine.end_frozen(container.identity)
         if not leave_running:
             open_containers(host).save(finished(container, ENDED_BY_KILL))

@@ -25,9 +25,9 @@ from trust.runtime.checkpoint_fetch import Thawing, pieces_of
 from trust.runtime.checkpoint_ran import volumes_of
 from trust.runtime.checkpoint_staging import staging
 from trust.runtime.checkpoint_walls import read_walls, require_within
-from trust.runtime.containers import Container
 from trust.runtime.disk import read_document
 from trust.runtime.options import Volume
+from trust.runtime.record import Container
 from trust.runtime.source import Source
 from trust.verdict import Allowed
 

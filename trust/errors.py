@@ -22,7 +22,10 @@ class TrustError(Exception):
     """Something failed; ``str()`` is one line that says what, what was expected and what came.
 
     ``hint`` is the safe next step, without the word "hint", or None. It never suggests weakening a policy.
+    ``reason`` is a stable name of ``trust.verdict.Reason``, where what failed has one.
     """
+
+    reason: str | None = None
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -36,6 +39,8 @@ class InputError(TrustError):
 class AmbiguousManifestError(InputError):
     """A manifest has more than one reading (CVE-2021-41190)."""
 
+    reason = "ambiguous"
+
 
 class UnavailableError(TrustError):
     """Nothing could be decided or done, and nothing was changed: try again."""
@@ -44,13 +49,19 @@ class UnavailableError(TrustError):
 class UnreachableError(UnavailableError):
     """A registry or metadata store did not answer, or not in time."""
 
+    reason = "unreachable"
+
 
 class LimitError(UnavailableError):
     """A cap on bytes, time, rotations or delegations was reached before an answer was found."""
 
+    reason = "limit-reached"
+
 
 class StateError(UnavailableError):
     """The trusted state on this disk is damaged, or the disk cannot take what was to be written."""
+
+    reason = "state-damaged"
 
 
 class ConflictError(TrustError):
@@ -62,7 +73,9 @@ class StaleError(ConflictError):
 
 
 class RefusedError(TrustError):
-    """What was found is not trusted; ``reason`` is a stable name of ``trust.verdict.Reason``."""
+    """What was found is not trusted; its ``reason`` says in which way."""
+
+    reason: str
 
     def __init__(self, message: str, *, reason: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)

@@ -51,7 +51,6 @@ from trust.runtime.checkpoint_ran import Ran, require_volumes
 from trust.runtime.checkpoint_staging import staging
 from trust.runtime.checkpoint_walls import Walls, read_walls, require_within
 from trust.runtime.checkpoint_yardstick import yardstick
-from trust.runtime.containers import Container
 from trust.runtime.content import pull
 from trust.runtime.criu import SETTINGS, restore_settings
 from trust.runtime.engine import Streams
@@ -59,6 +58,7 @@ from trust.runtime.integrity import ground
 from trust.runtime.limits import Limits
 from trust.runtime.options import RunOptions, Volume
 from trust.runtime.overlay import make_writable_root
+from trust.runtime.record import Container
 from trust.runtime.source import Source
 from trust.runtime.unpack import unpack
 from trust.value import dataclass, replace

@@ -55,10 +55,13 @@ class LocalEngine:
             self._run("push", *self._tls(reference), "--digestfile", str(file), str(reference))
             return parse_digest(file.read_text(encoding="ascii").strip())
 
-    def pull(self, allowed: Allowed) -> None:
-        """Make the allowed image, pulled by its signed digest, what the reference names in this engine."""
+    def pull(self, allowed: Allowed, *, terminal: int | None = None) -> None:
+        """Make the allowed image, pulled by its signed digest, what the reference names in this engine.
+
+        The engine shows its own progress on ``terminal``, a descriptor.
+        """
         pinned = str(allowed.pinned)
-        self._run("pull", *self._tls(allowed.reference), pinned)
+        self._run("pull", *self._tls(allowed.reference), pinned, terminal=terminal)
         if allowed.reference.tag is not None and allowed.reference.digest is None:
             self._run("tag", pinned, str(allowed.reference))
 
@@ -66,16 +69,20 @@ class LocalEngine:
         local = is_loopback(reference.repository.host) or self.plain_http
         return ["--tls-verify=false"] if self.name == "podman" and local else []
 
-    def _run(self, *arguments: str) -> str:
+    def _run(self, *arguments: str, terminal: int | None = None) -> str:
+        # docker shows its progress on the output, podman on the error and the image's id on the output
+        output = terminal if terminal is not None and self.name == "docker" else subprocess.PIPE
+        error = subprocess.PIPE if terminal is None else terminal
         done = subprocess.run(
-            [self.program, *arguments], capture_output=True, text=True, errors="replace", check=False
+            [self.program, *arguments], stdout=output, stderr=error, text=True, errors="replace", check=False
         )
         if done.returncode != 0:
-            lines = [line for line in done.stderr.splitlines() if line.strip()] or ["it said nothing"]
+            lines = [line for line in (done.stderr or "").splitlines() if line.strip()]
+            lines = lines or ["it said nothing" if terminal is None else "it said why above"]
             raise UnavailableError(
                 f"{self.name} {arguments[0]} failed with code {done.returncode}: {lines[-1].strip()}"
             )
-        return done.stdout
+        return done.stdout or ""
 
 
 def find_engine(wanted: EngineName | None, *, plain_http: bool) -> LocalEngine:

@@ -12,7 +12,7 @@ from enum import Enum
 from typing import Any, NoReturn
 
 from trust.digest import Digest
-from trust.errors import LimitError, RefusedError, StateError, TrustError
+from trust.errors import TrustError
 from trust.reference import Reference
 from trust.targets import Attestations, attestations_json
 from trust.value import dataclass, field
@@ -127,12 +127,4 @@ def verdict_json(verdict: Verdict) -> dict[str, Any]:
 
 def reason_of(err: TrustError) -> Reason:
     """Return the reason of a verdict that ended with ``err``."""
-    match err:
-        case RefusedError():
-            return Reason(err.reason)
-        case LimitError():
-            return Reason.LIMIT_REACHED
-        case StateError():
-            return Reason.STATE_DAMAGED
-        case _:
-            return Reason.UNREACHABLE
+    return Reason(err.reason) if err.reason is not None else Reason.UNREACHABLE

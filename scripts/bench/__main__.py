@@ -16,6 +16,8 @@ from pathlib import Path
 
 from scripts.bench import (
     canonical,
+    idle,
+    integrity,
     keys,
     migrate,
     publishers,
@@ -27,6 +29,8 @@ from scripts.bench import (
     shim_pulls,
     sign_one_tag,
     unchanged,
+    unpack,
+    unpack_second,
     verify_offline,
     verify_refresh,
 )
@@ -42,6 +46,10 @@ FIGURES: Figures = {
     sign_one_tag.FIGURE: sign_one_tag.measure,
     run_cached.FIGURE: run_cached.measure,
     migrate.FIGURE: migrate.measure,
+    idle.FIGURE: idle.measure,
+    unpack.FIGURE: unpack.measure,
+    unpack_second.FIGURE: unpack_second.measure,
+    integrity.FIGURE: integrity.measure,
     shim_manifest.FIGURE: shim_manifest.measure,
     shim_blob.FIGURE: shim_blob.measure,
     shim_pulls.FIGURE: shim_pulls.measure,

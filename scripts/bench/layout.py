@@ -22,7 +22,7 @@ _EXECUTABLE = 0o755
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
-def write_layout(directory: Path, layers: Sequence[bytes] = ()) -> Image:
+def write_layout(directory: Path, layers: Sequence[bytes] = (), *, gzip_level: int = 1) -> Image:
     """Return the image that is now in the OCI layout ``directory`` under the tag ``v0``.
 
     ``layers`` are tar archives, the lowest first.
@@ -42,7 +42,7 @@ def write_layout(directory: Path, layers: Sequence[bytes] = ()) -> Image:
             "schemaVersion": 2,
             "mediaType": OCI_MANIFEST,
             "config": _put(directory, config, _CONFIG),
-            "layers": [_put(directory, gzip.compress(layer, 1, mtime=0), _LAYER) for layer in layers],
+            "layers": [_put(directory, gzip.compress(layer, gzip_level, mtime=0), _LAYER) for layer in layers],
         }
     ).encode()
     descriptor = _put(directory, manifest, OCI_MANIFEST)

@@ -41,6 +41,8 @@ _CHECKPOINT = "a checkpoint of a container needs root"
 _DAEMON = "its daemon needs root"
 _DOCKER = ("docker.io", "docker-cli?", "tini")
 _BROWSER = ("chromium-headless-shell", "chromium-common", "fonts-dejavu-core")
+# What a layer of Debian is made of: thousands of small files, links of both kinds.
+_SMALL_FILES = ("perl-base", "perl-modules-5.36?", "perl-modules-5.40?", "vim-runtime", "tzdata", "locales")
 _CONTAINERS = ("golang-github-containers-common", "golang-github-containers-image?")
 
 COMPONENTS: tuple[Component, ...] = (
@@ -68,6 +70,8 @@ COMPONENTS: tuple[Component, ...] = (
     Component(name="containerd", group="test", packages=("containerd",), needs_root=_DAEMON),
     Component(name="ctr", group="test", packages=("containerd",), needs_root=_DAEMON),
     Component(name="nginx", group="bench", packages=("nginx",), probe=("-v",)),
+    Component(name="perl", group="bench", packages=_SMALL_FILES, probe=("-v",)),
+    Component(name="veritysetup", group="test", packages=("cryptsetup-bin",)),
 )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -77,7 +77,9 @@ def _require_whole(user: CommandLine, story: Story, said: str) -> None:
 
 
 @pytest.mark.parametrize("name", STORIES)
-def test_killed_command_is_repeated_without_repair(founder: CommandLine, tmp_path: Path, name: str) -> None:
+def test_killed_command_is_repeated_without_repair(
+    founder: CommandLine, tmp_path: Path, name: str, record_property: Callable[[str, object], None]
+) -> None:
     story = STORIES[name]
     start = founder.copy(tmp_path / "start")
     _prepare(start, story)
@@ -95,6 +97,7 @@ def test_killed_command_is_repeated_without_repair(founder: CommandLine, tmp_pat
         except AssertionError as err:
             broken.append((call, count, done.said, str(err)))
         shutil.rmtree(user.folder)
-    sys.stdout.write(f"{name}: killed at {len(points)} points, {len(broken)} broken\n")
+    record_property("points", len(points))
+    record_property("broken", len(broken))
     assert len(points) > MIN_POINTS
     assert broken == []

@@ -12,7 +12,7 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -259,7 +259,9 @@ def require_said(
     assert (verdict.digest, verdict.role) == (wanted, owner)
 
 
-def test_whatever_was_published_every_consumer_says_what_was_acknowledged() -> None:
+def test_whatever_was_published_every_consumer_says_what_was_acknowledged(
+    record_property: Callable[[str, object], None],
+) -> None:
     number = int(os.environ.get("TRUST_LIFE_SEED") or random.SystemRandom().randrange(2**32))
     sys.stdout.write(f"TRUST_LIFE_SEED={number}\n")
     chosen = settings(
@@ -271,4 +273,5 @@ def test_whatever_was_published_every_consumer_says_what_was_acknowledged() -> N
         suppress_health_check=list(HealthCheck),
     )
     run_state_machine_as_test(seed(number)(Life), settings=chosen)
-    sys.stdout.write(f"{lived} histories, {asked} verdicts\n")
+    record_property("histories", lived)
+    record_property("verdicts", asked)

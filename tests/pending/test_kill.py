@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -26,7 +26,11 @@ def _copies(two: tuple[Person, Person], folder: Path) -> tuple[Person, Person]:
 
 @pytest.mark.parametrize(("name", "least"), [("sign", 5), ("approve", MIN_POINTS)])
 def test_killed_signer_loses_no_change_and_publishes_no_half(
-    two: tuple[Person, Person], tmp_path_factory: pytest.TempPathFactory, name: str, least: int
+    two: tuple[Person, Person],
+    tmp_path_factory: pytest.TempPathFactory,
+    name: str,
+    least: int,
+    record_property: Callable[[str, object], None],
 ) -> None:
     folder = tmp_path_factory.mktemp("killed")
     ann, _ = two
@@ -55,7 +59,8 @@ def test_killed_signer_loses_no_change_and_publishes_no_half(
         except AssertionError as err:
             broken.append((call, count, done.said, str(err)))
         shutil.rmtree(who.folder)
-    sys.stdout.write(f"{name}: killed at {len(points)} points, {len(broken)} broken\n")
+    record_property("points", len(points))
+    record_property("broken", len(broken))
     assert len(points) > least
     assert not broken, broken
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,7 +68,9 @@ def _require_mended(user: CommandLine, story: Story, argv: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", STORIES)
-def test_killed_rotation_leaves_old_keys_or_new_ones(founder: CommandLine, tmp_path: Path, name: str) -> None:
+def test_killed_rotation_leaves_old_keys_or_new_ones(
+    founder: CommandLine, tmp_path: Path, name: str, record_property: Callable[[str, object], None]
+) -> None:
     story = STORIES[name]
     start = founder.copy(tmp_path / "start")
     start.expect(0, "key", "generate", "next")
@@ -87,6 +89,7 @@ def test_killed_rotation_leaves_old_keys_or_new_ones(founder: CommandLine, tmp_p
         except AssertionError as err:
             broken.append((call, count, str(err)))
         shutil.rmtree(user.folder)
-    sys.stdout.write(f"{name}: killed at {len(points)} points, {len(broken)} broken\n")
+    record_property("points", len(points))
+    record_property("broken", len(broken))
     assert len(points) > MIN_POINTS
     assert broken == []

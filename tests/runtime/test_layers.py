@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import sys
 import threading
 import zlib
 from itertools import pairwise
@@ -18,7 +19,8 @@ from tests.runtime.conftest import Workshop
 from tests.runtime.images import END, Layer, file, layer, layer_of, pax_records, raw_entry, tar
 from trust.digest import sha256
 from trust.errors import InputError, LimitError, RefusedError, StateError
-from trust.runtime.layer import Budget, ReadAhead, decompressed
+from trust.runtime.decompression import decompressed
+from trust.runtime.layer import Budget, ReadAhead
 from trust.runtime.tar import TarReader
 
 CONTENT = tar(file("a", b"1" * 5000), file("b", bytes(range(256)) * 40))
@@ -42,6 +44,20 @@ def test_any_division_into_members_gives_the_same_content(cuts: list[int], paddi
     edges = [0, *sorted(cuts), len(CONTENT)]
     blob = b"".join(gzip.compress(CONTENT[a:b]) for a, b in pairwise(edges)) + bytes(padding)
     assert b"".join(decompressed(io.BytesIO(blob))) == CONTENT
+
+
+@pytest.mark.parametrize("is_here", [True, False])
+def test_gzip_is_read_the_same_without_the_quicker_library(
+    monkeypatch: pytest.MonkeyPatch, *, is_here: bool
+) -> None:
+    if not is_here:
+        monkeypatch.setitem(sys.modules, "isal", None)
+    blob = gzip.compress(CONTENT[:100]) + gzip.compress(CONTENT[100:])
+    assert b"".join(decompressed(io.BytesIO(blob))) == CONTENT
+    with pytest.raises(InputError, match="malformed"):
+        list(decompressed(io.BytesIO(blob[:-8] + bytes(8))))
+    with pytest.raises(InputError, match="truncated"):
+        list(decompressed(io.BytesIO(blob[:-1])))
 
 
 def test_zstd_of_many_frames_is_read_to_the_end() -> None:

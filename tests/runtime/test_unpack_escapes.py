@@ -27,6 +27,7 @@ from tests.runtime.images import (
 )
 from trust.errors import InputError, TrustError
 from trust.runtime.disk import remove_tree
+from trust.runtime.files import FileWriter
 from trust.runtime.tar import TarReader
 from trust.runtime.tree import Tree
 from trust.runtime.walk import Root
@@ -215,6 +216,29 @@ def test_fifo_is_made_and_never_opened(workshop: Workshop) -> None:
     assert stat.S_ISFIFO((root / "pipe").lstat().st_mode)
 
 
+def test_setuid_owners_and_capabilities_are_nothing_an_ordinary_user_gives(tmp_path: Path) -> None:
+    (tmp_path / "root").mkdir()
+    (tmp_path / "removed").mkdir()
+    pieces = (
+        file("su", b"x", mode=0o6755, uid=7, gid=8, pax={"SCHILY.xattr.security.capability": "x"}),
+        directory("shut", 0o3000, uid=7),
+        Piece(name="sda", kind=tarfile.BLKTYPE, device=(8, 0)),
+    )
+    with (
+        Root(tmp_path / "root") as root,
+        Root(tmp_path / "removed") as removed,
+        FileWriter(privileged=False) as writer,
+    ):
+        tree = Tree(root, removed=removed, privileged=False, writer=writer)
+        archive = TarReader(iter([tar(*pieces)]))
+        for entry in archive.entries():
+            tree.add(entry, archive.body())
+    found = {path.name: path.lstat() for path in (tmp_path / "root").iterdir()}
+    assert {name: stat.S_IMODE(one.st_mode) for name, one in found.items()} == {"su": 0o755, "shut": 0o700}
+    assert {one.st_uid for one in found.values()} == {os.geteuid()}
+    assert os.listxattr(tmp_path / "root/su") == []
+
+
 def test_attributes_that_steer_an_overlay_are_not_applied(workshop: Workshop) -> None:
     steering = {
         "SCHILY.xattr.trusted.overlay.opaque": "y",
@@ -275,12 +299,13 @@ def test_no_sequence_of_entries_changes_anything_outside_the_root(
     ]
     before = _state(base)
     with Root(base / "root") as root, Root(base / "removed") as removed:
-        tree = Tree(root, removed=removed, privileged=False)
         reader = TarReader(iter([tar(*aimed)]))
         try:
-            for entry in reader.entries():
-                tree.add(entry, reader.body())
-            tree.finish()
+            with FileWriter(privileged=False) as writer:
+                tree = Tree(root, removed=removed, privileged=False, writer=writer)
+                for entry in reader.entries():
+                    tree.add(entry, reader.body())
+                tree.finish()
         except (TrustError, OSError):
             pass  # refused is as good
     assert _state(base) == before

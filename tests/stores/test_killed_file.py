@@ -11,7 +11,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -166,7 +166,9 @@ def _require_next(store: FileStore, *, old_pending: bytes | None) -> None:
 
 
 @pytest.mark.parametrize("move", MOVES)
-def test_writer_killed_at_every_system_call_leaves_old_or_new(writers: Writers, tmp_path: Path, move: str) -> None:
+def test_writer_killed_at_every_system_call_leaves_old_or_new(
+    writers: Writers, tmp_path: Path, move: str, record_property: Callable[[str, object], None]
+) -> None:
     log = tmp_path / "log"
     tried, broken = 0, []
     for call, count in points(writers, prepared(tmp_path / "rehearsal", move), move, log):
@@ -177,7 +179,8 @@ def test_writer_killed_at_every_system_call_leaves_old_or_new(writers: Writers, 
             require_whole(directory, move, ended)
         except AssertionError as err:
             broken.append((call, count, ended, str(err)))
-    sys.stdout.write(f"file: {move}: killed at {tried} system calls, {len(broken)} broken\n")
+    record_property("points", tried)
+    record_property("broken", len(broken))
     assert tried > MIN_POINTS
     assert broken == []
 
@@ -185,7 +188,7 @@ def test_writer_killed_at_every_system_call_leaves_old_or_new(writers: Writers, 
 @pytest.mark.parametrize("move", MOVES)
 @pytest.mark.parametrize("error", ["ENOSPC", "EIO"])
 def test_disk_that_fails_at_every_call_leaves_old_or_new(
-    writers: Writers, tmp_path: Path, move: str, error: str
+    writers: Writers, tmp_path: Path, move: str, error: str, record_property: Callable[[str, object], None]
 ) -> None:
     log = tmp_path / "log"
     tried, broken = 0, []
@@ -201,6 +204,7 @@ def test_disk_that_fails_at_every_call_leaves_old_or_new(
             require_whole(directory, move, ended)
         except AssertionError as err:
             broken.append((call, count, ended, str(err)))
-    sys.stdout.write(f"file: {move}: {error} at {tried} system calls, {len(broken)} broken\n")
+    record_property("points", tried)
+    record_property("broken", len(broken))
     assert tried > 5
     assert broken == []

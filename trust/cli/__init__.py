@@ -62,6 +62,7 @@ COMMANDS = {
     "sign": "trust.cli.publishing:sign",
     "stats": "trust.cli.containers:stats",
     "stop": "trust.cli.containers:stop",
+    "update": "trust.cli.updating:update",
     "verify": "trust.cli.verifying:verify",
 }
 

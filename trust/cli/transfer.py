@@ -7,6 +7,7 @@ import sys
 
 import click
 
+from trust.cli.bar import terminal
 from trust.cli.images import parse_image
 from trust.cli.options import Command
 from trust.cli.publishing import publisher, report, word_of
@@ -69,7 +70,7 @@ def pull(*, image: str, engine: EngineName | None) -> int:
     match verdict:
         case Allowed():
             warn_if_moved(run, verdict)
-            find_engine(engine, plain_http=run.common.plain_http).pull(verdict)
+            find_engine(engine, plain_http=run.common.plain_http).pull(verdict, terminal=terminal(run.output))
             run.output.result("pull", verdict_json(verdict), [f"pulled {verdict.pinned} as {verdict.reference}"])
             return 0
         case Denied():

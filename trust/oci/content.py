@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from trust.digest import Digest
 from trust.oci.errors import tampered
@@ -26,6 +26,12 @@ class VerifiedChunks(Passing):
         self._what = what
         self._withheld: bytes | None = None
         self._ended = False
+        self._tell: Callable[[int], None] | None = None
+
+    def watched(self, tell: Callable[[int], None]) -> VerifiedChunks:
+        """Return this; ``tell`` is called with the size of each piece as it arrives, believed or not."""
+        self._tell = tell
+        return self
 
     def __next__(self) -> bytes:
         """Return the next piece.
@@ -61,6 +67,8 @@ class VerifiedChunks(Passing):
         if self._got_bytes > self.size_bytes:
             raise tampered(f"{self._what}: expected {self.size_bytes} bytes, got more")
         self._hash.update(chunk)
+        if self._tell is not None:
+            self._tell(len(chunk))
         return chunk
 
     def _check(self) -> None:

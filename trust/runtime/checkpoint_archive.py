@@ -16,6 +16,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from trust.errors import InputError, UnavailableError
+from trust.runtime.files import FileWriter
 from trust.runtime.tar import Kind, TarReader
 from trust.runtime.tree import OPAQUE, WHITEOUT, Tree
 from trust.runtime.walk import Root
@@ -76,20 +77,24 @@ def unpack_upper(chunks: Iterator[bytes], upper: Path) -> None:
     removed_path.mkdir()
     try:
         with Root(upper) as root, Root(removed_path) as removed:
-            tree = Tree(root, removed=removed, privileged=True)
-            tar = TarReader(chunks)
-            marks = []
-            for entry in tar.entries():
-                if entry.path and entry.path[-1].startswith(WHITEOUT):
-                    marks.append(entry.path)
-                else:
-                    tree.add(entry, tar.body())
-            for path in marks:
-                _mark(root, path)
-            tree.finish()
+            _fill(root, removed, TarReader(chunks))
     finally:
         with suppress(OSError):
             removed_path.rmdir()
+
+
+def _fill(root: Root, removed: Root, tar: TarReader) -> None:
+    marks = []
+    with FileWriter(privileged=True) as writer:
+        tree = Tree(root, removed=removed, privileged=True, writer=writer)
+        for entry in tar.entries():
+            if entry.path and entry.path[-1].startswith(WHITEOUT):
+                marks.append(entry.path)
+            else:
+                tree.add(entry, tar.body())
+        for path in marks:
+            _mark(root, path)
+        tree.finish()
 
 
 def _mark(root: Root, path: tuple[bytes, ...]) -> None:

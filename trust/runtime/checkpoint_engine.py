@@ -44,7 +44,7 @@ class MovingEngine(OciEngine):
     @contextmanager
     def guarded(self, identity: str) -> Iterator[None]:
         """Have the container thawed if this process dies meanwhile, once the engine's commands have ended too."""
-        with guarded([*self._command(), "resume", identity], self._environment) as held:
+        with guarded([*self._command(), "resume", identity], self.environment) as held:
             self._held = (held,)
             try:
                 yield
@@ -105,7 +105,7 @@ class MovingEngine(OciEngine):
         try:
             with loopback_hooks(bundle.directory) as hooks:
                 write_document(config, {**configuration, "hooks": hooks})
-                process = root.start(command, lambda words: launch(words, streams, self._environment), log=log)
+                process = root.start(command, lambda words: launch(words, streams, self.environment), log=log)
                 status = process.wait(DUMP_TIMEOUT_SECONDS)
             write_document(config, configuration)
             if status != 0 or not pid_file.exists():
@@ -132,7 +132,7 @@ class MovingEngine(OciEngine):
         return True
 
     def _status(self, identity: str) -> str | None:
-        output = ask([*self._command(), "state", identity], self._environment, what=f"{self.name} state")
+        output = ask([*self._command(), "state", identity], self.environment, what=f"{self.name} state")
         try:
             return str(json.loads(output)["status"])
         except (ValueError, LookupError, TypeError):
@@ -141,7 +141,7 @@ class MovingEngine(OciEngine):
     def _ask(self, verb: str, *words: str, timeout_seconds: float = COMMAND_TIMEOUT_SECONDS) -> None:
         command = [*self._command(), verb, *words]
         what = f"{self.name} {verb}"
-        ask(command, self._environment, what=what, timeout_seconds=timeout_seconds, kept=self._held)
+        ask(command, self.environment, what=what, timeout_seconds=timeout_seconds, kept=self._held)
 
 
 def remove_cgroups(identity: str) -> None:

@@ -13,11 +13,11 @@ from typing import Any
 from trust.digest import Digest, parse_digest
 from trust.errors import InputError, StateError
 from trust.reference import Reference, parse_reference
-from trust.runtime.containers import Container
 from trust.runtime.disk import read_document
 from trust.runtime.image import is_text, parse_directory, parse_variable
 from trust.runtime.limits import CPU_PERIOD_MICROSECONDS, CPUS_MIN, MEMORY_MIN_BYTES, PIDS_MAX, Limits
 from trust.runtime.options import Tmpfs, Volume
+from trust.runtime.record import Container
 from trust.value import dataclass
 
 _HOSTNAME_MAX_LENGTH = 64  # sethostname(2)
@@ -62,6 +62,8 @@ def ran_of(container: Container, directory: Path) -> Ran:
             raise InputError(
                 f"container {container.name} cannot be moved: it has connections of the host's network"
             )
+        if any(one["type"] == "user" for one in config["linux"]["namespaces"]):
+            raise InputError(f"container {container.name} cannot be moved: its ids are its own (--userns)")
         return Ran(
             image=parse_reference(container.image),
             digest=parse_digest(container.digest),

@@ -10,12 +10,15 @@ never followed.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from trust.deadline import Deadline, deadline_in
 from trust.digest import Digest
-from trust.errors import InputError, LimitError, RefusedError, StateError
+from trust.errors import AmbiguousManifestError, InputError, LimitError, RefusedError, StateError
 from trust.manifest import MANIFEST_MAX_BYTES, Descriptor, Index, Manifest, Platform, parse_manifest
 from trust.oci.layout import Layout
 from trust.runtime.image import CONFIG_MAX_BYTES, CONFIG_TYPES, ImageConfig, parse_image_config
+from trust.runtime.progress import UNTOLD, Progress
 from trust.runtime.source import Source
 from trust.value import dataclass
 from trust.verdict import Allowed
@@ -89,6 +92,7 @@ def pull(
     store: Layout,
     deadline: Deadline,
     denied: frozenset[Digest] = frozenset(),
+    progress: Progress = UNTOLD,
 ) -> Image:
     """Have the allowed image in ``store``; return what is needed to run it on ``platform``.
 
@@ -97,10 +101,10 @@ def pull(
 
     Raises:
         InputError: it is no image for the platform.
-        RefusedError: ``tampered``, or ``revoked`` for a child that is denied.
+        RefusedError: ``tampered``, ``ambiguous``, or ``revoked`` for a child that is denied.
         UnreachableError, LimitError: it could not be fetched whole.
     """
-    pulling = _Pulling(source=source, store=store, deadline=deadline)
+    pulling = _Pulling(source=source, store=store, deadline=deadline, progress=progress)
     digest, manifest = pulling.manifest(allowed.digest, allowed.size_bytes, platform)
     if digest in denied:
         raise RefusedError(f"digest {digest} is on the local deny list", reason="revoked")
@@ -124,6 +128,7 @@ class _Pulling:
     source: Source
     store: Layout
     deadline: Deadline
+    progress: Progress
 
     def manifest(self, digest: Digest, size_bytes: int, platform: Platform) -> tuple[Digest, Manifest]:
         """Return the manifest under ``digest``, or its child for the platform."""
@@ -132,7 +137,10 @@ class _Pulling:
                 raise InputError(f"manifest is too large: expected at most {MANIFEST_MAX_BYTES} bytes")
             if not self.store.has(digest, size_bytes):
                 self.store.add_blob([self.source.manifest(digest, deadline=self.deadline)], digest, size_bytes)
-            parsed = parse_manifest(self._stored(digest, size_bytes))
+            try:
+                parsed = parse_manifest(self._stored(digest, size_bytes))
+            except AmbiguousManifestError as err:
+                raise RefusedError(str(err), reason=err.reason) from err
             if isinstance(parsed, Manifest):
                 return digest, parsed
             child = choose_child(parsed, platform)
@@ -164,10 +172,12 @@ class _Pulling:
         }
         if not missing:
             return
+        self.progress.begin("pulling", sum(layer.size_bytes for layer in missing.values()))
         from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - an image that is here needs none
 
         with ThreadPoolExecutor(LAYERS_AT_ONCE, thread_name_prefix="pull") as pool:
-            fetching = [pool.submit(self._fetch, layer.digest, layer.size_bytes) for layer in missing.values()]
+            tell = self.progress.advance
+            fetching = [pool.submit(self._fetch, one.digest, one.size_bytes, tell) for one in missing.values()]
             try:
                 for one in fetching:
                     one.result()
@@ -175,12 +185,13 @@ class _Pulling:
                 for one in fetching:
                     one.cancel()
 
-    def _fetch(self, digest: Digest, size_bytes: int) -> None:
+    def _fetch(self, digest: Digest, size_bytes: int, tell: Callable[[int], None] = UNTOLD.advance) -> None:
         if self.store.has(digest, size_bytes):
             return
         clock = self.deadline.clock
         deadline = deadline_in(BLOB_FREE_SECONDS + size_bytes / BLOB_MIN_BYTES_PER_SECOND, clock)
-        self.store.add_blob(self.source.blob(digest, size_bytes, deadline=deadline), digest, size_bytes)
+        chunks = self.source.blob(digest, size_bytes, deadline=deadline).watched(tell)
+        self.store.add_blob(chunks, digest, size_bytes)
 
     def _stored(self, digest: Digest, size_bytes: int) -> bytes:
         try:

@@ -42,7 +42,7 @@ def write_document(path: Path, document: Mapping[str, Any]) -> None:
     """
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     with open(partial, "w", encoding="utf-8", opener=_private) as file:
-        json.dump(document, file)
+        file.write(json.dumps(document))  # json.dump writes piece by piece, in five times the time
     partial.replace(path)
 
 

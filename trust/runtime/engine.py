@@ -51,6 +51,14 @@ class Engine(Protocol):
         """The word that ``--engine`` takes."""
 
     @property
+    def program(self) -> Path:
+        """What is started."""
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What it is started with."""
+
+    @property
     def takes_user_namespace(self) -> bool:
         """Tell whether an ordinary user can start it as root of a user namespace."""
 
@@ -77,6 +85,9 @@ class Engine(Protocol):
         Raises:
             InputError: this engine cannot, or the command is not in the container.
         """
+
+    def waited_for(self, bundle_directory: Path) -> int | None:
+        """Return the process whose end is the container's; the reaper of orphans learns its exit status."""
 
     def signal(self, identity: str, number: int) -> None:
         """Send a signal to what the container runs; nothing happens where it has ended."""

@@ -19,7 +19,6 @@ from pathlib import Path
 from trust.errors import StateError
 from trust.runtime.disk import DIRECTORY_FLAGS
 from trust.runtime.inventory import Attributes, Node, survey
-from trust.value import replace
 
 BLOCK = 4096
 _SUPER_AT = 1024
@@ -85,14 +84,14 @@ def write_image(tree: Path, out: int) -> bytes:
     writer = _Writer(out)
     root = os.open(tree, DIRECTORY_FLAGS)
     try:
-        survey(root, writer.learn, is_hashed=False)
+        survey(root, writer.learn)
         writer.lay_out()
         records: list[bytes] = []
 
         def write(node: Node, content: Content) -> None:
-            records.append(replace(node, content=writer.write_content(node, content)).record())
+            records.append(node.record(writer.write_content(node, content)))
 
-        survey(root, write, is_hashed=False)
+        survey(root, write)
     finally:
         os.close(root)
     writer.write_metadata()

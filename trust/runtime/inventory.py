@@ -19,10 +19,13 @@ from pathlib import Path
 from trust.digest import Digest, sha256
 from trust.errors import RefusedError
 from trust.runtime.disk import DIRECTORY_FLAGS
+from trust.runtime.hashing import Hashers, content_digest
 from trust.value import dataclass
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _READ_BYTES = 1 << 20
+_LARGE_BYTES = 64 * 1024  # smaller files are hashed in less time than it takes to hand them over
+_LATER = b"later"  # the digest of what is being hashed
 _CAPABILITY = b"security.capability"
 
 Attributes = tuple[tuple[bytes, bytes], ...]
@@ -37,29 +40,38 @@ class Node:
     attributes: Attributes
     content: bytes
 
-    def record(self) -> bytes:
-        """Return what an inventory says of it."""
+    def record(self, content: bytes) -> bytes:
+        """Return what an inventory says of it, its content having the sha256 ``content``."""
         state = self.state
         size = state.st_size if stat.S_ISREG(state.st_mode) else 0
         attributes = ",".join(f"{name.hex()}={value.hex()}" for name, value in self.attributes)
         numbers = f"{state.st_mode:o} {state.st_uid} {state.st_gid} {size}"
-        return self.path + f"\0{numbers} {self.content.hex()} {attributes}\0".encode()
+        return self.path + f"\0{numbers} {content.hex()} {attributes}\0".encode()
 
 
 Visit = Callable[[Node, Callable[[], Iterator[bytes]]], None]
-Digests = Mapping[int, bytes]  # by inode number
 
 
-def survey(root: int, visit: Visit, *, known: Digests | None = None, is_hashed: bool = True) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """What is known of a file that was just written, and need not be read again."""
+
+    content: bytes
+    attributes: Attributes
+
+
+KnownFiles = Mapping[int, Known]  # by inode number
+
+
+def survey(root: int, visit: Visit) -> None:
     """Call ``visit`` with everything in the open directory ``root``, a directory before what is in it, sorted.
 
-    The second argument gives the content of a file or link. ``known`` are digests that need no reading; with
-    ``is_hashed`` unset no file is read, and its node has no digest.
+    The second argument gives the content of a file or link. No file is read, and its node has no digest.
 
     Raises:
         OSError: something cannot be read, or changes its kind meanwhile.
     """
-    _Survey(visit, known or {}, is_hashed=is_hashed).directory(root, b"")
+    _Survey(visit, {}, None).directory(root, b"")
 
 
 def inventory_header(manifest: Digest) -> bytes:
@@ -67,19 +79,34 @@ def inventory_header(manifest: Digest) -> bytes:
     return f"trust inventory 1 {manifest}\0".encode()
 
 
-def take_inventory(tree: Path, manifest: Digest, *, known: Digests | None = None) -> bytes:
+def take_inventory(tree: Path, manifest: Digest, *, known: KnownFiles | None = None) -> bytes:
     """Return the inventory of the unpacked ``tree`` of an image.
 
     Raises:
         OSError: as ``survey``.
     """
-    records = [inventory_header(manifest)]
+    nodes: list[Node] = []
     root = os.open(tree, DIRECTORY_FLAGS)
     try:
-        survey(root, lambda node, _content: records.append(node.record()), known=known)
+        with Hashers() as hashers:
+            _Survey(lambda node, _content: nodes.append(node), known or {}, hashers).directory(root, b"")
     finally:
         os.close(root)
-    return b"".join(records)
+    later = iter(hashers.digests)
+    records = (node.record(next(later) if node.content is _LATER else node.content) for node in nodes)
+    return inventory_header(manifest) + b"".join(records)
+
+
+def contents_of(inventory: bytes) -> Iterator[tuple[bytes, bytes]]:
+    """Yield path and sha256 of each file in an inventory.
+
+    Raises:
+        ValueError, LookupError: it is none.
+    """
+    for path, words in _records(inventory).items():
+        mode, _, _, _, content, _ = words.split(b" ")
+        if stat.S_ISREG(int(mode, 8)):
+            yield path, bytes.fromhex(content.decode())
 
 
 def check_inventory(found: bytes, expected: Digest, recorded: Callable[[], bytes], *, where: Path) -> None:
@@ -122,14 +149,14 @@ def _records(inventory: bytes) -> dict[bytes, bytes]:
 
 
 class _Survey:
-    def __init__(self, visit: Visit, known: Digests, *, is_hashed: bool) -> None:
+    def __init__(self, visit: Visit, known: KnownFiles, hashers: Hashers | None) -> None:
         self._visit = visit
         self._known = known
-        self._is_hashed = is_hashed
+        self._hashers = hashers
 
     def directory(self, fd: int, path: bytes) -> None:
         state = os.fstat(fd)
-        self._visit(Node(path=path, state=state, attributes=_attributes(fd), content=b""), lambda: iter(()))
+        self._visit(Node(path=path, state=state, attributes=attributes_of(fd), content=b""), lambda: iter(()))
         prefix = path + b"/" if path else b""
         for name in sorted(map(os.fsencode, os.listdir(fd))):
             self._entry(fd, name, prefix + name)
@@ -142,6 +169,9 @@ class _Survey:
                 self.directory(fd, path)
             finally:
                 os.close(fd)
+        elif stat.S_ISREG(state.st_mode) and (known := self._known.get(state.st_ino)) is not None:
+            node = Node(path=path, state=state, attributes=known.attributes, content=known.content)
+            self._visit(node, lambda: iter(()))
         elif stat.S_ISREG(state.st_mode):
             fd = os.open(name, _FILE, dir_fd=parent)
             try:
@@ -155,21 +185,17 @@ class _Survey:
 
     def _file(self, fd: int, path: bytes) -> None:
         state = os.fstat(fd)
-        content = self._known.get(state.st_ino, b"")
-        if not content and self._is_hashed:
-            content = _content_digest(fd, state.st_size)
-        node = Node(path=path, state=state, attributes=_attributes(fd), content=content)
+        content = self._digest(fd, state.st_size)
+        node = Node(path=path, state=state, attributes=attributes_of(fd), content=content)
         self._visit(node, lambda: _content(fd))
 
-
-def _content_digest(fd: int, size: int) -> bytes:
-    """Return the sha256 of what an open file holds; a small one is read in one piece."""
-    data = os.read(fd, min(size + 1, _READ_BYTES))
-    digest = hashlib.sha256(data)
-    if len(data) != size:
-        while data := os.read(fd, _READ_BYTES):
-            digest.update(data)
-    return digest.digest()
+    def _digest(self, fd: int, size: int) -> bytes:
+        if self._hashers is None:
+            return b""
+        if size < _LARGE_BYTES:
+            return content_digest(fd, size)
+        self._hashers.add(fd, size)
+        return _LATER
 
 
 def _content(fd: int) -> Iterator[bytes]:
@@ -179,7 +205,8 @@ def _content(fd: int) -> Iterator[bytes]:
         yield data
 
 
-def _attributes(fd: int) -> Attributes:
+def attributes_of(fd: int) -> Attributes:
+    """Return the attributes of an open file or directory that an inventory records."""
     names = os.listxattr(fd)
     if not names:
         return ()

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import queue
 import threading
-import zlib
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING
 
 from trust.digest import Digest
-from trust.errors import InputError, LimitError, RefusedError
+from trust.errors import LimitError, RefusedError
+from trust.runtime.decompression import Bytes, decompressed
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -25,10 +25,6 @@ UNPACKED_MAX_BYTES = 64 * 1024**3  # of one image: the largest in public use (GP
 RATIO_MAX = 250  # real layers shrink to a half or a tenth; gzip can claim 1,032 times, zstd 10^5
 RATIO_FREE_BYTES = 1024**3  # a disk image of zeros is legitimate; a bomb of this size hurts nobody
 
-_GZIP_MAGIC, _ZSTD_MAGIC = b"\x1f\x8b", b"\x28\xb5\x2f\xfd"
-_ZSTD_WINDOW_MAX_BYTES = 128 * 1024 * 1024  # what the zstd program takes without being told to
-_READ_BYTES = 16 * 1024  # each end of a gzip member copies what is left of the piece that was read
-_CHUNK_BYTES = 1024 * 1024
 _CHUNKS_AHEAD = 8
 
 
@@ -69,23 +65,18 @@ class Budget:
             raise LimitError("image has too many files: its layers hold more entries than the cap allows")
 
 
-class Bytes(Protocol):
-    """Where a blob is read from, piece by piece."""
-
-    def read(self, size: int, /) -> bytes:
-        """Return at most ``size`` bytes, none at the end."""
-
-
 class _Hashed:
     """Hashes what is read through it."""
 
-    def __init__(self, source: Bytes, algorithm: str) -> None:
+    def __init__(self, source: Bytes, algorithm: str, tell: Callable[[int], None]) -> None:
         self._source = source
+        self._tell = tell
         self._hash = hashlib.new(algorithm)
 
     def read(self, size: int, /) -> bytes:
         data = self._source.read(size)
         self._hash.update(data)
+        self._tell(len(data))
         return data
 
     def hexdigest(self) -> str:
@@ -93,15 +84,27 @@ class _Hashed:
 
 
 class LayerReader:
-    """Reads the content of one layer; whoever uses it must ask ``check`` when the reading has ended."""
+    """Reads the content of one layer; whoever uses it must ask ``check`` when the reading has ended.
 
-    def __init__(self, blob: Bytes, digest: Digest, diff_id: Digest, blob_bytes: int, budget: Budget) -> None:
-        self._blob = _Hashed(blob, digest.algorithm)
+    ``content_bytes`` is how much it was so far.
+    """
+
+    def __init__(  # noqa: PLR0917 - what a layer is held to, and who counts
+        self,
+        blob: Bytes,
+        digest: Digest,
+        diff_id: Digest,
+        blob_bytes: int,
+        budget: Budget,
+        tell: Callable[[int], None],
+    ) -> None:
+        self._blob = _Hashed(blob, digest.algorithm, tell)
         self._digest = digest
         self._diff_id = diff_id
         self._blob_bytes = blob_bytes
         self._budget = budget
         self._bytes_max = max(budget.ratio_free_bytes, blob_bytes * RATIO_MAX)
+        self.content_bytes = 0
         self._hole_bytes = 0
         self._got: str | None = None
 
@@ -113,11 +116,10 @@ class LayerReader:
             InputError: not decompressible.
         """
         content = hashlib.new(self._diff_id.algorithm)
-        total = 0
         for chunk in decompressed(self._blob):
-            total += len(chunk)
+            self.content_bytes += len(chunk)
             self._budget.spend_bytes(len(chunk))
-            self._check_ratio(total)
+            self._check_ratio(self.content_bytes)
             content.update(chunk)
             yield chunk
         self._got = content.hexdigest()
@@ -152,70 +154,6 @@ class LayerReader:
                 f"layer content does not match the image configuration: expected {self._diff_id}, got {self._got}",
                 reason="tampered",
             )
-
-
-def decompressed(blob: Bytes) -> Iterator[bytes]:
-    """Yield the content of a gzip, zstd or plain layer blob, told apart by how it begins; it is read to its end.
-
-    The diffID decides what the content had to be, so that the media type, which builders get wrong, need not.
-
-    Raises:
-        InputError: not decompressible.
-    """
-    head = b""
-    while len(head) < len(_ZSTD_MAGIC) and (more := blob.read(len(_ZSTD_MAGIC) - len(head))):
-        head += more
-    whole = _Resumed(head, blob)
-    if head.startswith(_GZIP_MAGIC):
-        return _gunzipped(whole)
-    if head == _ZSTD_MAGIC:
-        return _unzstd(whole)
-    return iter(lambda: whole.read(_CHUNK_BYTES), b"")
-
-
-class _Resumed:
-    """Gives what was read already, then the rest."""
-
-    def __init__(self, head: bytes, rest: Bytes) -> None:
-        self._head = head
-        self._rest = rest
-
-    def read(self, size: int, /) -> bytes:
-        if self._head:
-            head, self._head = self._head[:size], self._head[size:]
-            return head
-        return self._rest.read(size)
-
-
-def _gunzipped(blob: Bytes) -> Iterator[bytes]:
-    """Yield the content of every member, one after the other; zeros may follow the last."""
-    member = None
-    try:
-        while data := blob.read(_READ_BYTES):
-            while data and (member is not None or data[0] or data.strip(b"\0")):
-                member = member or zlib.decompressobj(wbits=31)
-                content = member.decompress(data, _CHUNK_BYTES)
-                if content:
-                    yield content
-                data = member.unused_data if member.eof else member.unconsumed_tail
-                if member.eof:
-                    member = None
-    except zlib.error as err:
-        raise InputError(f"layer is malformed: {err}") from err
-    if member is not None:
-        raise InputError("layer is truncated: its gzip stream has no end")
-
-
-def _unzstd(blob: Bytes) -> Iterator[bytes]:
-    import zstandard  # noqa: PLC0415 - few images need it
-
-    engine = zstandard.ZstdDecompressor(max_window_size=_ZSTD_WINDOW_MAX_BYTES)
-    try:
-        with engine.stream_reader(cast("IO[bytes]", blob), read_across_frames=True, closefd=False) as stream:
-            while content := stream.read(_CHUNK_BYTES):
-                yield content
-    except zstandard.ZstdError as err:
-        raise InputError(f"layer is malformed: {err}") from err
 
 
 class ReadAhead(Iterator[bytes]):

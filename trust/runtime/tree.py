@@ -14,13 +14,14 @@ keeps none, and no owners but himself. Source: OCI image-spec 1.1 "Image Layer F
 
 from __future__ import annotations
 
-import hashlib
+import errno
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 
 from trust.errors import InputError
+from trust.runtime.files import FileWriter, dress, mode_of
 from trust.runtime.tar import Entry, Kind, split_path
 from trust.runtime.walk import Directory, Root
 
@@ -34,20 +35,25 @@ _NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 _DEFAULT_MODE = 0o755
 
 
+def holds_content(entry: Entry) -> bool:
+    """Tell whether ``entry`` makes a file, and so has content that is kept."""
+    return entry.kind is Kind.FILE and bool(entry.path) and not entry.path[-1].startswith(WHITEOUT)
+
+
 class Tree:
     """A tree being written below ``root``; what is taken away goes to ``removed``, on the same file system.
 
-    ``privileged``: owners, setuid bits and capabilities are applied.
+    ``privileged``: owners, setuid bits and capabilities are applied. ``writer`` fills the files that are made.
     """
 
-    def __init__(self, root: Root, *, removed: Root, privileged: bool) -> None:
+    def __init__(self, root: Root, *, removed: Root, privileged: bool, writer: FileWriter) -> None:
         self._root = root
         self._removed = removed
         self._removed_count = 0
         self._privileged = privileged
-        self.digests: dict[int, bytes] = {}  # of files as they were written, by inode; none of them is given up
+        self._files = writer
         self._written: set[Parts] = set()
-        self._mtimes: dict[Parts, int] = {}
+        self._mtimes: dict[Parts, int] = {(): 0}
         self._parent: tuple[Parts, Directory] | None = None
 
     def begin_layer(self) -> None:
@@ -82,6 +88,20 @@ class Tree:
             case _:
                 self._add_node(parent, path, entry)
 
+    def link(self, entry: Entry, place_fd: int, name: bytes, *, inode: int) -> None:
+        """Have the file ``entry`` as one more name of ``name`` in the open directory, which is the file ``inode``.
+
+        Raises:
+            OSError: it cannot be linked, or is another file.
+        """
+        parent = self._enter(entry.path[:-1])
+        own = entry.path[-1]
+        self._note((*parent.path, own))
+        self._take_away_if_there(parent.fd, own)
+        os.link(name, own, src_dir_fd=place_fd, dst_dir_fd=parent.fd, follow_symlinks=False)
+        if os.stat(own, dir_fd=parent.fd, follow_symlinks=False).st_ino != inode:
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), name)
+
     def make_directories(self, parts: Parts) -> None:
         """Have a directory at ``parts``, links followed inside the root; what is missing belongs to root."""
         self._root.directory(parts, make=self._make_parent).close()
@@ -96,11 +116,21 @@ class Tree:
                     os.utime(place.fd, ns=(mtime_ns, mtime_ns))
 
     def _enter(self, parts: Parts) -> Directory:
-        """Return the directory at ``parts``, kept open until another is asked for or something is taken away."""
+        """Return the directory at ``parts``, reached from the one before as far as both ways are the same.
+
+        That is safe: what is taken away lies below the directory that is open, and so never on the way to it; and
+        where a link was on the way, it begins at the root.
+        """
         if self._parent is not None and self._parent[0] == parts:
             return self._parent[1]
-        self._leave()
-        self._parent = (parts, self._root.directory(parts, make=self._make_parent))
+        near = None
+        if self._parent is not None:
+            way, place = self._parent
+            near = place if place.path == way else None
+            if near is None:
+                place.close()
+        self._parent = None
+        self._parent = (parts, self._root.directory(parts, make=self._make_parent, near=near))
         return self._parent[1]
 
     def _leave(self) -> None:
@@ -111,7 +141,7 @@ class Tree:
     def _make_parent(self, parent_fd: int, name: bytes, path: Parts) -> None:
         os.mkdir(name, 0o700, dir_fd=parent_fd)
         os.chmod(name, _DEFAULT_MODE, dir_fd=parent_fd)  # mkdir's own mode is cut by the umask
-        self._mtimes.pop(path, None)
+        self._mtimes[path] = 0  # no layer says, and the clock would make every tree another
         self._note(path)
 
     def _note(self, path: Parts) -> None:
@@ -123,7 +153,7 @@ class Tree:
     def _add_root(self, entry: Entry) -> None:
         if entry.kind is not Kind.DIRECTORY:
             raise InputError("layer has an entry for the root that is no directory")
-        self._dress(self._root.fd, entry)
+        dress(self._root.fd, entry, privileged=self._privileged)
         self._mtimes[()] = entry.mtime_ns
 
     def _add_directory(self, parent: Directory, path: Parts, entry: Entry) -> None:
@@ -136,7 +166,7 @@ class Tree:
                 os.mkdir(path[-1], 0o700, dir_fd=parent.fd)
         fd = os.open(path[-1], os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent.fd)
         try:
-            self._dress(fd, entry)
+            dress(fd, entry, privileged=self._privileged)
         finally:
             os.close(fd)
         self._mtimes[path] = entry.mtime_ns
@@ -147,15 +177,7 @@ class Tree:
         except FileExistsError:
             self._take_away(parent.fd, path[-1])
             fd = os.open(path[-1], _NEW_FILE, 0o600, dir_fd=parent.fd)
-        try:
-            if entry.extents is None:
-                self.digests[os.fstat(fd).st_ino] = _write_all(fd, body)
-            else:
-                _write_parts(fd, entry, body)
-            self._dress(fd, entry)
-            os.utime(fd, ns=(entry.mtime_ns, entry.mtime_ns))
-        finally:
-            os.close(fd)
+        self._files.write(fd, entry, body)
 
     def _add_node(self, parent: Directory, path: Parts, entry: Entry) -> None:
         """Make a symbolic link or a fifo."""
@@ -168,7 +190,7 @@ class Tree:
         if self._privileged:
             os.chown(name, entry.uid, entry.gid, dir_fd=fd, follow_symlinks=False)
         if entry.kind is Kind.FIFO:
-            os.chmod(name, self._mode(entry), dir_fd=fd)
+            os.chmod(name, mode_of(entry, privileged=self._privileged), dir_fd=fd)
         os.utime(name, ns=(entry.mtime_ns, entry.mtime_ns), dir_fd=fd, follow_symlinks=False)
 
     def _add_hard_link(self, parent: Directory, path: Parts, entry: Entry) -> None:
@@ -189,21 +211,6 @@ class Tree:
                 )  # fmt: skip
         except FileNotFoundError as err:
             raise InputError(f"layer has a hard link to what is not there: {entry.link[:80]!r}") from err
-
-    def _dress(self, fd: int, entry: Entry) -> None:
-        """Give the open file or directory its owner, mode and attributes."""
-        if self._privileged:
-            os.fchown(fd, entry.uid, entry.gid)
-        os.fchmod(fd, self._mode(entry))
-        for name, value in _attributes(entry.xattrs, privileged=self._privileged):
-            with suppress(OSError):  # not every file system stores them
-                os.setxattr(fd, name, value)
-
-    def _mode(self, entry: Entry) -> int:
-        if self._privileged:
-            return entry.mode
-        # He could neither copy, descend into nor delete what he has shut himself out of.
-        return entry.mode & 0o777 | (0o700 if entry.kind is Kind.DIRECTORY else 0o600)
 
     def _whiteout(self, parent: Directory, name: bytes) -> None:
         if name == OPAQUE:
@@ -243,42 +250,8 @@ class Tree:
         os.rename(name, b"%d" % self._removed_count, src_dir_fd=parent_fd, dst_dir_fd=self._removed.fd)
 
 
-def _write_all(fd: int, body: Iterator[memoryview]) -> bytes:
-    """Return the sha256 of what was written."""
-    digest = hashlib.sha256()
-    for piece in body:
-        digest.update(piece)
-        rest = piece
-        while rest:
-            rest = rest[os.write(fd, rest) :]
-    return digest.digest()
-
-
-def _write_parts(fd: int, entry: Entry, body: Iterator[memoryview]) -> None:
-    """Write what is stored of a sparse file where it belongs; what is between stays a hole."""
-    piece = memoryview(b"")
-    for extent in entry.extents or ():
-        at, end = extent.offset, extent.offset + extent.size_bytes
-        while at < end:
-            piece = piece or next(body)
-            written = os.pwrite(fd, piece[: end - at], at)
-            at, piece = at + written, piece[written:]
-    os.ftruncate(fd, entry.size_bytes)
-
-
 def _make_node(entry: Entry, name: bytes, parent_fd: int) -> None:
     if entry.kind is Kind.SYMLINK:
         os.symlink(entry.link, name, dir_fd=parent_fd)
     else:
         os.mkfifo(name, 0o600, dir_fd=parent_fd)
-
-
-def _attributes(xattrs: Mapping[bytes, bytes], *, privileged: bool) -> Iterator[tuple[bytes, bytes]]:
-    """Yield what an image may set: file capabilities, and users' attributes that mean nothing to the kernel.
-
-    ``trusted.overlay.*`` and ``user.overlay.*`` would steer the overlay that containers are run from.
-    """
-    for name, value in xattrs.items():
-        is_capability = privileged and name == b"security.capability"
-        if is_capability or (name.startswith(b"user.") and not name.startswith(b"user.overlay.")):
-            yield name, value

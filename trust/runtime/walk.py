@@ -61,6 +61,17 @@ class Directory:
         if self._steps:
             os.close(self._steps.pop()[1])
 
+    def trim(self, parts: Sequence[bytes]) -> int:
+        """Go up until the way to it is the beginning of ``parts``; return how many of these it has."""
+        same = 0
+        for (name, _), part in zip(self._steps, parts, strict=False):
+            if name != part:
+                break
+            same += 1
+        while len(self._steps) > same:
+            self.leave()
+        return same
+
     def close(self) -> None:
         """Go to the root; its descriptor stays open, it belongs to the root."""
         while self._steps:
@@ -89,18 +100,22 @@ class Root:
     ) -> None:
         os.close(self.fd)
 
-    def directory(self, parts: Sequence[bytes], *, make: Make | None = None) -> Directory:
+    def directory(
+        self, parts: Sequence[bytes], *, make: Make | None = None, near: Directory | None = None
+    ) -> Directory:
         """Return the directory at ``parts``, links followed inside the root.
 
         ``make`` is asked to create what is missing, as (descriptor of the parent, name, path of the new one).
+        ``near`` is taken over: an open directory, still where it was found, from which the way begins as far as
+        both ways are the same.
 
         Raises:
             FileNotFoundError: something is missing, and there is no ``make``.
             InputError: something on the way is no directory, or the links go in a circle.
         """
-        place = Directory(self.fd)
+        place = near or Directory(self.fd)
         try:
-            self._descend(place, list(reversed(parts)), make)
+            self._descend(place, list(reversed(parts[place.trim(parts) :])), make)
         except BaseException:
             place.close()
             raise
