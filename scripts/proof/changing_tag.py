@@ -1,8 +1,8 @@
 """Owns a tag that its publisher moves to and fro and takes back, and what a shim may answer at any moment.
 
 A change counts from the moment at which the command line acknowledged it, and may show from the moment at which
-the command was started. A shim knows nothing that is older than its ``max_age``; the rest of ``LAG_SECONDS`` is for
-a machine that is busy with everything else. An answer is right if it is what held at some moment between its
+the command was started. A shim knows nothing that is older than its ``max_age``; the rest of ``LAG_SECONDS`` is
+for a machine that is busy with everything else. An answer is right if it is what held at some moment between its
 question, less those seconds, and its end.
 """
 
