@@ -6,6 +6,7 @@ Both sides read metadata through it: the consumer after python-tuf's client, the
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import timedelta
 from typing import Any
 
@@ -111,6 +112,22 @@ def _key_value(key: Key) -> bytes:
         return load_pem_public_key(public.encode()).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except (ValueError, UnsupportedAlgorithm):
         return public.encode()
+
+
+def without_keys(delegator: Delegator, metadata: Metadata[Any], keyids: Collection[str]) -> Metadata[Any]:
+    """Return ``metadata`` without the signatures by ``keyids``, and by the same keys under other ids."""
+    keys = (
+        delegator.keys
+        if isinstance(delegator, Root)
+        else delegator.delegations.keys
+        if delegator.delegations
+        else {}
+    )
+    values = {_key_value(keys[keyid]) for keyid in keyids if keyid in keys}
+    gone = {keyid for keyid, key in keys.items() if _key_value(key) in values}.union(keyids)
+    return Metadata(
+        metadata.signed, {keyid: each for keyid, each in metadata.signatures.items() if keyid not in gone}
+    )
 
 
 def signers_of(delegator: Delegator, metadata: Metadata[Any], name: str) -> tuple[str, ...]:

@@ -5,7 +5,8 @@
   3. what the role signs is signed anew, its bins too: by the new keys, and by the old ones where they may
   4. the order in which it goes out is the edition's (``trust.edition``): no crash leaves consumers stuck
 
-A stolen key signs nothing more, though it is at hand: the last thing it says must not be ours.
+A stolen key signs nothing more, though it is at hand: the last thing it says must not be ours. What it left to
+wait is not taken along either (``trust.vetting``).
 """
 
 from __future__ import annotations
@@ -84,7 +85,7 @@ def rotate(publisher: Publisher, rotation: Rotation) -> Published:
         return _in_root(loaded, rotation) if is_of_root else _in_delegator(loaded, rotation)
 
     salvages = bool(rotation.stolen) and set(rotation.names) <= {*ONLINE_ROLES} and _is_spoilt(publisher)
-    return replace(publisher, keyring=keyring, salvages=salvages).publish(change)
+    return replace(publisher, keyring=keyring, salvages=salvages, distrusted=rotation.stolen).publish(change)
 
 
 def _is_spoilt(publisher: Publisher) -> bool:
