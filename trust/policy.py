@@ -9,7 +9,7 @@ policy names roles and never keys; no match means deny; where the longest match 
   2. the whole chain of roles is unexpired
   3. the signed target is there (or its tombstone says ``revoked``), and is of the digest that was asked for
   4. the role that signed it is one that the policy asks for
-  5. with ``digests = "current"``, a tag still names the digest
+  5. with ``digests = "current"``, a tag still names the digest, or an index that it is in
   6. every attestation that the policy asks for is signed for the digest, or for an index that it is in
 """
 
@@ -129,6 +129,7 @@ class Evidence:
     tombstone: Tombstone | None
     overruled: Tombstone | None = None
     tag_target: Target | None = None  # of TAG@DIGEST: what the tag names now
+    is_named: bool = False  # a tag names what the target belongs to; looked up where the policy asks for it
     attestations: Attestations = field(default_factory=dict)
 
 
@@ -251,7 +252,7 @@ def _not_current(case: _Case) -> Denied | None:
     target = case.evidence.target
     if case.stanza.digests == "signed" or case.reference.digest is None or target is None:
         return None
-    if target.tags or target.inside or target.attests:
+    if target.tags or case.evidence.is_named:
         return None
     return case.denied(
         Reason.REVOKED, f"no tag names {target.digest} any more, and the policy admits current digests only"
