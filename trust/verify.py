@@ -176,10 +176,13 @@ def match_or_verdict(policy: Policy, reference: Reference, now: datetime) -> Mat
     pin = policy.pin_of(reference)
     if pin is not None:
         return decide_pinned(policy, pin, reference, now)
+    tied = [str(each.stanza.collection) for each in policy.tied(reference)]
     return _denied(
         reference,
         Reason.NO_POLICY,
-        f"no collection of the policy covers {reference.repository}",
+        f"collections {' and '.join(tied)} cover {reference.repository} alike: none decides"
+        if tied
+        else f"no collection of the policy covers {reference.repository}",
         "trust policy add COLLECTION --root sha256:… --metadata URL",
     )
 
