@@ -83,8 +83,8 @@ def join_policies(policies: Iterable[tuple[str, Policy]]) -> Policy:
     """Return all policies as one.
 
     Raises:
-        InputError: two files speak of the same collection, or two collections of the same images: it is not ours to
-            choose.
+        InputError: two files speak of the same collection, or two collections of the same images: it is not ours
+            to choose.
     """
     seen: dict[str, str] = {}
     joined = list(policies)
