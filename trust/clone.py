@@ -13,19 +13,21 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from trust.checkpoint import Machine, frozen, volumes_of
+from trust.checkpoint import Machine, frozen
 from trust.deadline import Deadline
 from trust.digest import Digest
 from trust.errors import InputError
-from trust.restore import YARDSTICK, Asked, Thawing, measure, pieces_of, plan_of, resume
+from trust.restore import YARDSTICK, Asked, measure, plan_of, resume
 from trust.run import Host, Started, open_containers
 from trust.runtime.checkpoint_archive import pack_upper
 from trust.runtime.checkpoint_cgroups import take_cgroups
+from trust.runtime.checkpoint_fetch import Thawing, pieces_of
+from trust.runtime.checkpoint_ran import volumes_of
 from trust.runtime.checkpoint_staging import staging
 from trust.runtime.checkpoint_walls import read_walls, require_within
-from trust.runtime.containers import Container
 from trust.runtime.disk import read_document
 from trust.runtime.options import Volume
+from trust.runtime.record import Container
 from trust.runtime.source import Source
 from trust.verdict import Allowed
 

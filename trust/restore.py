@@ -2,7 +2,7 @@
 
 1. manifest and document are fetched by the signed digest; the facts they depend on hold here
 2. the base image's signed digest was allowed by its own verdict; it is fetched and unpacked as for any container
-3. every blob of the snapshot is fetched, hashed whole, decompressed into a staging directory
+3. every blob of the snapshot is fetched, hashed whole, then decrypted and decompressed into a staging directory
 4. the container is planned from the image, this machine's rules and what the caller asks for; the images are held
    to a yardstick of it: a snapshot never brings its own privileges
 5. only now CRIU reads a byte of it
@@ -14,62 +14,71 @@ from __future__ import annotations
 
 import secrets
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from datetime import datetime
 from pathlib import Path
 
 from trust.checkpoint import Machine
-from trust.deadline import Deadline, deadline_in
+from trust.deadline import Deadline
 from trust.digest import Digest
 from trust.errors import InputError, RefusedError, StateError
-from trust.manifest import MANIFEST_MAX_BYTES, Descriptor, Index, parse_manifest
-from trust.oci.content import VerifiedChunks
+from trust.manifest import MANIFEST_MAX_BYTES, Index, parse_manifest
 from trust.run import Host, Started, open_containers, open_content, planned, with_files
 from trust.runtime.bundle import Bundle
-from trust.runtime.checkpoint_archive import unpack_images, unpack_upper
-from trust.runtime.checkpoint_blobs import Seal, content_of
+from trust.runtime.checkpoint_archive import unpack_upper
+from trust.runtime.checkpoint_blobs import Seal
 from trust.runtime.checkpoint_cgroups import take_cgroups
 from trust.runtime.checkpoint_document import (
     ARTIFACT_TYPE,
     CONFIG_TYPE,
     DOCUMENT_MAX_BYTES,
-    Ran,
     Snapshot,
     parse_document,
 )
+from trust.runtime.checkpoint_envelope import (
+    ENVELOPE_MAX_BYTES,
+    ENVELOPE_TYPE,
+    Opener,
+    opened,
+    parse_envelope,
+)
 from trust.runtime.checkpoint_facts import require_same
-from trust.runtime.checkpoint_pages import Chunk, write_pages
+from trust.runtime.checkpoint_fetch import Fetching, Thawing
+from trust.runtime.checkpoint_guard import note
+from trust.runtime.checkpoint_ran import Ran, require_volumes
 from trust.runtime.checkpoint_staging import staging
 from trust.runtime.checkpoint_walls import Walls, read_walls, require_within
 from trust.runtime.checkpoint_yardstick import yardstick
-from trust.runtime.containers import Container
-from trust.runtime.content import BLOB_FREE_SECONDS, BLOB_MIN_BYTES_PER_SECOND, pull
+from trust.runtime.content import pull
 from trust.runtime.criu import SETTINGS, restore_settings
 from trust.runtime.engine import Streams
 from trust.runtime.integrity import ground
+from trust.runtime.limits import Limits
 from trust.runtime.options import RunOptions, Volume
 from trust.runtime.overlay import make_writable_root
+from trust.runtime.record import Container
 from trust.runtime.source import Source
 from trust.runtime.unpack import unpack
 from trust.value import dataclass, replace
 from trust.verdict import Allowed
 
-IMAGES_MAX_BYTES = 4 * 1024**3  # of all that is no memory: mostly what lies in /dev/shm
-BLOBS_AT_ONCE = 3
 YARDSTICK = "yardstick"
-_PIECE_BYTES = 1 << 20
 _DESCRIPTORS = "descriptors.json"  # what runc reads beside CRIU's images: which streams were pipes of ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What whoever restores asks for; volumes are the only thing of this machine that a container gets."""
+    """What whoever restores asks for; volumes are the only thing of this machine that a container gets.
+
+    ``limits`` hold in place of those that the snapshot asks for.
+    """
 
     identity: str
     name: str | None = None
     volumes: tuple[Volume, ...] = ()
+    limits: Limits = Limits()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,11 +90,14 @@ class Plan:
     shared: Path
 
 
-def read_snapshot(allowed: Allowed, *, source: Source, deadline: Deadline) -> Snapshot:
-    """Return the snapshot of an allowed digest (step 1).
+def read_snapshot(
+    allowed: Allowed, *, source: Source, deadline: Deadline, opener: Opener | None = None
+) -> tuple[Snapshot, Seal | None]:
+    """Return the snapshot of an allowed digest, and what decrypts its blobs where it is encrypted (step 1).
 
     Raises:
-        InputError: it is none. RefusedError: ``tampered``. UnreachableError, LimitError: it could not be fetched.
+        InputError: it is none, or encrypted, and not to whom ``opener`` is of. RefusedError: ``tampered``.
+        UnreachableError, LimitError: it could not be fetched.
     """
     data = source.manifest(allowed.digest, deadline=deadline)
     if not allowed.digest.matches(data) or len(data) > MANIFEST_MAX_BYTES:
@@ -94,9 +106,14 @@ def read_snapshot(allowed: Allowed, *, source: Source, deadline: Deadline) -> Sn
     if isinstance(manifest, Index) or manifest.artifact_type != ARTIFACT_TYPE:
         raise InputError(f"{allowed.reference} is no checkpoint", hint=f"trust run {allowed.reference}")
     config = manifest.config
-    if config.media_type != CONFIG_TYPE or config.size_bytes > DOCUMENT_MAX_BYTES:
+    limits = {CONFIG_TYPE: DOCUMENT_MAX_BYTES, ENVELOPE_TYPE: ENVELOPE_MAX_BYTES}
+    if config.size_bytes > limits.get(config.media_type, 0):
         raise InputError(f"checkpoint is malformed: its document is of type {config.media_type[:100]!r}")
-    return parse_document(b"".join(source.blob(config.digest, config.size_bytes, deadline=deadline)), manifest)
+    document = b"".join(source.blob(config.digest, config.size_bytes, deadline=deadline))
+    if config.media_type == CONFIG_TYPE:
+        return parse_document(document, manifest), None
+    document, seal = opened(parse_envelope(document), opener)
+    return parse_document(document, manifest, is_sealed=True), seal
 
 
 def restore(
@@ -129,7 +146,7 @@ def restore(
         denied=denied,
     )  # fmt: skip
     phase("base")
-    fetching = _Fetching(source=source, deadline=deadline, seal=seal)
+    fetching = Fetching(source=source, deadline=deadline, seal=seal)
     with staging(host.home) as place, ThreadPoolExecutor(1, thread_name_prefix="yardstick") as pool:
         measuring = pool.submit(measure, plan, machine, host=host, place=place)
         try:
@@ -144,15 +161,6 @@ def restore(
         started = resume(plan, frozen, machine, host=host, place=place)
         phase("restore")
     return started
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thawing:
-    """What a container is resumed from: CRIU's ``images``, and what unpacks the layer it had written."""
-
-    images: Path
-    upper: Callable[[], Iterator[bytes]]
-    streams: Mapping[int, str]
 
 
 def plan_of(
@@ -176,7 +184,7 @@ def plan_of(
         raise RefusedError(
             f"checkpoint is of another image: expected {ran.digest}, got {base.digest}", reason="tampered"
         )
-    _require_volumes(ran, asked.volumes)
+    require_volumes(ran, asked.volumes)
     store = open_content(host)
     image = pull(base, platform=host.platform, source=source, store=store, deadline=deadline, denied=denied)
     if image.digest != ran.manifest:
@@ -191,7 +199,9 @@ def plan_of(
         is_detached=True,
         is_read_only=ran.is_read_only,
         volumes=asked.volumes,
+        tmpfs=ran.tmpfs,
         environment=ran.environment,
+        limits=ran.limits.overridden_by(asked.limits),
     )
     with ground(shared, image.digest, options.integrity) as stands_on:
         container, bundle = planned(
@@ -209,7 +219,9 @@ def measure(plan: Plan, machine: Machine, *, host: Host, place: Path) -> Walls:
     directory = place / YARDSTICK
     directory.mkdir(mode=0o700)
     bundle = with_files(replace(plan.bundle, directory=directory), host.resolver)
-    return yardstick(bundle, machine.engine, identity=secrets.token_hex(16), directory=directory)
+    identity = secrets.token_hex(16)
+    note(place, "doomed", engine=machine.engine.name, identity=identity)
+    return yardstick(bundle, machine.engine, identity=identity, directory=directory)
 
 
 def resume(plan: Plan, frozen: Thawing, machine: Machine, *, host: Host, place: Path) -> Started:
@@ -235,64 +247,3 @@ def resume(plan: Plan, frozen: Thawing, machine: Machine, *, host: Host, place: 
             streams = Streams(stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
             machine.engine.restore(bundle, root, streams, images=frozen.images, work=work)
     return Started(container=plan.container)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Fetching:
-    source: Source
-    deadline: Deadline
-    seal: Seal | None
-
-    def everything(self, snapshot: Snapshot, place: Path) -> Thawing:
-        """Have every blob of a snapshot here, each hashed whole before it is decompressed (step 3)."""
-        images = place / "images"
-        images.mkdir(mode=0o700)
-        upper = self._kept(snapshot.upper, place / "upper.blob")
-        archive = self._kept(snapshot.images, place / "images.blob")
-        unpack_images(self._content(pieces_of(archive)), images)
-        with ThreadPoolExecutor(BLOBS_AT_ONCE, thread_name_prefix="fetch") as pool:
-            for file in snapshot.pages:
-                write_pages(images / file.name, zip(file.chunks, pool.map(self._chunk, file.chunks), strict=True))
-        return Thawing(images=images, upper=lambda: self._content(pieces_of(upper)), streams=snapshot.streams)
-
-    def _chunk(self, chunk: Chunk) -> list[bytes]:
-        stored = b"".join(self._blob(chunk.blob))
-        return list(content_of([stored], bytes_max=chunk.bytes, seal=self.seal))
-
-    def _kept(self, blob: Descriptor, path: Path) -> Path:
-        with path.open("xb") as file:
-            for piece in self._blob(blob):
-                file.write(piece)
-        return path
-
-    def _content(self, stored: Iterator[bytes]) -> Iterator[bytes]:
-        return content_of(stored, bytes_max=IMAGES_MAX_BYTES, seal=self.seal)
-
-    def _blob(self, blob: Descriptor) -> VerifiedChunks:
-        seconds = BLOB_FREE_SECONDS + blob.size_bytes / BLOB_MIN_BYTES_PER_SECOND
-        return self.source.blob(blob.digest, blob.size_bytes, deadline=deadline_in(seconds, self.deadline.clock))
-
-
-def pieces_of(path: Path) -> Iterator[bytes]:
-    """Yield the content of a file."""
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE_BYTES):
-            yield piece
-
-
-def _require_volumes(ran: Ran, given: tuple[Volume, ...]) -> None:
-    """Return if exactly the volumes that the container had are given, none of them more writable."""
-    had = dict(ran.volumes)
-    for volume in given:
-        if volume.target not in had:
-            raise InputError(f"volume was not one of the container's: {volume.target}")
-        if volume.is_read_only != had.pop(volume.target):
-            raise InputError(
-                f"volume must be {'writable' if volume.is_read_only else 'read-only'}: {volume.target}"
-            )
-    if had:
-        target = min(had)
-        raise InputError(
-            f"container had a volume at {target}: say what is there now",
-            hint=f"trust restore -v HOST:{target}{':ro' if had[target] else ''}",
-        )

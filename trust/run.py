@@ -10,8 +10,8 @@
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from pathlib import Path
 
@@ -22,16 +22,24 @@ from trust.instant import format_utc
 from trust.manifest import Platform
 from trust.oci.layout import Layout
 from trust.runtime.bundle import Bundle, Caller, container_files, process_of
-from trust.runtime.containers import SHORT_LENGTH, Container, Containers, finished
+from trust.runtime.containers import SHORT_LENGTH, Containers
 from trust.runtime.content import Image, pull
 from trust.runtime.disk import make_private_directory
 from trust.runtime.engine import Engine, Streams, engine_environment, engine_program
+from trust.runtime.engines import engine_of
+from trust.runtime.following import Following, write_following
+from trust.runtime.health import HealthCheck
 from trust.runtime.integrity import Ground, ground
+from trust.runtime.leftovers import EPHEMERAL, MAKING
 from trust.runtime.options import RunOptions
 from trust.runtime.overlay import WritableRoot, make_writable_root
+from trust.runtime.plan import Care, Plan, write_plan
 from trust.runtime.progress import UNTOLD, Progress
+from trust.runtime.record import Container, finished
 from trust.runtime.source import Source
+from trust.runtime.supervision import ask
 from trust.runtime.unpack import unpack
+from trust.runtime.user_namespace import first_id, stage
 from trust.value import dataclass, replace
 from trust.verdict import Allowed
 
@@ -62,6 +70,16 @@ class Started:
     container: Container
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ready:
+    """A container whose image is here and verified; nothing of it is written yet."""
+
+    container: Container
+    bundle: Bundle
+    shared: Ground
+    care: Care
+
+
 def untold() -> AbstractContextManager[Progress]:
     """Return a progress that nobody is told of."""
     return nullcontext(UNTOLD)
@@ -74,14 +92,7 @@ def open_engine(name: str | None, host: Host) -> Engine:
         InputError: it is unknown, or not installed.
     """
     found, program = engine_program(name, search_path=host.environ.get("PATH", ""))
-    environment = engine_environment(host.environ)
-    if found == "bubblewrap":
-        from trust.runtime.bubblewrap import Bubblewrap  # noqa: PLC0415 - one of them is enough
-
-        return Bubblewrap(program, home=host.home, environment=environment)
-    from trust.runtime.oci_engine import OciEngine  # noqa: PLC0415
-
-    return OciEngine(found, program, home=host.home, environment=environment)
+    return engine_of(found, program, home=host.home, environment=engine_environment(host.environ))
 
 
 def open_containers(host: Host) -> Containers:
@@ -110,17 +121,51 @@ def run(
     now: datetime,
     deadline: Deadline,
     denied: frozenset[Digest] = frozenset(),
+    following: Following | None = None,
     progress: Callable[[], AbstractContextManager[Progress]] = untold,
 ) -> Ended | Started:
     """Return when the container of an allowed image has ended, or, detached, when it runs.
 
     ``identity`` is 32 random hexadecimal digits, new for each container; ``denied`` are digests that the policy
     denies even as the child of an allowed index; ``progress`` is entered while the image is brought here. With
-    ``options.is_removed_after`` nothing is left afterwards.
+    ``options.is_removed_after`` nothing is left afterwards. ``following``: the supervisor looks after its tag.
 
     Raises:
         RefusedError: the verdict no longer holds, or content is not what it says.
         InputError, UnavailableError: it could not be started; nothing is left of it.
+    """
+    with readied(
+        allowed,
+        identity=identity,
+        options=options,
+        host=host,
+        engine=engine,
+        source=source,
+        now=now,
+        deadline=deadline,
+        denied=denied,
+        progress=progress,
+    ) as ready:
+        return _run(ready, following=following, options=options, host=host, engine=engine)
+
+
+@contextmanager
+def readied(
+    allowed: Allowed,
+    *,
+    identity: str,
+    options: RunOptions,
+    host: Host,
+    engine: Engine,
+    source: Source,
+    now: datetime,
+    deadline: Deadline,
+    denied: frozenset[Digest] = frozenset(),
+    progress: Callable[[], AbstractContextManager[Progress]] = untold,
+) -> Iterator[Ready]:
+    """Give a container of an allowed image, ready to be furnished: pulled, unpacked, held to its tier, unrecorded.
+
+    Raises: as ``run``.
     """
     if now >= allowed.valid_until:
         raise RefusedError(
@@ -128,8 +173,7 @@ def run(
             reason="expired",
             hint="verify the image again",
         )
-    if options.is_detached and (options.is_removed_after or options.interactive):
-        raise InputError("a detached container has nobody who removes it when it ends, and nothing to read")
+    _check(options, engine)
     store = open_content(host)
     with progress() as told:
         image = pull(
@@ -146,7 +190,33 @@ def run(
         container, bundle = planned(
             allowed, image, identity, shared, options=options, host=host, engine=engine, now=now
         )
-        return _run(container, bundle, shared, options=options, host=host, engine=engine)
+        yield Ready(container=container, bundle=bundle, shared=shared, care=care_for(options, image, engine))
+
+
+def _check(options: RunOptions, engine: Engine) -> None:
+    if options.is_detached and (options.is_removed_after or options.interactive):
+        raise InputError("a detached container has nobody who removes it when it ends, and nothing to read")
+    if not options.is_detached and options.restart.when != "no":
+        raise InputError("a container in the foreground is not restarted", hint="--detach")
+    if options.has_own_ids and not engine.takes_user_namespace:
+        raise InputError(f"{engine.name} gives root's container no ids of its own", hint="--engine runc")
+    if options.ports and options.network == "host":
+        raise InputError("ports of the host's own network are not published: they are the host's")
+    if isinstance(options.health, HealthCheck) and (engine.name == "bubblewrap" or not options.is_detached):
+        raise InputError("health cannot be asked after under bubblewrap, or in the foreground", hint="--detach")
+
+
+def care_for(options: RunOptions, image: Image, engine: Engine) -> Care:
+    """Return what the supervisor is to do; bubblewrap lets nobody in to ask an image's own health check."""
+    health = image.config.health if options.health == "image" else None
+    if isinstance(options.health, HealthCheck):
+        health = options.health
+    return Care(
+        restart=options.restart,
+        health=health if options.is_detached and engine.name != "bubblewrap" else None,
+        ports=options.ports,
+        log_max_bytes=options.log_max_bytes,
+    )
 
 
 def planned(
@@ -177,10 +247,11 @@ def planned(
         integrity=options.integrity,
     )
     directory = open_containers(host).directory(identity)
+    is_mapped = options.has_own_ids and host.caller.is_root  # an ordinary user's has a namespace anyway
     bundle = Bundle(
         identity=identity,
         directory=directory,
-        root=directory / "rootfs",
+        root=stage(host.home) if is_mapped else directory / "rootfs",
         caller=host.caller,
         architecture=image.config.platform.architecture,
         account=process.account,
@@ -188,33 +259,69 @@ def planned(
         environment=process.environment,
         working_directory=process.working_directory,
         hostname=hostname,
-        network=options.network,
+        network="private" if options.ports and options.network == "off" else options.network,
         is_read_only=options.is_read_only,
         volumes=options.volumes,
         files={},
         tmpfs=options.tmpfs,
         limits=options.limits,
+        first_id=first_id(identity) if is_mapped else None,
     )
     return container, bundle
 
 
+def furnish(ready: Ready, directory: Path, *, host: Host, engine: Engine) -> tuple[Bundle, WritableRoot]:
+    """Have in ``directory`` all that it takes to start the container: its root, its files, its plan.
+
+    Raises:
+        StateError: it cannot be written.
+    """
+    container, care, shared = ready.container, ready.care, ready.shared
+    try:
+        bundle = ready.bundle
+        root = make_writable_root(
+            shared.tree,
+            directory,
+            user_namespaces=engine.takes_user_namespace,
+            image=shared.mount,
+            mapped=None if bundle.first_id is None else (bundle.root, bundle.first_id),
+        )
+        bundle = with_files(bundle, host.resolver)
+        plan = Plan(
+            engine=engine.name,
+            program=engine.program,
+            environment=dict(engine.environment),
+            bundle=bundle,
+            root=root,
+            care=care,
+            is_detached=container.is_detached,
+            tree=shared.tree,
+            manifest=container.manifest,
+            integrity=container.integrity,
+        )
+        if container.is_detached or care.ports:
+            write_plan(plan)
+    except OSError as err:
+        raise StateError(f"container cannot be made: {err.strerror or err}: {err.filename or directory}") from err
+    return bundle, root
+
+
 def _run(
-    container: Container, bundle: Bundle, shared: Ground, *, options: RunOptions, host: Host, engine: Engine
+    ready: Ready, *, following: Following | None, options: RunOptions, host: Host, engine: Engine
 ) -> Ended | Started:
-    containers = open_containers(host)
+    container, containers = ready.container, open_containers(host)
     with containers.prepared(container) as directory:
-        try:
-            root = make_writable_root(
-                shared.tree, directory, user_namespaces=engine.takes_user_namespace, image=shared.mount
-            )
-            bundle = with_files(bundle, host.resolver)
-        except OSError as err:
-            raise StateError(
-                f"container cannot be made: {err.strerror or err}: {err.filename or directory}"
-            ) from err
+        if following is not None:
+            write_following(directory, following)
+        bundle, root = furnish(ready, directory, host=host, engine=engine)
         if options.is_detached:
-            _start(engine, bundle, root)
+            ask(host.home, "start", container.identity, host.environ, mount=ready.shared.mount)
             return Started(container=container)
+        if ready.care.ports:
+            ask(host.home, "watch", container.identity, host.environ)
+        if options.is_removed_after:
+            (directory / EPHEMERAL).touch(mode=0o600)
+        (directory / MAKING).unlink()  # from now on it may outlive us
         stdin = None if options.interactive else subprocess.DEVNULL
         status = engine.run(bundle, root, Streams(stdin=stdin, stdout=None, stderr=None))
         ended = finished(container, status)
@@ -235,11 +342,3 @@ def with_files(bundle: Bundle, resolver: bytes) -> Bundle:
         files[target].write_bytes(content)
         files[target].chmod(0o644)
     return replace(bundle, files=files)
-
-
-def _start(engine: Engine, bundle: Bundle, root: WritableRoot) -> None:
-    with ExitStack() as stack:
-        stdout, stderr = (
-            stack.enter_context((bundle.directory / name).open("ab")) for name in ("stdout.log", "stderr.log")
-        )
-        engine.start(bundle, root, Streams(stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr))

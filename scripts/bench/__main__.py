@@ -16,8 +16,10 @@ from pathlib import Path
 
 from scripts.bench import (
     canonical,
+    idle,
     integrity,
     keys,
+    migrate,
     publishers,
     run_cached,
     scale,
@@ -43,9 +45,11 @@ FIGURES: Figures = {
     unchanged.FIGURE: unchanged.measure,
     sign_one_tag.FIGURE: sign_one_tag.measure,
     run_cached.FIGURE: run_cached.measure,
+    idle.FIGURE: idle.measure,
     unpack.FIGURE: unpack.measure,
     unpack_second.FIGURE: unpack_second.measure,
     integrity.FIGURE: integrity.measure,
+    migrate.FIGURE: migrate.measure,
     shim_manifest.FIGURE: shim_manifest.measure,
     shim_blob.FIGURE: shim_blob.measure,
     shim_pulls.FIGURE: shim_pulls.measure,

@@ -104,3 +104,16 @@ def test_figure_is_measured_end_to_end() -> None:
     assert 0 < values["metadata answers, headers included"] <= 1_000
     assert values["requests for the image's own tag"] == 1
     assert values["trust verify, refreshed over HTTP"] > 0
+
+
+@pytest.mark.root
+def test_idle_containers_have_one_process_of_ours_beside_all_of_them() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.bench", "--quick", "--json", "idle"],
+        cwd=CHECKOUT, env=dict(os.environ), capture_output=True, text=True, check=False, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, f"{done.stderr}{done.stdout}"
+    values = {row["what"].partition(", ")[2] or row["what"]: row for row in json.loads(done.stdout)["rows"]}
+    assert values["containers that run"]["value"] == 40
+    assert values["processes of ours beside them"]["value"] == 1
+    assert values["its processes"]["value"] > 0

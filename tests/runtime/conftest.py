@@ -25,10 +25,10 @@ from tests.runtime.images import (
 )
 from trust.oci.layout import Layout
 from trust.run import Ended, Started, open_containers, open_engine, run
-from trust.runtime.containers import Container
 from trust.runtime.disk import remove_tree
 from trust.runtime.layer import Budget
 from trust.runtime.options import RunOptions
+from trust.runtime.record import Container
 from trust.runtime.source import LayoutSource
 from trust.runtime.unpack import unpack
 

@@ -11,11 +11,11 @@ import pytest
 from tests.runtime.conftest import Runner
 from tests.runtime.test_run import started
 from trust.errors import InputError, UnavailableError
-from trust.runtime.containers import Container
 from trust.runtime.engine import Streams
 from trust.runtime.execution import Execution
 from trust.runtime.limits import Limits
 from trust.runtime.options import RunOptions
+from trust.runtime.record import Container
 
 IS_ROOT = os.geteuid() == 0
 QUIET = Streams(stdin=subprocess.DEVNULL, stdout=None, stderr=None)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+import subprocess
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,9 +17,12 @@ from tests.runtime.conftest import Runner, Workshop
 from tests.runtime.images import Piece, directory, file, hard_link, layer, symlink
 from trust.errors import RefusedError, StateError, UnavailableError
 from trust.run import Ended, Started
-from trust.runtime.engine import has_ended, held_process
+from trust.runtime.course import Course
+from trust.runtime.engine import Streams, has_ended, held_process
+from trust.runtime.execution import Execution
 from trust.runtime.image_mounts import why_not
 from trust.runtime.options import RunOptions
+from trust.runtime.restart import RestartPolicy
 from trust.runtime.tier import Tier, parse_tier
 
 ROOT = os.geteuid() == 0
@@ -345,3 +349,47 @@ def test_dm_verity_is_refused_where_the_kernel_has_none(one: Runner) -> None:
 def test_tier_that_nobody_knows_is_refused(text: str) -> None:
     with pytest.raises(Exception, match="expected dm-verity, sealed, fuse-verity, directory"):
         parse_tier(text)
+
+
+def restarted(runner: Runner, tier: Tier, script: str, prepare: Callable[[], object]) -> Course:
+    """Return how a container of the image fares that fails once, after ``prepare``."""
+    options = RunOptions(
+        command=("/bin/sh", "-c", script),
+        is_detached=True,
+        integrity=tier,
+        restart=RestartPolicy(when="on-failure", tries=1),
+    )
+    started = runner.run(runner.image(*PIECES), options)
+    assert isinstance(started, Started)
+    prepare()
+    runner.containers.execute(
+        started.container,
+        Execution(command=("touch", "/go")),
+        Streams(stdin=subprocess.DEVNULL, stdout=None, stderr=None),
+    )
+    ends = time.monotonic() + 15
+    while True:
+        (listed,) = runner.containers.all()
+        if listed.pid is None and listed.course is not None and listed.course.is_over:
+            runner.containers.remove(listed.container, force=True)
+            return listed.course
+        assert time.monotonic() < ends, listed
+        time.sleep(0.02)
+
+
+ONCE = "[ -e /second ] && exec cat /d/f; until [ -e /go ]; do sleep 0.02; done; touch /second; exit 9"
+
+
+@pytest.mark.parametrize("tier", [Tier.DIRECTORY, *(pytest.param(t, marks=pytest.mark.root) for t in IMAGE_TIERS)])
+def test_container_is_started_again_on_what_was_verified(one: Runner, tier: Tier) -> None:
+    if why_not(tier) is not None:
+        pytest.skip(f"{why_not(tier)}")
+    course = restarted(one, tier, ONCE, lambda: None)
+    assert (course.exit_status, course.restarts, course.why) == (0, 1, None)
+
+
+def test_container_is_not_started_again_on_a_tree_that_was_changed(one: Runner) -> None:
+    course = restarted(one, Tier.DIRECTORY, ONCE, lambda: flip(tree(one) / "d/f", 3))
+    assert (course.exit_status, course.restarts) == (9, 1)
+    assert course.why is not None
+    assert "/d/f has another content" in course.why

@@ -35,7 +35,8 @@ IS_ROOT = os.geteuid() == 0
 def tree_of(runner: Runner) -> list[tuple[str, int, bytes]]:
     """Return every file of every shared tree, with what a write would change."""
     found = []
-    for path in sorted((runner.workshop.home / "rootfs").rglob("*")):
+    trees = (runner.workshop.home / "rootfs").glob("*/*/rootfs")
+    for path in sorted(path for tree in trees for path in (tree, *tree.rglob("*"))):
         one = path.lstat()
         content = path.read_bytes() if stat.S_ISREG(one.st_mode) else b""
         found.append((str(path), one.st_mode, content))

@@ -29,8 +29,8 @@ COMMANDS = {
     "bins": "trust.cli.delegating:bins_",
     "bundle": "trust.cli.bundles:bundle",
     "check": "trust.cli.reporting:check",
-    "checkpoint": "trust.cli.migrating:checkpoint",
-    "clone": "trust.cli.migrating:clone",
+    "checkpoint": "trust.cli.checkpointing:checkpoint",
+    "clone": "trust.cli.resuming:clone",
     "copy": "trust.cli.moving:copy_",
     "delegate": "trust.cli.delegating:delegate",
     "doctor": "trust.cli.doctor:doctor",
@@ -54,7 +54,7 @@ COMMANDS = {
     "reject": "trust.cli.pending:reject",
     "renew": "trust.cli.publishing:renew",
     "resolve": "trust.cli.verifying:resolve",
-    "restore": "trust.cli.migrating:restore",
+    "restore": "trust.cli.resuming:restore",
     "revoke": "trust.cli.revoking:revoke",
     "rm": "trust.cli.containers:rm",
     "rotate": "trust.cli.rotating:rotate",
@@ -62,6 +62,7 @@ COMMANDS = {
     "sign": "trust.cli.publishing:sign",
     "stats": "trust.cli.containers:stats",
     "stop": "trust.cli.containers:stop",
+    "update": "trust.cli.updating:update",
     "verify": "trust.cli.verifying:verify",
 }
 

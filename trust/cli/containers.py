@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
+from pathlib import Path
 
 import click
 
@@ -15,14 +18,16 @@ from trust.cli.session import session
 from trust.errors import TrustError
 from trust.instant import format_utc
 from trust.run import open_containers
+from trust.runtime.bounded_log import pieces
 from trust.runtime.cgroup import Controllers
 from trust.runtime.containers import SHORT_LENGTH, Listed
 from trust.runtime.engine import Streams
 from trust.runtime.execution import Execution
+from trust.runtime.followed import decisions
 from trust.runtime.image import parse_variable
+from trust.runtime.supervision import attend
 from trust.runtime.usage import Usage
 
-_COPY_BYTES = 1 << 16
 _SAMPLE_SECONDS = 0.25
 _MIB = 1 << 20
 
@@ -31,7 +36,11 @@ _MIB = 1 << 20
 def ps() -> None:
     """List the containers of this home."""
     this = session()
-    found = open_containers(host_of(this)).all()
+    containers = open_containers(host_of(this))
+    containers.sweep()
+    found = containers.all()
+    if any(each.wants_care for each in found):
+        attend(this.home, os.environ)
     documents = [
         {
             "id": each.container.identity,
@@ -41,6 +50,10 @@ def ps() -> None:
             "status": _status(each),
             "pid": each.pid,
             "exit_status": each.container.exit_status,
+            "health": each.course.health if each.course else None,
+            "restarts": each.course.restarts if each.course else 0,
+            "why": each.course.why if each.course else None,
+            "update": each.followed.document if each.followed else None,
             "created": format_utc(each.container.created_at),
             "engine": each.container.engine,
             "integrity": each.container.integrity.value,
@@ -62,22 +75,28 @@ def ps() -> None:
 
 
 @click.command("logs", cls=Command)
+@click.option("--updates", is_flag=True, help="What was decided on each new version of its tag instead.")
 @click.argument("container", metavar="NAME")
-def logs(container: str) -> None:
+def logs(container: str, *, updates: bool) -> None:
     """Print what a detached container wrote: its output on stdout, its errors on stderr."""
     this = session()
     containers = open_containers(host_of(this))
-    found = containers.logs(containers.find(container))
+    one = containers.find(container)
+    if updates:
+        lines = tuple(decisions(containers.directory(one.identity)))
+        this.output.result("logs", {"updates": lines}, map(_decision_line, lines))
+        return
+    found = containers.logs(one)
     if this.common.json:
         texts = {
-            "stdout": found.stdout.read_text(errors="replace"),
-            "stderr": found.stderr.read_text(errors="replace"),
+            "stdout": _text(found.stdout),
+            "stderr": _text(found.stderr),
         }
         this.output.result("logs", texts, [])
         return
     for path, stream in ((found.stdout, sys.stdout.buffer), (found.stderr, sys.stderr.buffer)):
         with path.open("rb") as log:
-            while chunk := log.read(_COPY_BYTES):
+            for chunk in pieces(log):
                 stream.write(chunk)
         stream.flush()
 
@@ -104,6 +123,7 @@ def rm(names: tuple[str, ...], *, force: bool) -> None:
     containers = open_containers(host_of(this))
     for name in names:
         containers.remove(containers.find(name), force=force)
+    containers.sweep()
     documents = [{"name": name, "changed": True} for name in names]
     this.output.result("rm", {"containers": documents}, [f"removed {name}" for name in names])
 
@@ -165,6 +185,14 @@ def stats(names: tuple[str, ...]) -> None:
     this.output.result("stats", {"containers": documents}, lines)
 
 
+def _update_status(listed: Listed) -> str:
+    followed = listed.followed
+    if followed is None or (followed.reason is None and followed.revoked is None):
+        return ""
+    outcome = f", update {followed.outcome}: {followed.reason}" if followed.reason else ""
+    return f"{', REVOKED' if followed.revoked else ''}{outcome}"
+
+
 def _usage_document(usage: Usage, share: float) -> dict[str, object]:
     return {
         "memory_bytes": usage.memory_bytes,
@@ -182,8 +210,21 @@ def _memory(usage: Usage) -> str:
     return used if usage.memory_limit_bytes is None else f"{used} of {usage.memory_limit_bytes / _MIB:.0f} MiB"
 
 
+def _decision_line(decision: Mapping[str, object]) -> str:
+    said = [decision.get(key) for key in ("at", "outcome", "digest", "reason", "detail", "revoked")]
+    return "  ".join(str(each) for each in said if each is not None)
+
+
+def _text(path: Path) -> str:
+    with path.open("rb") as log:
+        return b"".join(pieces(log)).decode("utf-8", "replace")
+
+
 def _status(listed: Listed) -> str:
     if listed.pid is not None:
-        return "running"
+        health = listed.course.health if listed.course else None
+        return (f"running ({health})" if health else "running") + _update_status(listed)
+    if listed.course is not None and listed.course.is_waiting:
+        return "restarting"
     status = listed.container.exit_status
     return "exited" if status is None else f"exited ({status})"

@@ -53,8 +53,8 @@ class Bubblewrap:
     takes_user_namespace = False  # mount points are made by this program, which would not see the overlay
 
     def __init__(self, program: Path, *, home: Path, environment: Mapping[str, str]) -> None:
-        self._program = program
-        self._environment = environment
+        self.program = program
+        self.environment = environment
         self._containers = home / "containers"
 
     def run(self, bundle: Bundle, root: WritableRoot, streams: Streams) -> int:
@@ -98,6 +98,11 @@ class Bubblewrap:
     def execute(self, _bundle_directory: Path, _pid: int, _process: Process, _streams: Streams) -> int:
         """Refuse: bubblewrap knows no way into a sandbox that it has closed."""
         raise InputError("bubblewrap cannot run a command in a container that runs already", hint="--engine runc")
+
+    def waited_for(self, bundle_directory: Path) -> int | None:
+        """Return the process of bubblewrap outside, which ends as the command did."""
+        outside = self._status(bundle_directory.name).get("outside-pid")
+        return outside if isinstance(outside, int) else None
 
     def signal(self, identity: str, number: int) -> None:
         """Send a signal to what the container runs: bubblewrap's own first process ignores all but SIGKILL."""
@@ -149,13 +154,13 @@ class Bubblewrap:
             closed_after(going)
             if groups is not None:
                 told += ["--block-fd", str(waiting)]
-            command = [str(self._program), "--args", str(arguments), "--", *bundle.arguments]
+            command = [str(self.program), "--args", str(arguments), "--", *bundle.arguments]
 
             def start(words: list[str]) -> subprocess.Popen[bytes]:
                 make_mount_points(bundle)
                 _write(arguments, [*_options(bundle), *told])
                 kept = (alive, status, arguments, writing, waiting)
-                return launch(words, streams, self._environment, kept=kept)
+                return launch(words, streams, self.environment, kept=kept)
 
             try:
                 process = root.start(command, start, log=Path(os.devnull))

@@ -18,6 +18,7 @@ from trust.runtime.image import KERNEL_DIRECTORIES, ImageConfig, is_text
 from trust.runtime.limits import Limits
 from trust.runtime.options import Network, RunOptions, Tmpfs, Volume
 from trust.runtime.seccomp import seccomp_profile
+from trust.runtime.user_namespace import RANGE_IDS
 from trust.runtime.walk import Root
 from trust.value import dataclass
 
@@ -74,7 +75,8 @@ class Bundle:
     """One container to be run; ``root`` is its own writable root, ``directory`` where its files are.
 
     ``arguments`` is the whole command line, ``working_directory`` a path without links; ``files`` are small files
-    of the host that the container sees, by their path in it.
+    of the host that the container sees, by their path in it. ``first_id`` is the host's id that is the container's
+    0, where root's container has ids of its own.
     """
 
     identity: str
@@ -93,6 +95,7 @@ class Bundle:
     files: Mapping[str, Path]
     tmpfs: tuple[Tmpfs, ...] = ()
     limits: Limits = Limits()
+    first_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +178,7 @@ def runtime_config(bundle: Bundle, *, has_user_namespace: bool = False) -> dict[
             "readonlyPaths": list(READ_ONLY_PATHS),
             "seccomp": seccomp_profile(bundle.architecture),
             **(_cgroup(bundle) if caller.is_root else {} if has_user_namespace else _mappings(caller)),
+            **({} if bundle.first_id is None else _range(bundle.first_id)),
         },
     }
 
@@ -223,7 +227,7 @@ def _namespaces(bundle: Bundle, *, has_user_namespace: bool) -> list[dict[str, s
     kinds = ["pid", "ipc", "uts", "mount", "cgroup"]
     if bundle.network != "host":
         kinds.append("network")
-    if not bundle.caller.is_root and not has_user_namespace:
+    if bundle.first_id is not None or (not bundle.caller.is_root and not has_user_namespace):
         kinds.append("user")
     return [{"type": kind} for kind in kinds]
 
@@ -243,6 +247,11 @@ def _mappings(caller: Caller) -> dict[str, Any]:
     }
 
 
+def _range(first: int) -> dict[str, Any]:
+    ids = [{"containerID": 0, "hostID": first, "size": RANGE_IDS}]
+    return {"uidMappings": ids, "gidMappings": ids}
+
+
 def _mounts(bundle: Bundle) -> list[dict[str, Any]]:
     terminals = ["nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620"]
     if bundle.caller.is_root:
@@ -254,7 +263,7 @@ def _mounts(bundle: Bundle) -> list[dict[str, Any]]:
         _mount("/dev/shm", "tmpfs", "shm", ["nosuid", "noexec", "nodev", "mode=1777", "size=65536k"]),  # noqa: S108
         _mount("/dev/mqueue", "mqueue", "mqueue", ["nosuid", "noexec", "nodev"]),
     ]
-    if bundle.network == "host" and not bundle.caller.is_root:
+    if bundle.network == "host" and (bundle.first_id is not None or not bundle.caller.is_root):
         # The kernel mounts sysfs for whoever owns the network namespace; the host's can only be bound.
         mounts.append(_mount("/sys", "none", "/sys", ["rbind", "nosuid", "noexec", "nodev", "ro"]))
     else:

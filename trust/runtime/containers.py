@@ -9,65 +9,46 @@ container that is being removed is renamed first: one that begins with a dot is 
 
 from __future__ import annotations
 
-import fcntl
-import os
-import signal
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
-from datetime import datetime
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
-from trust.errors import InputError, StateError, UnavailableError
-from trust.instant import format_utc, parse_utc
+from trust.errors import InputError, StateError
 from trust.runtime.cgroup import Controllers
-from trust.runtime.disk import make_private_directory, read_document, remove_tree, write_document
-from trust.runtime.engine import Engine, Streams, has_ended, held_process
+from trust.runtime.course import Course, is_wanted, read_course
+from trust.runtime.disk import make_private_directory, read_document, write_document
+from trust.runtime.ending import STOP_TIMEOUT_SECONDS, end
+from trust.runtime.engine import Engine, Streams
 from trust.runtime.execution import Execution, executed
-from trust.runtime.tier import DEFAULT_TIER, Tier, parse_tier
+from trust.runtime.followed import Followed, read_followed
+from trust.runtime.following import read_following
+from trust.runtime.leftovers import MAKING, discard, sweep
+from trust.runtime.locks import RECORD, locked, made
+from trust.runtime.names import bearer, bearers, claim, hand_over
+from trust.runtime.options import is_name
+from trust.runtime.record import Container, record_document, recorded
 from trust.runtime.usage import Usage, usage_of
 from trust.value import dataclass, replace
 
-STOP_TIMEOUT_SECONDS = 10.0
-KILL_TIMEOUT_SECONDS = 10.0
 SHORT_LENGTH = 12
-
-_RECORD = "record.json"
-_NAMES = "names"
-_SCHEMA = 1
-_IDENTITY_LENGTH = 32
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Container:
-    """What is known of a container; ``exit_status`` is None while it runs, and for ever where nobody waited.
-
-    Who runs it in the foreground waits, and the process that bubblewrap keeps beside each container; runc and crun
-    leave nobody beside a detached one.
-
-    ``image`` is the reference that was verified, ``digest`` the signed one, ``manifest`` that of the platform.
-    """
-
-    identity: str
-    name: str
-    image: str
-    digest: str
-    manifest: str
-    engine: str
-    arguments: tuple[str, ...]
-    created_at: datetime
-    is_detached: bool
-    stop_signal: int
-    exit_status: int | None = None
-    integrity: Tier = DEFAULT_TIER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Listed:
-    """A container and its first process on the host; None where it does not run."""
+    """A container, its first process on the host (None where it does not run), and how it has fared, if known.
+
+    ``followed`` is what came of the latest look at its tag, where it follows one.
+    """
 
     container: Container
     pid: int | None
+    course: Course | None
+    followed: Followed | None = None
+
+    @property
+    def wants_care(self) -> bool:
+        """Tell whether somebody should look after it."""
+        return self.course is not None and (self.pid is not None or not self.course.is_over)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,17 +80,55 @@ class Containers:
             InputError: the name is taken.
         """
         make_private_directory(self._directory)
-        make_private_directory(self._directory / _NAMES)
         directory = self._directory / container.identity
-        directory.mkdir(mode=0o700)
-        with _locked(directory, wait=True):
+        with made(directory):
             try:
+                (directory / MAKING).touch(mode=0o600)
                 self.save(container)
-                self._claim(container)
+                claim(self._directory, container.name, container.identity)
                 yield directory
+                (directory / MAKING).unlink(missing_ok=True)
             except BaseException:
                 self.discard(container)
                 raise
+
+    @contextmanager
+    def on_trial(self, container: Container) -> Iterator[Path]:
+        """Give the directory of a container that bears no name yet, locked meanwhile: others leave it alone.
+
+        Whoever gives it the name keeps it; otherwise nothing is left of it.
+        """
+        with made(self.directory(container.identity)):
+            try:
+                self.save(container)
+                yield self.directory(container.identity)
+            finally:
+                if not self.is_named(container):
+                    self.discard(container)
+
+    def is_named(self, container: Container) -> bool:
+        """Tell whether its name leads to it."""
+        return bearer(self._directory, container.name) == container.identity
+
+    @contextmanager
+    def held(self, container: Container) -> Iterator[None]:
+        """Hold the lock of a container: nobody removes it meanwhile, nor takes it for a leftover.
+
+        Raises:
+            InputError: it is not there any more.
+        """
+        with locked(self.directory(container.identity), wait=True) as is_there:
+            if not is_there:
+                raise InputError(f"container {container.name} is not there any more")
+            yield
+
+    def hand_over(self, old: Container, new: Container) -> bool:
+        """Have ``new`` bear the name of ``old``; tell whether it does: the old one may have lost it meanwhile."""
+        return hand_over(self._directory, old.name, old=old.identity, new=new.identity)
+
+    def is_wanted(self, container: Container) -> bool:
+        """Tell whether it is there, and its owner has not stopped it."""
+        return is_wanted(self.directory(container.identity))
 
     def discard(self, container: Container) -> None:
         """Have nothing left of a container whose lock the caller holds.
@@ -117,17 +136,11 @@ class Containers:
         Raises:
             OSError: something of it cannot be removed.
         """
-        self._engine_named(container.engine).delete(container.identity)
-        Controllers().remove(container.identity)
-        self._release(container)
-        doomed = self._directory / f".{container.identity}"
-        with suppress(FileNotFoundError):
-            (self._directory / container.identity).rename(doomed)
-        remove_tree(doomed)
+        discard(self._directory / container.identity, self._engine_named(container.engine), container.name)
 
     def save(self, container: Container) -> None:
         """Have the record say what ``container`` says."""
-        write_document(self._directory / container.identity / _RECORD, _document(container))
+        write_document(self._directory / container.identity / RECORD, record_document(container))
 
     def all(self) -> tuple[Listed, ...]:
         """Return every container, the oldest first; each engine is asked once."""
@@ -136,12 +149,7 @@ class Containers:
         for name in {container.engine for container in found}:
             identities = [container.identity for container in found if container.engine == name]
             running.update(self._engine_named(name).running(identities))
-        return tuple(
-            Listed(container=container, pid=running[container.identity])
-            if container.identity in running
-            else Listed(container=self._ended(container), pid=None)
-            for container in found
-        )
+        return tuple(self._listed(container, running.get(container.identity)) for container in found)
 
     def find(self, text: str) -> Container:
         """Return the container with this name, identity, or unambiguous beginning of an identity.
@@ -149,9 +157,10 @@ class Containers:
         Raises:
             InputError: there is none, or more than one.
         """
-        found = [container for container in self._records() if container.name == text]
-        if not found:
-            found = [container for container in self._records() if text and container.identity.startswith(text)]
+        named = bearer(self._directory, text) if is_name(text) else None
+        if named is not None and (container := self._recorded(named)) is not None:
+            return container
+        found = [container for container in self._records() if text and container.identity.startswith(text)]
         if len(found) != 1:
             raise InputError(
                 f"{'more than one' if found else 'no'} container is named {text[:140]!r}",
@@ -199,18 +208,7 @@ class Containers:
             UnavailableError: it runs still.
         """
         engine = self._engine_named(container.engine)
-        pid = engine.running([container.identity]).get(container.identity)
-        if pid is None:
-            return False
-        with held_process(pid) as process:
-            engine.signal(container.identity, container.stop_signal)
-            if not has_ended(process, timeout_seconds):
-                engine.signal(container.identity, signal.SIGKILL)
-                if not has_ended(process, KILL_TIMEOUT_SECONDS):
-                    raise UnavailableError(
-                        f"container {container.name} runs still: its process {pid} cannot be killed"
-                    )
-        return True
+        return end(container, self.directory(container.identity), engine, timeout_seconds=timeout_seconds)
 
     def remove(self, container: Container, *, force: bool = False) -> None:
         """Have nothing left of the container: record, root, logs, name, and what its engine kept.
@@ -225,11 +223,19 @@ class Containers:
         if force:
             self.stop(container, timeout_seconds=0.0)
         try:
-            with _locked(directory, wait=force):
+            with locked(directory, wait=force):
                 self.discard(container)
-            self._sweep()
         except OSError as err:
             raise StateError(f"container {container.name} cannot be removed: {err}") from err
+        if force and (successor := self._successor(container)) is not None:
+            self.remove(successor, force=True)  # it took over while the one before was removed
+
+    def _successor(self, container: Container) -> Container | None:
+        identity = bearer(self._directory, container.name)
+        following = None if identity is None else read_following(self.directory(identity))
+        if identity is None or following is None or following.replaces != container.identity:
+            return None
+        return self._recorded(identity)
 
     def _running(self, container: Container) -> int:
         pid = self._engine_named(container.engine).running([container.identity]).get(container.identity)
@@ -237,95 +243,28 @@ class Containers:
             raise InputError(f"container {container.name} is not running", hint="trust ps lists them")
         return pid
 
-    def _ended(self, container: Container) -> Container:
-        """Return a container that does not run, with its exit status if its engine knows it."""
-        if container.exit_status is not None:
-            return container
-        return replace(container, exit_status=self._engine_named(container.engine).ended_with(container.identity))
+    def _listed(self, container: Container, pid: int | None) -> Listed:
+        """Return a container with its exit status where it has ended and anybody knows it."""
+        course = read_course(self._directory / container.identity)
+        status = container.exit_status
+        if pid is None and status is None and course is not None:
+            status = course.exit_status
+        if pid is None and status is None:
+            status = self._engine_named(container.engine).ended_with(container.identity)
+        known = container if status == container.exit_status else replace(container, exit_status=status)
+        followed = read_followed(self.directory(container.identity))
+        return Listed(container=known, pid=pid, course=course, followed=followed)
 
     def _records(self) -> Iterator[Container]:
-        with suppress(FileNotFoundError):
-            for path in self._directory.iterdir():
-                if len(path.name) == _IDENTITY_LENGTH and (document := read_document(path / _RECORD)) is not None:
-                    yield _container(path.name, document)
+        """Yield every container that can be called by its name; who is on trial, or was replaced, cannot."""
+        for identity in bearers(self._directory):
+            if (container := self._recorded(identity)) is not None:
+                yield container
 
-    def _claim(self, container: Container) -> None:
-        names = self._directory / _NAMES
-        link = names / container.name
-        with _locked(names, wait=True):
-            with suppress(FileNotFoundError):
-                if not (self._directory / link.readlink().name / _RECORD).exists():
-                    link.unlink()  # its owner died while it was made or removed
-            try:
-                link.symlink_to(f"../{container.identity}")
-            except FileExistsError as err:
-                raise InputError(
-                    f"container name is taken: {container.name}", hint=f"trust rm {container.name}"
-                ) from err
+    def _recorded(self, identity: str) -> Container | None:
+        document = read_document(self._directory / identity / RECORD)
+        return None if document is None else recorded(identity, document)
 
-    def _release(self, container: Container) -> None:
-        link = self._directory / _NAMES / container.name
-        with suppress(FileNotFoundError):
-            if link.readlink().name == container.identity:
-                link.unlink()
-
-    def _sweep(self) -> None:
-        """Remove what others began to remove and did not finish."""
-        for path in self._directory.glob(".*"):
-            with suppress(InputError, FileNotFoundError), _locked(path, wait=False):
-                remove_tree(path)
-
-
-@contextmanager
-def _locked(directory: Path, *, wait: bool) -> Iterator[None]:
-    lock = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    try:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError as err:
-            raise InputError(f"container {directory.name[:SHORT_LENGTH]} is being started or removed") from err
-        yield
-    finally:
-        os.close(lock)
-
-
-def _document(container: Container) -> dict[str, Any]:
-    return {
-        "schema": _SCHEMA,
-        "name": container.name,
-        "image": container.image,
-        "digest": container.digest,
-        "manifest": container.manifest,
-        "engine": container.engine,
-        "arguments": list(container.arguments),
-        "created_at": format_utc(container.created_at),
-        "detached": container.is_detached,
-        "stop_signal": container.stop_signal,
-        "exit_status": container.exit_status,
-        "integrity": container.integrity.value,
-    }
-
-
-def _container(identity: str, document: Mapping[str, Any]) -> Container:
-    try:
-        return Container(
-            identity=identity,
-            name=document["name"],
-            image=document["image"],
-            digest=document["digest"],
-            manifest=document["manifest"],
-            engine=document["engine"],
-            arguments=tuple(document["arguments"]),
-            created_at=parse_utc(document["created_at"]),
-            is_detached=document["detached"],
-            stop_signal=document["stop_signal"],
-            exit_status=document["exit_status"],
-            integrity=parse_tier(document.get("integrity", DEFAULT_TIER.value)),
-        )
-    except (LookupError, TypeError, InputError) as err:
-        raise StateError(f"record of container {identity} is damaged: {err!r}") from err
-
-
-def finished(container: Container, exit_status: int) -> Container:
-    """Return ``container`` as it is after its process has ended."""
-    return replace(container, exit_status=exit_status)
+    def sweep(self) -> None:
+        """Have nothing here of what others began and did not finish, however they ended."""
+        sweep(self._directory, self._engine_named)

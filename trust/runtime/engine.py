@@ -51,6 +51,14 @@ class Engine(Protocol):
         """The word that ``--engine`` takes."""
 
     @property
+    def program(self) -> Path:
+        """What is started."""
+
+    @property
+    def environment(self) -> Mapping[str, str]:
+        """What it is started with."""
+
+    @property
     def takes_user_namespace(self) -> bool:
         """Tell whether an ordinary user can start it as root of a user namespace."""
 
@@ -77,6 +85,9 @@ class Engine(Protocol):
         Raises:
             InputError: this engine cannot, or the command is not in the container.
         """
+
+    def waited_for(self, bundle_directory: Path) -> int | None:
+        """Return the process whose end is the container's; the reaper of orphans learns its exit status."""
 
     def signal(self, identity: str, number: int) -> None:
         """Send a signal to what the container runs; nothing happens where it has ended."""
@@ -132,8 +143,9 @@ def ask(
     *,
     what: str,
     timeout_seconds: float = COMMAND_TIMEOUT_SECONDS,
+    kept: tuple[int, ...] = (),
 ) -> bytes:
-    """Return the output of an engine's command that ends soon.
+    """Return the output of an engine's command that ends soon; of our descriptors it has ``kept``.
 
     Raises:
         UnavailableError: it did not, or failed.
@@ -146,6 +158,7 @@ def ask(
             env=dict(environment),
             timeout=timeout_seconds,
             check=False,
+            pass_fds=kept,
         )
     except (OSError, subprocess.TimeoutExpired) as err:
         raise UnavailableError(f"{what} failed: {err}") from err

@@ -1,7 +1,7 @@
 """Owns the reading of image configurations: what an image says about how it wants to be run.
 
 Pure: bytes in, values out. The bytes come from outside; they are capped and read strictly. What a runtime does
-not use (labels, health checks, exposed ports, volumes) is read by nobody. Source: OCI image-spec 1.1 "Image
+not use (labels, exposed ports, volumes) is read by nobody. Source: OCI image-spec 1.1 "Image
 Configuration"; Docker's configuration is the same document.
 """
 
@@ -14,6 +14,7 @@ from typing import Any
 from trust.digest import Digest, parse_digest
 from trust.errors import InputError
 from trust.manifest import Platform
+from trust.runtime.health import HealthCheck, image_check
 from trust.strict_json import strict_json
 from trust.value import dataclass
 
@@ -45,6 +46,7 @@ class ImageConfig:
     command: tuple[str, ...]
     working_directory: str
     stop_signal: int
+    health: HealthCheck | None = None
 
 
 def parse_image_config(untrusted_bytes: bytes) -> ImageConfig:
@@ -70,6 +72,7 @@ def parse_image_config(untrusted_bytes: bytes) -> ImageConfig:
         command=_texts(run, "Cmd"),
         working_directory=parse_directory(_text(run, "WorkingDir") or "/"),
         stop_signal=parse_signal(_text(run, "StopSignal") or "SIGTERM"),
+        health=image_check(_object(run, "Healthcheck")),
     )
 
 

@@ -22,6 +22,8 @@ _SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6
 _READ_ONLY, _NO_DEVICES = 0x1, 0x4
 _FROM_EMPTY_PATH = 0x4
 _HERE = -100
+_OPEN_TREE, _CLONE = 428, 1
+_MOUNT_SETATTR, _IDMAP, _EMPTY_PATH = 442, 0x00100000, 0x1000
 
 _CONTROL = "/dev/loop-control"
 _GET_FREE, _CONFIGURE = 0x4C82, 0x4C0A
@@ -58,6 +60,22 @@ def attach(mount: int, where: Path) -> None:
         MountError: the kernel refused.
     """
     _call(_MOVE_MOUNT, mount, b"", _HERE, os.fsencode(where), _FROM_EMPTY_PATH)
+
+
+def idmapped_mount(path: Path, user_namespace: int) -> int:
+    """Return the descriptor of a mount of ``path`` that has the ids of the namespace, and is nowhere yet.
+
+    Raises:
+        MountError: the kernel refused, or the file system cannot.
+    """
+    tree = _call(_OPEN_TREE, _HERE, os.fsencode(path), _CLONE | os.O_CLOEXEC)
+    try:
+        wanted = struct.pack("=QQQQ", _IDMAP, 0, 0, user_namespace)
+        _call(_MOUNT_SETATTR, tree, b"", _EMPTY_PATH, wanted, len(wanted))
+    except MountError:
+        os.close(tree)
+        raise
+    return tree
 
 
 @contextmanager

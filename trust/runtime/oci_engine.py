@@ -11,8 +11,10 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import signal
 import subprocess
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,7 @@ from trust.runtime.overlay import WritableRoot
 _LOG = "engine.log"
 _STARTED = "pid"  # written by the engine once the container's process runs
 _LOG_MAX_BYTES = 64 * 1024
+_LIST_TRIES = 5
 _ENTER_USER = ("nsenter", "--user", "--preserve-credentials", "--target")
 _ENTER_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _RUNNING = frozenset({"running", "created", "paused", "pausing"})
@@ -37,8 +40,8 @@ class OciEngine:
 
     def __init__(self, name: str, program: Path, *, home: Path, environment: Mapping[str, str]) -> None:
         self.name = name
-        self._program = program
-        self._environment = environment
+        self.program = program
+        self.environment = environment
         self._state = home / "engines" / name
 
     def run(self, bundle: Bundle, root: WritableRoot, streams: Streams) -> int:
@@ -58,18 +61,34 @@ class OciEngine:
             raise self._failure(bundle, status)
 
     def running(self, identities: Iterable[str]) -> Mapping[str, int]:
-        """Return the first process of each of these containers that runs."""
+        """Return the first process of each of these containers that runs; a list of all takes long for one."""
         wanted = set(identities)
         if not wanted or not self._state.exists():
             return {}
-        output = ask([*self._command(), "list", "--format", "json"], self._environment, what=f"{self.name} list")
+        single = next(iter(wanted)) if len(wanted) == 1 else None
         try:
-            listed = json.loads(output) or []
+            listed = (self._one(single) if single else json.loads(self._list())) or []
             return {
                 one["id"]: int(one["pid"]) for one in listed if one["id"] in wanted and one["status"] in _RUNNING
             }
         except (ValueError, LookupError, TypeError) as err:
             raise UnavailableError(f"{self.name} list is malformed: {err}") from err
+
+    def _one(self, identity: str) -> Any:  # noqa: ANN401 - JSON that is not yet checked
+        """Return the list that holds this container alone; nothing where the engine knows none, or no more."""
+        if not (self._state / identity).exists():
+            return []
+        with suppress(UnavailableError):
+            return [json.loads(ask([*self._command(), "state", identity], self.environment, what="state"))]
+        return json.loads(self._list())  # it is being made or removed: the list knows how to say so
+
+    def _list(self) -> bytes:
+        """Return the engine's own list; it fails where one of its containers is deleted while it reads."""
+        command = [*self._command(), "list", "--format", "json"]
+        for _ in range(_LIST_TRIES - 1):
+            with suppress(UnavailableError):
+                return ask(command, self.environment, what=f"{self.name} list")
+        return ask(command, self.environment, what=f"{self.name} list")
 
     def ended_with(self, _identity: str) -> int | None:
         """Return None: a detached container is a child of the machine's first process, which tells nobody."""
@@ -92,9 +111,13 @@ class OciEngine:
         command += ["--process", str(words), "--pid-file", str(started), bundle_directory.name]
         try:
             with forwarded_signals() as signals:
-                running = launch(command, streams, {"PATH": _ENTER_PATH, **self._environment})
+                running = launch(command, streams, {"PATH": _ENTER_PATH, **self.environment})
                 signals.to(running.send_signal)
-                status = running.wait()
+                try:
+                    status = running.wait()
+                except BaseException:
+                    _kill(running, started)
+                    raise
             if status < 0 or not started.exists():
                 told = _logged(log) or f"exit status {exit_status(status)}"
                 raise UnavailableError(f"{self.name} could not run the command: {told}")
@@ -105,11 +128,18 @@ class OciEngine:
                 path.unlink(missing_ok=True)
         return status
 
+    def waited_for(self, bundle_directory: Path) -> int | None:
+        """Return the container's first process: the engine is gone once it runs."""
+        try:
+            return int((bundle_directory / _STARTED).read_text(encoding="ascii"))
+        except (OSError, ValueError):
+            return None
+
     def signal(self, identity: str, number: int) -> None:
         """Send a signal to the container's first process; nothing happens where it has ended."""
         try:
             command = [*self._command(), "kill", identity, f"{int(number)}"]
-            ask(command, self._environment, what=f"{self.name} kill")
+            ask(command, self.environment, what=f"{self.name} kill")
         except UnavailableError:
             if identity in self.running([identity]):
                 raise
@@ -121,7 +151,7 @@ class OciEngine:
             try:
                 ask(
                     [*self._command(), "delete", "--force", identity],
-                    self._environment,
+                    self.environment,
                     what=f"{self.name} delete",
                 )
             except UnavailableError:
@@ -129,7 +159,7 @@ class OciEngine:
                     raise
 
     def _command(self) -> list[str]:
-        return [str(self._program), "--root", str(self._state)]
+        return [str(self.program), "--root", str(self._state)]
 
     def _launch(
         self, bundle: Bundle, root: WritableRoot, streams: Streams, flags: list[str]
@@ -148,7 +178,7 @@ class OciEngine:
         try:
             return root.start(
                 command,
-                lambda words: launch(words, streams, self._environment),
+                lambda words: launch(words, streams, self.environment),
                 log=bundle.directory / _LOG,
             )
         except OSError as err:
@@ -158,6 +188,14 @@ class OciEngine:
         """Return the error of an engine that ended with ``status`` and started nothing, or was killed."""
         told = _logged(bundle.directory / _LOG) or f"exit status {exit_status(status)}"
         return UnavailableError(f"{self.name} could not run the container: {told}")
+
+
+def _kill(engine: subprocess.Popen[bytes], started: Path) -> None:
+    """Have neither the engine running nor what it has started, whoever lost patience."""
+    with suppress(OSError, ValueError):
+        os.kill(int(started.read_text(encoding="ascii")), signal.SIGKILL)
+    engine.kill()
+    engine.wait()
 
 
 def _has_user_namespace(config: Mapping[str, Any]) -> bool:

@@ -7,8 +7,12 @@ from pathlib import Path
 from typing import Literal
 
 from trust.errors import InputError
+from trust.runtime.bounded_log import DEFAULT_MAX_BYTES
+from trust.runtime.health import HealthCheck
 from trust.runtime.image import parse_directory
 from trust.runtime.limits import Limits, parse_size
+from trust.runtime.ports import Port
+from trust.runtime.restart import RestartPolicy
 from trust.runtime.tier import DEFAULT_TIER, Tier
 from trust.value import dataclass
 
@@ -41,7 +45,8 @@ class RunOptions:
     """How a container is to be run.
 
     ``command`` replaces the image's own where it is not empty. ``interactive``: the container reads our standard
-    input; else it has none. A detached container writes to log files, and never reads.
+    input; else it has none. A detached container writes to log files, and never reads. ``has_own_ids``: one of
+    root's has a user namespace.
     """
 
     command: tuple[str, ...] = ()
@@ -56,6 +61,16 @@ class RunOptions:
     environment: tuple[tuple[str, str], ...] = ()
     limits: Limits = Limits()
     integrity: Tier = DEFAULT_TIER
+    ports: tuple[Port, ...] = ()
+    restart: RestartPolicy = RestartPolicy()
+    health: HealthCheck | Literal["image", "none"] = "image"
+    log_max_bytes: int = DEFAULT_MAX_BYTES
+    has_own_ids: bool = False
+
+
+def is_name(text: str) -> bool:
+    """Tell whether ``text`` can name a container."""
+    return _NAME.fullmatch(text) is not None and len(text) <= NAME_MAX_LENGTH
 
 
 def parse_name(text: str) -> str:
@@ -64,7 +79,7 @@ def parse_name(text: str) -> str:
     Raises:
         InputError: it cannot.
     """
-    if not _NAME.fullmatch(text) or len(text) > NAME_MAX_LENGTH:
+    if not is_name(text):
         raise InputError(
             f"container name is malformed: expected [a-zA-Z0-9][a-zA-Z0-9_.-]*, at most {NAME_MAX_LENGTH}"
             f" characters, got {text[:140]!r}"

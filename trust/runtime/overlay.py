@@ -20,11 +20,13 @@ from typing import TypeVar
 
 from trust.errors import StateError
 from trust.runtime.copying import copy_tree
-from trust.runtime.mounts import MountError, attach, last_error
-from trust.value import dataclass
+from trust.runtime.mounts import MountError, attach, idmapped_mount, last_error
+from trust.runtime.user_namespace import user_namespace
+from trust.value import dataclass, replace
 
 _CLONE_NEWNS = 0x00020000
 _MS_REC, _MS_SLAVE = 1 << 14, 1 << 19
+IMAGE = "image"
 _OPTIONS_MAX_BYTES = 4095  # mount(2) takes one page
 _PROBE_TIMEOUT_SECONDS = 10.0
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -44,7 +46,8 @@ class Overlay:
     """Where an overlay is mounted (``merged``) and from what; all but ``lower`` belong to one container.
 
     ``in_user_namespace``: an ordinary user's. ``image``: a mount of the image that is nowhere yet, a descriptor;
-    it is put at ``lower`` first, which is the container's own then too.
+    it is put at ``lower`` first, which is the container's own then too. ``first_id``: the container's ids are the
+    host's from there on; ``merged`` is then a directory of the host that these may reach.
     """
 
     lower: Path
@@ -53,6 +56,7 @@ class Overlay:
     merged: Path
     in_user_namespace: bool
     image: int | None = None
+    first_id: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,23 +85,32 @@ class WritableRoot:
         if overlay.in_user_namespace:
             return start([*_in_user_namespace(overlay, log), *command])
 
-        def mount_and_start() -> T:
-            _mount(overlay)
+        def mount_and_start(namespace: int | None = None) -> T:
+            _mount(overlay, namespace)
             return start(command)
 
         try:
-            return _in_own_mounts(mount_and_start)
+            if overlay.first_id is None:
+                return _in_own_mounts(mount_and_start)
+            with user_namespace(overlay.first_id) as namespace:
+                return _in_own_mounts(lambda: mount_and_start(namespace))
         except MountError as err:
             raise StateError(f"overlay cannot be mounted at {overlay.merged}: {err.strerror}") from err
 
 
 def make_writable_root(
-    shared: Path, directory: Path, *, user_namespaces: bool, image: int | None = None
+    shared: Path,
+    directory: Path,
+    *,
+    user_namespaces: bool,
+    image: int | None = None,
+    mapped: tuple[Path, int] | None = None,
 ) -> WritableRoot:
     """Have a root of its own for one container in ``directory``, as ``shared`` is.
 
     ``user_namespaces``: the engine can be started as root of one. ``image``: a mount of the same content, to be
-    used in its place; there is no copying then, and what hinders the overlay shows at the start.
+    used in its place: no copying then, and what hinders the overlay shows at the start. ``mapped`` is where
+    the root of a container with ids of its own is, and the first of them: no copying either.
 
     Raises:
         OSError: it cannot be written.
@@ -105,16 +118,19 @@ def make_writable_root(
     root = directory / "rootfs"
     is_root = os.geteuid() == 0
     overlay = Overlay(
-        lower=shared if image is None else directory / "image",
+        lower=shared if image is None else directory / IMAGE,
         upper=directory / "upper",
         work=directory / "work",
         merged=root,
         in_user_namespace=not is_root,
         image=image,
     )
-    if image is not None:
-        overlay.lower.mkdir()
-        _make_layers(overlay, os.stat(".", dir_fd=image))
+    if mapped is not None:
+        root, first_id = mapped
+        overlay = replace(overlay, merged=root, first_id=first_id)
+    if image is not None or mapped is not None:
+        (directory / IMAGE).mkdir()
+        _make_layers(overlay, shared.stat() if image is None else os.stat(".", dir_fd=image))
         return WritableRoot(path=root, overlay=overlay)
     if is_root or user_namespaces:
         _make_layers(overlay, shared.stat())
@@ -126,11 +142,13 @@ def make_writable_root(
 
 
 def _make_layers(overlay: Overlay, root: os.stat_result) -> None:
-    overlay.merged.mkdir()
+    if overlay.first_id is None:
+        overlay.merged.mkdir()
     overlay.work.mkdir()
     overlay.upper.mkdir()
     # The upper directory is what the container sees of its root.
-    os.chown(overlay.upper, root.st_uid, root.st_gid)
+    first = overlay.first_id or 0
+    os.chown(overlay.upper, first + root.st_uid, first + root.st_gid)
     overlay.upper.chmod(root.st_mode & 0o7777)
 
 
@@ -193,9 +211,12 @@ def _leave_mounts() -> None:
         raise last_error()
 
 
-def _mount(overlay: Overlay) -> None:
+def _mount(overlay: Overlay, namespace: int | None = None) -> None:
+    """Have the overlay mounted in this thread's mount namespace; ``namespace`` is whose ids it has."""
     if overlay.image is not None:
         attach(overlay.image, overlay.lower)
+    if namespace is not None:
+        overlay = _mapped(overlay, namespace)
     options = b",".join(
         key + b"=" + _escaped(path, colons=key == b"lowerdir")
         for key, path in ((b"lowerdir", overlay.lower), (b"upperdir", overlay.upper), (b"workdir", overlay.work))
@@ -206,6 +227,20 @@ def _mount(overlay: Overlay) -> None:
     where = os.fsencode(overlay.merged)
     if libc.mount(b"overlay", where, b"overlay", ctypes.c_ulong(0), options) != 0:
         raise last_error()
+
+
+def _mapped(overlay: Overlay, namespace: int) -> Overlay:
+    """Have the image with the namespace's ids where this container has its own; return the overlay over that.
+
+    The upper directory stays as it is, since whoever mounts writes to it: what a container writes has its ids.
+    """
+    place = overlay.upper.with_name(IMAGE)
+    image = idmapped_mount(overlay.lower, namespace)
+    try:
+        attach(image, place)
+    finally:
+        os.close(image)
+    return replace(overlay, lower=place)
 
 
 def _escaped(path: Path, *, colons: bool) -> bytes:
