@@ -155,8 +155,9 @@ def test_stolen_key_under_a_second_id_counts_no_more(tmp_path: Path) -> None:
     key = twice.public_key
     alias = SSlibKey("0" * 64, key.keytype, key.scheme, {"public": key.keyval["public"].upper()})
     again = CryptoSigner(twice._private_key, alias)
-    delegate(world, keys=[twice, again])
+    delegate(world, keys=[twice])
     world.sign()
+    world.attacker.forge("targets", lambda targets: targets.add_key(alias, WEB_ROLE))
     _left(world, [again])
     done = change_keys(world, WEB_ROLE, add=strangers(), stolen=[twice])
     assert [each.role for each in done.dropped] == [WEB_ROLE]
