@@ -32,7 +32,7 @@ def world(tmp_path: Path) -> World:
 
 
 def _list_twice(world: World, role: str) -> CryptoSigner:
-    """Have the delegator of ``role`` list its one key under a second id too, by which it is signed from then on."""
+    """Have the delegator of ``role`` list its key under a second id too, by which it is signed from then on."""
     again = _alias(world.keys[role][0])
 
     def in_root(root: Root) -> None:
