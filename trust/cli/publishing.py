@@ -293,7 +293,8 @@ def report(
         )
     for each in published.dropped:
         what = f"change {each.id} of {each.role}, which waited," if each.id else f"a change of {each.role}"
-        run.output.warn(f"{what} is dropped: nobody but the stolen key had signed it")
+        word = "would be" if dry_run else "is"
+        run.output.warn(f"{what} {word} dropped: nobody but the stolen key had signed it")
     if waits is None:
         return EXIT_OK
     if not dry_run:
