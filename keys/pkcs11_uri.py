@@ -77,6 +77,8 @@ def parse_pkcs11_uri(untrusted_text: str) -> Pkcs11Uri:
             _check_attribute(name, equals, known, found)
             if _ESCAPES.search(value) or not value:
                 raise KeyInputError(f"pkcs11 URI: {name} is empty or has a stray '%'")
+            if _CONTROL.search(value):
+                raise KeyInputError(f"pkcs11 URI: {name} has control characters")
             found[name] = unquote_to_bytes(value)
     uri = Pkcs11Uri(**{name.replace("-", "_"): _value(name, value) for name, value in found.items()})  # type: ignore[arg-type]
     if all(getattr(uri, field.name) is None for field in fields(uri)):

@@ -148,7 +148,7 @@ def _descriptor(value: object, where: str) -> Descriptor:
     if not isinstance(media_type, str) or not isinstance(digest, str):
         raise InputError(f"manifest is malformed: a descriptor of {where} lacks mediaType or digest")
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 2**63:
-        raise InputError(f"manifest is malformed: a descriptor of {where} has size {str(size)[:40]}")
+        raise InputError(f"manifest is malformed: a descriptor of {where} has size {size!r:.40}")
     return Descriptor(
         media_type=media_type,
         digest=parse_digest(digest),
