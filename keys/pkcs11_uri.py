@@ -83,6 +83,8 @@ def parse_pkcs11_uri(untrusted_text: str) -> Pkcs11Uri:
     uri = Pkcs11Uri(**{name.replace("-", "_"): _value(name, value) for name, value in found.items()})  # type: ignore[arg-type]
     if all(getattr(uri, field.name) is None for field in fields(uri)):
         raise KeyInputError("pkcs11 URI names nothing: expected pkcs11:token=T;object=O")
+    if len(str(uri)) > _MAX_CHARACTERS:
+        raise KeyInputError(f"pkcs11 URI is too long: expected at most {_MAX_CHARACTERS} characters as it is kept")
     if uri.module_path is not None and uri.module_name is not None:
         raise KeyInputError("pkcs11 URI: expected module-path or module-name, got both")
     return uri

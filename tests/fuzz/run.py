@@ -107,6 +107,7 @@ def _child(target: Target, budget: int, seed: int, found: Path, report: Path) ->
     out = os.open(report.with_suffix(".said"), os.O_WRONLY | os.O_CREAT, 0o600)
     for descriptor in (1, 2):
         os.dup2(out, descriptor)
+    tempfile.tempdir = str(report.parent)  # what a target writes goes with the parent's scratch
     attempt = _Attempt(target, budget, found, report)
     seeds = target.seeds()
     for each in seeds:
@@ -119,8 +120,8 @@ def _child(target: Target, budget: int, seed: int, found: Path, report: Path) ->
         _change_at_random(target, attempt, seeds, random.Random(seed))  # noqa: S311 - no secret
         return
     atheris.Setup(
-        ["fuzz", f"-seed={seed}", f"-max_len={INPUT_MAX_BYTES}", "-timeout=0", "-rss_limit_mb=3072",
-         "-verbosity=0", str(corpus)],
+        ["fuzz", f"-seed={seed}", f"-max_len={INPUT_MAX_BYTES}", "-timeout=86400", "-rss_limit_mb=3072",
+         "-verbosity=0", f"-artifact_prefix={corpus.parent}/", str(corpus)],
         attempt, custom_mutator=_mutator(target), internal_libfuzzer=True,
     )  # fmt: skip
     atheris.Fuzz()
