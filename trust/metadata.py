@@ -63,7 +63,7 @@ def parse_metadata(body: bytes, name: str) -> Metadata[Any]:
     except InputError as err:
         raise RefusedError(f"role {name} is not TUF metadata: {err}", reason=Reason.TAMPERED.value) from err
     except Exception as err:  # python-tuf checks shapes by stumbling over them: any error means "not metadata"
-        cause = f"{type(err).__name__}: {str(err)[:120]}"
+        cause = f"{type(err).__name__}: {str(err)[:120]!r}"
         raise RefusedError(f"role {name} is not TUF metadata: {cause}", reason=Reason.TAMPERED.value) from err
     return metadata
 

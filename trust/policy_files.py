@@ -104,6 +104,6 @@ def policy_of(texts: Iterable[tuple[str, str]]) -> Policy:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode("utf-8")  # TOML has its own word on ends of lines
     except (OSError, UnicodeDecodeError) as err:
         raise InputError(f"policy {path} cannot be read: {err}") from err
