@@ -37,6 +37,12 @@ _HEADERS = (
     b"X: " + b"a" * 9000, b"X" * 9000 + b": a", b"\r\n".join(b"X-%d: a" % n for n in range(150)),
     b"X-HTTP-Method-Override: PUT", b"Content-Type: application/json", b"Via: 1.1 a", b"TE: trailers", b"X: ",
 )  # fmt: skip
+_SOUND = (
+    b"Range: bytes=0-10", b"Range: bytes=-5", b"Range: bytes=5-", b"Range: bytes=9-3", b"Range: bytes=0-1,3-4",
+    b"Range: bytes=999999999-", b"If-None-Match: *", b"Accept: */*", b"Accept-Encoding: gzip, br",
+    b"Authorization: Basic YTpi", b"Authorization: Bearer x.y.z", b"Connection: keep-alive", b"TE: trailers",
+    b"Accept: application/vnd.oci.image.index.v1+json", b"Content-Length: 0", b"Cookie: a=b", b"Via: 1.1 a",
+)  # fmt: skip
 _BODIES = (
     b"hello", b"5\r\nhello\r\n0\r\n\r\n", b"5\r\nhello", b"0\r\n\r\n", b"ffffffffffffffffff\r\nx",
     b"-5\r\nhello\r\n",
@@ -62,8 +68,8 @@ def _request(chance: random.Random, path: str, digests: Sequence[Digest], tags: 
     lines = [blank.join((method, _target(chance, path, digests, tags), version)), b"Host: shim"]
     if chance.random() < 0.05:
         del lines[1]
-    lines += chance.choices(_HEADERS, k=chance.choices((0, 1, 2, 5), (6, 5, 3, 1))[0])
-    chance.shuffle(lines[1:])
+    count = chance.choices((0, 1, 2, 5), (6, 5, 3, 1))[0]
+    lines += [chance.choice(_SOUND if chance.random() < 0.75 else _HEADERS) for _ in range(count)]
     body = chance.choice(_BODIES) if chance.random() < 0.15 else b""
     if body and chance.random() < 0.5:
         lines.append(b"Content-Length: %d" % len(body))
@@ -71,6 +77,9 @@ def _request(chance: random.Random, path: str, digests: Sequence[Digest], tags: 
 
 
 def _target(chance: random.Random, path: str, digests: Sequence[Digest], tags: Sequence[str]) -> bytes:
+    if chance.random() < 0.4:  # as a client of ours would spell it, of whatever is there
+        kind, names = chance.choice((("manifests", (*digests, *tags)), ("blobs", digests)))
+        return f"/v2/{path}/{kind}/{chance.choice(names)}".encode()
     last = str(chance.choice(digests)) if chance.random() < 0.6 else chance.choice(tags)
     repository = chance.choice((path, path, path, "acme/none", f"second/{path}", f"registry.test/{path}",
                                 "acme/trust-metadata", f"own/{path}", "evil.test/x"))  # fmt: skip
@@ -90,7 +99,7 @@ def _target(chance: random.Random, path: str, digests: Sequence[Digest], tags: S
                                  b";x", b"/",
                                  b"?" + b"&".join(b"a%d=" % n for n in range(40)), b"?x=" + b"y" * 5000, b"%00",
                                  b"?artifactType=x/y", b"%20", b"\xc3\xa9", b"?ns[]=x", b"/../x"))  # fmt: skip
-    return _misspelt(chance, target) if chance.random() < 0.3 else target
+    return _misspelt(chance, target) if chance.random() < 0.2 else target
 
 
 def _misspelt(chance: random.Random, target: bytes) -> bytes:
