@@ -46,6 +46,7 @@ class Server(web.Server):
             keepalive_timeout=KEEP_ALIVE_SECONDS,
             max_line_size=HEAD_LINE_MAX_BYTES,
             max_field_size=HEAD_LINE_MAX_BYTES,
+            auto_decompress=False,  # nobody reads a request's body: what is packed in it is not unpacked
             logger=_log,
         )
         self.limits = limits
