@@ -62,7 +62,8 @@ def test_attack_is_answered_by_every_gate_as_it_must(
         expected = attack.expected[gate.name]
         require(gate, case, expected)
         refused = case.pictures.old if attack.unprotected == "old" else case.pictures.evil
-        assert not gate.holds(case, refused), f"{gate.name} let through what it refused"
+        may_be_had = attack.is_signed_elsewhere and gate.name == "shim"
+        assert may_be_had or not gate.holds(case, refused), f"{gate.name} let through what it refused"
         require(gate, case, expected)
         if not expected.startswith("gives") and not attack.follows:
             assert case.rows(gate.home(case)) == before[gate.name], f"{gate.name}: what is trusted has changed"
