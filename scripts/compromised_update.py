@@ -21,6 +21,7 @@ sys.path.insert(0, str(CHECKOUT))  # started as a file, so that it needs no set-
 from rich.console import Console  # noqa: E402 - what is imported stands behind the path it is imported by
 
 from scripts.keynote.acts import play  # noqa: E402
+from scripts.keynote.frozen import NEED_ROOT, can_freeze  # noqa: E402
 from scripts.keynote.lab import NotReadyError, find_lab  # noqa: E402
 from scripts.keynote.narration import Narration  # noqa: E402
 from scripts.keynote.report import report_html  # noqa: E402
@@ -67,6 +68,8 @@ def _give(stage: Stage, console: Console, started: float) -> Play:
     }
     narration = Narration(console, names)
     narration.prologue(place)
+    if not can_freeze(stage.lab):
+        console.print(NEED_ROOT)
     acts = []
     for act in play(stage, narration.begin, narration.tell):
         narration.end(act)

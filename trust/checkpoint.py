@@ -3,10 +3,11 @@
 1. the container is frozen
 2. CRIU writes its memory, and the layer it has written to is packed: both of the same moment
 3. with ``leave_running`` it is thawed now; else it stays frozen, so that no answer it gives is lost
-4. memory, images and configuration become blobs, and a document says how they belong together
+4. memory, images and configuration become blobs, encrypted if recipients are named, and a document says how they
+   belong together
 5. ``deliver`` pushes, and signs; when it has returned, a container that was to move is ended frozen
 
-Whatever fails, the original runs on. Nothing is signed here.
+Whatever fails, and if this process is killed, the original runs on. Nothing is signed here.
 """
 
 from __future__ import annotations
@@ -16,41 +17,46 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from trust.deadline import Deadline
-from trust.digest import Digest, parse_digest, sha256
-from trust.errors import InputError, StateError
+from trust.digest import Digest, sha256
+from trust.errors import InputError
 from trust.manifest import MANIFEST_MAX_BYTES, OCI_MANIFEST, Descriptor
 from trust.oci.registry import Registry
-from trust.reference import parse_reference
 from trust.run import Host, open_containers
 from trust.runtime.checkpoint_archive import pack_images, pack_upper
-from trust.runtime.checkpoint_blobs import Blobs, Seal
+from trust.runtime.checkpoint_blobs import Blobs
 from trust.runtime.checkpoint_document import (
     CONFIG_TYPE,
     DOCUMENT_MAX_BYTES,
     IMAGES_TYPE,
     UPPER_TYPE,
-    Ran,
     Snapshot,
     document_bytes,
     manifest_bytes,
 )
 from trust.runtime.checkpoint_engine import MovingEngine
+from trust.runtime.checkpoint_envelope import ENVELOPE_TYPE, Recipient, envelope_bytes
 from trust.runtime.checkpoint_facts import Facts, local_facts
+from trust.runtime.checkpoint_guard import note
 from trust.runtime.checkpoint_pages import split_pages
+from trust.runtime.checkpoint_ran import Ran, ran_of
+from trust.runtime.checkpoint_seal import Sealing, sealing_for
 from trust.runtime.checkpoint_staging import staging
 from trust.runtime.course import want_stopped
 from trust.runtime.criu import SETTINGS, dump_settings, find_criu, streams_of
-from trust.runtime.disk import read_document
 from trust.runtime.engine import engine_environment, engine_program
-from trust.runtime.image import parse_variable
 from trust.runtime.record import Container, finished
 from trust.value import dataclass
 
 ENDED_BY_KILL = 137
 BLOBS_AT_ONCE = 3
+_UNMOVABLE = {
+    "bubblewrap": "it knows no way",
+    # Tried, 1.28 with CRIU 4.2.1: it masks /sys/firmware and the like by a directory that all containers share.
+    "crun": "what it hides of the kernel would come back writable",
+}
 
 T = TypeVar("T")
 
@@ -105,8 +111,11 @@ def open_machine(engine: str, host: Host) -> Machine:
     """
     if not host.caller.is_root:
         raise InputError("only root can freeze and resume containers: CRIU needs it")
-    if engine == "bubblewrap":
-        raise InputError("bubblewrap's containers cannot be moved", hint="start the container with --engine runc")
+    if engine in _UNMOVABLE:
+        raise InputError(
+            f"{engine}'s containers cannot be moved: {_UNMOVABLE[engine]}",
+            hint="start the container with --engine runc",
+        )
     name, program = engine_program(engine, search_path=host.environ.get("PATH", ""))
     environment = engine_environment(host.environ)
     criu = find_criu(environment)
@@ -129,19 +138,21 @@ def frozen(container: Container, machine: Machine, *, host: Host, place: Path) -
     pid = engine.running([container.identity]).get(container.identity)
     if pid is None:
         raise InputError(f"container {container.name} is not running")
-    ran = _ran(container, directory)
+    ran = ran_of(container, directory)
     images, work = place / "images", place / "work"
     images.mkdir(mode=0o700)
     work.mkdir(mode=0o700)
-    engine.freeze(container.identity)
-    try:
-        streams = streams_of(pid)
-        (directory / SETTINGS).write_text(dump_settings(streams))
-        engine.dump(container.identity, images=images, work=work)
-        yield Frozen(images=images, upper=directory / "upper", ran=ran, streams=streams)
-    except BaseException:
-        engine.thaw(container.identity)
-        raise
+    note(place, "frozen", engine=engine.name, identity=container.identity)
+    with engine.guarded(container.identity):
+        engine.freeze(container.identity)
+        try:
+            streams = streams_of(pid)
+            (directory / SETTINGS).write_text(dump_settings(streams))
+            engine.dump(container.identity, images=images, work=work)
+            yield Frozen(images=images, upper=directory / "upper", ran=ran, streams=streams)
+        except BaseException:
+            engine.thaw(container.identity)
+            raise
 
 
 def checkpoint(
@@ -153,23 +164,25 @@ def checkpoint(
     now: datetime,
     deliver: Callable[[Artifact], T],
     phase: Callable[[str], None],
-    seal: Seal | None = None,
+    recipients: tuple[Recipient, ...] = (),
 ) -> T:
     """Return what ``deliver`` returned; the container has ended, or, with ``leave_running``, runs on.
 
-    ``phase`` is told the name of each phase when it has ended.
+    With ``recipients`` they alone can read it. ``phase`` is told the name of each phase when it has ended.
 
     Raises:
         InputError, UnavailableError, and what ``deliver`` raises: the container runs on.
     """
     with staging(host.home) as place:
+        seal = _sealing(container, host, recipients)
         blobs = Blobs(place / "blobs", seal=seal)
         with frozen(container, machine, host=host, place=place) as one:
             phase("freeze")
             upper = blobs.add(pack_upper(one.upper), UPPER_TYPE)
             if leave_running:
                 machine.engine.thaw(container.identity)
-            artifact = _packed(one, upper, blobs, facts=machine.facts, now=now)
+            document = _documented(one, upper, blobs, facts=machine.facts, now=now)
+            artifact = _packed(document, blobs, seal, recipients)
             phase("pack")
             result = deliver(artifact)
             if not leave_running:
@@ -201,61 +214,31 @@ def push(artifact: Artifact, *, registry: Registry, path: str, under: str | Dige
     )
 
 
-def _packed(one: Frozen, upper: Descriptor, blobs: Blobs, *, facts: Facts, now: datetime) -> Artifact:
+def _sealing(container: Container, host: Host, recipients: tuple[Recipient, ...]) -> Sealing | None:
+    if not recipients:
+        return None
+    directory = open_containers(host).directory(container.identity)
+    return sealing_for(directory, (recipient.key for recipient in recipients))
+
+
+def _documented(one: Frozen, upper: Descriptor, blobs: Blobs, *, facts: Facts, now: datetime) -> Snapshot:
     pages = split_pages(one.images, blobs)
     images = blobs.add(pack_images(one.images), IMAGES_TYPE)
-    snapshot = Snapshot(
+    return Snapshot(
         created_at=now, facts=facts, ran=one.ran, streams=one.streams, pages=pages, images=images, upper=upper
     )
+
+
+def _packed(snapshot: Snapshot, blobs: Blobs, seal: Sealing | None, recipients: tuple[Recipient, ...]) -> Artifact:
     document = document_bytes(snapshot)
     if len(document) > DOCUMENT_MAX_BYTES:
         raise InputError(f"container is too large to be moved: its document has {len(document)} bytes")
-    config = blobs.add_stored([document], CONFIG_TYPE)
+    if seal is None:
+        config = blobs.add_stored([document], CONFIG_TYPE)
+    else:
+        config = blobs.add_stored([envelope_bytes(document, seal, recipients)], ENVELOPE_TYPE)
     manifest = manifest_bytes(snapshot, config)
     if len(manifest) > MANIFEST_MAX_BYTES:
         raise InputError(f"container is too large to be moved: its manifest has {len(manifest)} bytes")
     files = tuple((blob, blobs.path(blob)) for blob in (config, *snapshot.blobs()))
     return Artifact(manifest=manifest, blobs=files, snapshot=snapshot)
-
-
-def _ran(container: Container, directory: Path) -> Ran:
-    """Return what was asked for when the container was started, by its own configuration.
-
-    Raises:
-        InputError: it has what cannot be moved.
-    """
-    config = read_document(directory / "config.json")
-    if config is None or not (directory / "upper").is_dir():
-        raise InputError(
-            f"container {container.name} cannot be moved: its root is a copy, not an overlay",
-            hint="keep TRUST_HOME on a file system on which the kernel mounts overlays",
-        )
-    if not container.is_detached:
-        raise InputError(f"container {container.name} cannot be moved: its output goes to a terminal or a pipe")
-    try:
-        if not any(one["type"] == "network" for one in config["linux"]["namespaces"]):
-            raise InputError(
-                f"container {container.name} cannot be moved: it has connections of the host's network"
-            )
-        if any(one["type"] == "user" for one in config["linux"]["namespaces"]):
-            raise InputError(f"container {container.name} cannot be moved: its ids are its own (--userns)")
-        return Ran(
-            image=parse_reference(container.image),
-            digest=parse_digest(container.digest),
-            manifest=parse_digest(container.manifest),
-            arguments=tuple(config["process"]["args"]),
-            environment=tuple(parse_variable(text) for text in config["process"]["env"]),
-            hostname=config["hostname"],
-            is_read_only=bool(config["root"]["readonly"]),
-            volumes=tuple((target, is_read_only) for target, is_read_only, _ in volumes_of(config, directory)),
-        )
-    except (LookupError, TypeError) as err:
-        raise StateError(f"configuration of container {container.name} is damaged: {err!r:.100}") from err
-
-
-def volumes_of(config: Mapping[str, Any], directory: Path) -> Iterator[tuple[str, bool, Path]]:
-    """Yield place in the container, whether it is read-only, and place on the host of each volume."""
-    for mount in config["mounts"]:
-        source = Path(mount["source"])
-        if mount["type"] == "bind" and not source.is_relative_to(directory / "files"):
-            yield mount["destination"], "ro" in mount["options"], source

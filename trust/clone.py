@@ -13,14 +13,16 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
-from trust.checkpoint import Machine, frozen, volumes_of
+from trust.checkpoint import Machine, frozen
 from trust.deadline import Deadline
 from trust.digest import Digest
 from trust.errors import InputError
-from trust.restore import YARDSTICK, Asked, Thawing, measure, pieces_of, plan_of, resume
+from trust.restore import YARDSTICK, Asked, measure, plan_of, resume
 from trust.run import Host, Started, open_containers
 from trust.runtime.checkpoint_archive import pack_upper
 from trust.runtime.checkpoint_cgroups import take_cgroups
+from trust.runtime.checkpoint_fetch import Thawing, pieces_of
+from trust.runtime.checkpoint_ran import volumes_of
 from trust.runtime.checkpoint_staging import staging
 from trust.runtime.checkpoint_walls import read_walls, require_within
 from trust.runtime.disk import read_document
@@ -60,23 +62,16 @@ def clone(
                 file.writelines(pack_upper(one.upper))
             machine.engine.thaw(container.identity)
         phase("freeze")
-        plan = plan_of(
-            one.ran,
-            base,
-            asked,
-            host=host,
-            machine=machine,
-            source=source,
-            now=now,
-            deadline=deadline,
+        with plan_of(
+            one.ran, base, asked, host=host, machine=machine, source=source, now=now, deadline=deadline,
             denied=denied,
-        )
-        walls = measure(plan, machine, host=host, place=place)
-        require_within(read_walls(one.images), walls, plan.bundle.account)
-        take_cgroups(one.images, place / YARDSTICK / "images")
-        phase("verify")
-        thawing = Thawing(images=one.images, upper=lambda: pieces_of(upper), streams=one.streams)
-        started = resume(plan, thawing, machine, host=host, place=place)
+        ) as plan:  # fmt: skip
+            walls = measure(plan, machine, host=host, place=place)
+            require_within(read_walls(one.images), walls, plan.bundle.account)
+            take_cgroups(one.images, place / YARDSTICK / "images")
+            phase("verify")
+            thawing = Thawing(images=one.images, upper=lambda: pieces_of(upper), streams=one.streams)
+            started = resume(plan, thawing, machine, host=host, place=place)
         phase("restore")
     return started
 

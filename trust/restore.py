@@ -2,7 +2,7 @@
 
 1. manifest and document are fetched by the signed digest; the facts they depend on hold here
 2. the base image's signed digest was allowed by its own verdict; it is fetched and unpacked as for any container
-3. every blob of the snapshot is fetched, hashed whole, decompressed into a staging directory
+3. every blob of the snapshot is fetched, hashed whole, then decrypted and decompressed into a staging directory
 4. the container is planned from the image, this machine's rules and what the caller asks for; the images are held
    to a yardstick of it: a snapshot never brings its own privileges
 5. only now CRIU reads a byte of it
@@ -14,78 +14,92 @@ from __future__ import annotations
 
 import secrets
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from trust.checkpoint import Machine
-from trust.deadline import Deadline, deadline_in
+from trust.deadline import Deadline
 from trust.digest import Digest
-from trust.errors import InputError, RefusedError, StateError
-from trust.manifest import MANIFEST_MAX_BYTES, Descriptor, Index, parse_manifest
-from trust.oci.content import VerifiedChunks
+from trust.errors import InputError, RefusedError, StateError, UnavailableError
+from trust.manifest import MANIFEST_MAX_BYTES, Index, parse_manifest
 from trust.run import Host, Started, open_containers, open_content, planned, with_files
 from trust.runtime.bundle import Bundle
-from trust.runtime.checkpoint_archive import unpack_images, unpack_upper
-from trust.runtime.checkpoint_blobs import Seal, content_of
+from trust.runtime.checkpoint_archive import unpack_upper
+from trust.runtime.checkpoint_blobs import Seal
 from trust.runtime.checkpoint_cgroups import take_cgroups
 from trust.runtime.checkpoint_document import (
     ARTIFACT_TYPE,
     CONFIG_TYPE,
     DOCUMENT_MAX_BYTES,
-    Ran,
     Snapshot,
     parse_document,
 )
+from trust.runtime.checkpoint_envelope import (
+    ENVELOPE_MAX_BYTES,
+    ENVELOPE_TYPE,
+    Opener,
+    opened,
+    parse_envelope,
+)
 from trust.runtime.checkpoint_facts import require_same
-from trust.runtime.checkpoint_pages import Chunk, write_pages
+from trust.runtime.checkpoint_fetch import Fetching, Thawing
+from trust.runtime.checkpoint_guard import note
+from trust.runtime.checkpoint_ran import Ran, require_volumes
 from trust.runtime.checkpoint_staging import staging
 from trust.runtime.checkpoint_walls import Walls, read_walls, require_within
 from trust.runtime.checkpoint_yardstick import yardstick
-from trust.runtime.content import BLOB_FREE_SECONDS, BLOB_MIN_BYTES_PER_SECOND, pull
+from trust.runtime.content import pull
 from trust.runtime.criu import SETTINGS, restore_settings
 from trust.runtime.engine import Streams
-from trust.runtime.integrity import ground
+from trust.runtime.integrity import Ground, ground
+from trust.runtime.limits import Limits
 from trust.runtime.options import RunOptions, Volume
 from trust.runtime.overlay import make_writable_root
 from trust.runtime.record import Container
 from trust.runtime.source import Source
+from trust.runtime.tier import Tier
 from trust.runtime.unpack import unpack
 from trust.value import dataclass, replace
 from trust.verdict import Allowed
 
-IMAGES_MAX_BYTES = 4 * 1024**3  # of all that is no memory: mostly what lies in /dev/shm
-BLOBS_AT_ONCE = 3
 YARDSTICK = "yardstick"
-_PIECE_BYTES = 1 << 20
 _DESCRIPTORS = "descriptors.json"  # what runc reads beside CRIU's images: which streams were pipes of ours
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """What whoever restores asks for; volumes are the only thing of this machine that a container gets."""
+    """What whoever restores asks for; volumes are the only thing of this machine that a container gets.
+
+    ``limits`` hold in place of those that the snapshot asks for, and so does ``integrity``, where it is given.
+    """
 
     identity: str
     name: str | None = None
     volumes: tuple[Volume, ...] = ()
+    limits: Limits = Limits()
+    integrity: Tier | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A container that is to be resumed: its record, its bundle, the image's tree."""
+    """A container that is to be resumed: its record, its bundle, what its image is held by."""
 
     container: Container
     bundle: Bundle
-    shared: Path
+    shared: Ground
 
 
-def read_snapshot(allowed: Allowed, *, source: Source, deadline: Deadline) -> Snapshot:
-    """Return the snapshot of an allowed digest (step 1).
+def read_snapshot(
+    allowed: Allowed, *, source: Source, deadline: Deadline, opener: Opener | None = None
+) -> tuple[Snapshot, Seal | None]:
+    """Return the snapshot of an allowed digest, and what decrypts its blobs where it is encrypted (step 1).
 
     Raises:
-        InputError: it is none. RefusedError: ``tampered``. UnreachableError, LimitError: it could not be fetched.
+        InputError: it is none, or encrypted, and not to whom ``opener`` is of. RefusedError: ``tampered``.
+        UnreachableError, LimitError: it could not be fetched.
     """
     data = source.manifest(allowed.digest, deadline=deadline)
     if not allowed.digest.matches(data) or len(data) > MANIFEST_MAX_BYTES:
@@ -94,9 +108,14 @@ def read_snapshot(allowed: Allowed, *, source: Source, deadline: Deadline) -> Sn
     if isinstance(manifest, Index) or manifest.artifact_type != ARTIFACT_TYPE:
         raise InputError(f"{allowed.reference} is no checkpoint", hint=f"trust run {allowed.reference}")
     config = manifest.config
-    if config.media_type != CONFIG_TYPE or config.size_bytes > DOCUMENT_MAX_BYTES:
+    limits = {CONFIG_TYPE: DOCUMENT_MAX_BYTES, ENVELOPE_TYPE: ENVELOPE_MAX_BYTES}
+    if config.size_bytes > limits.get(config.media_type, 0):
         raise InputError(f"checkpoint is malformed: its document is of type {config.media_type[:100]!r}")
-    return parse_document(b"".join(source.blob(config.digest, config.size_bytes, deadline=deadline)), manifest)
+    document = b"".join(source.blob(config.digest, config.size_bytes, deadline=deadline))
+    if config.media_type == CONFIG_TYPE:
+        return parse_document(document, manifest), None
+    document, seal = opened(parse_envelope(document), opener)
+    return parse_document(document, manifest, is_sealed=True), seal
 
 
 def restore(
@@ -124,13 +143,16 @@ def restore(
         UnavailableError: it could not be fetched, or resumed.
     """
     require_same(snapshot.facts, machine.facts)
-    plan = plan_of(
-        snapshot.ran, base, asked, host=host, machine=machine, source=base_source, now=now, deadline=deadline,
-        denied=denied,
-    )  # fmt: skip
-    phase("base")
-    fetching = _Fetching(source=source, deadline=deadline, seal=seal)
-    with staging(host.home) as place, ThreadPoolExecutor(1, thread_name_prefix="yardstick") as pool:
+    fetching = Fetching(source=source, deadline=deadline, seal=seal)
+    with (
+        plan_of(
+            snapshot.ran, base, asked, host=host, machine=machine, source=base_source, now=now, deadline=deadline,
+            denied=denied,
+        ) as plan,
+        staging(host.home) as place,
+        ThreadPoolExecutor(1, thread_name_prefix="yardstick") as pool,
+    ):  # fmt: skip
+        phase("base")
         measuring = pool.submit(measure, plan, machine, host=host, place=place)
         try:
             frozen = fetching.everything(snapshot, place)
@@ -146,15 +168,7 @@ def restore(
     return started
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Thawing:
-    """What a container is resumed from: CRIU's ``images``, and what unpacks the layer it had written."""
-
-    images: Path
-    upper: Callable[[], Iterator[bytes]]
-    streams: Mapping[int, str]
-
-
+@contextmanager
 def plan_of(
     ran: Ran,
     base: Allowed,
@@ -166,17 +180,20 @@ def plan_of(
     now: datetime,
     deadline: Deadline,
     denied: frozenset[Digest] = frozenset(),
-) -> Plan:
-    """Return the container of what ``ran``, as this machine would start it now (steps 2 and 4).
+) -> Iterator[Plan]:
+    """Give the container of what ``ran``, as this machine would start it now (steps 2 and 4).
+
+    Its image is held by the tier that the container had, or that is asked for; never by another in silence.
 
     Raises:
         InputError: volumes are asked for that were not given. RefusedError: ``tampered``; another image.
+        UnavailableError: the tier cannot be had on this machine.
     """
     if base.digest != ran.digest:
         raise RefusedError(
             f"checkpoint is of another image: expected {ran.digest}, got {base.digest}", reason="tampered"
         )
-    _require_volumes(ran, asked.volumes)
+    require_volumes(ran, asked.volumes)
     store = open_content(host)
     image = pull(base, platform=host.platform, source=source, store=store, deadline=deadline, denied=denied)
     if image.digest != ran.manifest:
@@ -191,17 +208,27 @@ def plan_of(
         is_detached=True,
         is_read_only=ran.is_read_only,
         volumes=asked.volumes,
+        tmpfs=ran.tmpfs,
         environment=ran.environment,
+        limits=ran.limits.overridden_by(asked.limits),
+        integrity=asked.integrity or ran.integrity,
     )
-    with ground(shared, image.digest, options.integrity) as stands_on:
+    with ExitStack() as stack:
+        try:
+            stands_on = stack.enter_context(ground(shared, image.digest, options.integrity))
+        except UnavailableError as err:
+            raise UnavailableError(
+                f"the container is held to its image by {options.integrity.value}: {err}",
+                hint=f"{err.hint}; what you accept: trust restore --integrity TIER",
+            ) from err
         container, bundle = planned(
             base, image, asked.identity, stands_on, options=options, host=host, engine=machine.engine, now=now
         )
-    return Plan(
-        container=replace(container, image=str(ran.image), arguments=ran.arguments),
-        bundle=replace(bundle, arguments=ran.arguments, hostname=ran.hostname),
-        shared=shared,
-    )
+        yield Plan(
+            container=replace(container, image=str(ran.image), arguments=ran.arguments),
+            bundle=replace(bundle, arguments=ran.arguments, hostname=ran.hostname),
+            shared=stands_on,
+        )
 
 
 def measure(plan: Plan, machine: Machine, *, host: Host, place: Path) -> Walls:
@@ -209,7 +236,9 @@ def measure(plan: Plan, machine: Machine, *, host: Host, place: Path) -> Walls:
     directory = place / YARDSTICK
     directory.mkdir(mode=0o700)
     bundle = with_files(replace(plan.bundle, directory=directory), host.resolver)
-    return yardstick(bundle, machine.engine, identity=secrets.token_hex(16), directory=directory)
+    identity = secrets.token_hex(16)
+    note(place, "doomed", engine=machine.engine.name, identity=identity)
+    return yardstick(bundle, machine.engine, identity=identity, directory=directory)
 
 
 def resume(plan: Plan, frozen: Thawing, machine: Machine, *, host: Host, place: Path) -> Started:
@@ -222,7 +251,7 @@ def resume(plan: Plan, frozen: Thawing, machine: Machine, *, host: Host, place: 
     work.mkdir(mode=0o700)
     (frozen.images / _DESCRIPTORS).write_text('["/dev/null", "/dev/null", "/dev/null"]')
     with open_containers(host).prepared(plan.container) as directory:
-        root = make_writable_root(plan.shared, directory, user_namespaces=False)
+        root = make_writable_root(plan.shared.tree, directory, user_namespaces=False, image=plan.shared.mount)
         if root.overlay is None:
             raise StateError(f"the kernel mounts no overlay here: {directory}")
         unpack_upper(frozen.upper(), root.overlay.upper)
@@ -235,64 +264,3 @@ def resume(plan: Plan, frozen: Thawing, machine: Machine, *, host: Host, place: 
             streams = Streams(stdin=subprocess.DEVNULL, stdout=stdout, stderr=stderr)
             machine.engine.restore(bundle, root, streams, images=frozen.images, work=work)
     return Started(container=plan.container)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Fetching:
-    source: Source
-    deadline: Deadline
-    seal: Seal | None
-
-    def everything(self, snapshot: Snapshot, place: Path) -> Thawing:
-        """Have every blob of a snapshot here, each hashed whole before it is decompressed (step 3)."""
-        images = place / "images"
-        images.mkdir(mode=0o700)
-        upper = self._kept(snapshot.upper, place / "upper.blob")
-        archive = self._kept(snapshot.images, place / "images.blob")
-        unpack_images(self._content(pieces_of(archive)), images)
-        with ThreadPoolExecutor(BLOBS_AT_ONCE, thread_name_prefix="fetch") as pool:
-            for file in snapshot.pages:
-                write_pages(images / file.name, zip(file.chunks, pool.map(self._chunk, file.chunks), strict=True))
-        return Thawing(images=images, upper=lambda: self._content(pieces_of(upper)), streams=snapshot.streams)
-
-    def _chunk(self, chunk: Chunk) -> list[bytes]:
-        stored = b"".join(self._blob(chunk.blob))
-        return list(content_of([stored], bytes_max=chunk.bytes, seal=self.seal))
-
-    def _kept(self, blob: Descriptor, path: Path) -> Path:
-        with path.open("xb") as file:
-            for piece in self._blob(blob):
-                file.write(piece)
-        return path
-
-    def _content(self, stored: Iterator[bytes]) -> Iterator[bytes]:
-        return content_of(stored, bytes_max=IMAGES_MAX_BYTES, seal=self.seal)
-
-    def _blob(self, blob: Descriptor) -> VerifiedChunks:
-        seconds = BLOB_FREE_SECONDS + blob.size_bytes / BLOB_MIN_BYTES_PER_SECOND
-        return self.source.blob(blob.digest, blob.size_bytes, deadline=deadline_in(seconds, self.deadline.clock))
-
-
-def pieces_of(path: Path) -> Iterator[bytes]:
-    """Yield the content of a file."""
-    with path.open("rb") as file:
-        while piece := file.read(_PIECE_BYTES):
-            yield piece
-
-
-def _require_volumes(ran: Ran, given: tuple[Volume, ...]) -> None:
-    """Return if exactly the volumes that the container had are given, none of them more writable."""
-    had = dict(ran.volumes)
-    for volume in given:
-        if volume.target not in had:
-            raise InputError(f"volume was not one of the container's: {volume.target}")
-        if volume.is_read_only != had.pop(volume.target):
-            raise InputError(
-                f"volume must be {'writable' if volume.is_read_only else 'read-only'}: {volume.target}"
-            )
-    if had:
-        target = min(had)
-        raise InputError(
-            f"container had a volume at {target}: say what is there now",
-            hint=f"trust restore -v HOST:{target}{':ro' if had[target] else ''}",
-        )

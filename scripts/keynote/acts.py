@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from shutil import copy2
 
 from scripts.keynote.forger import Forger
+from scripts.keynote.frozen import can_freeze, dolly, edited_memory
 from scripts.keynote.image import Image
 from scripts.keynote.lab import NotReadyError
 from scripts.keynote.machine import TILL_KEY, Machine
@@ -107,7 +108,14 @@ def play(stage: Stage, begins: Callable[[Act], None], tell: Callable[[Step], Non
     scene = open_scene("Act four: freeze", "He hides the news: the metadata stays as it is today.")
     _freeze(scene)
     yield scene.act
-    scene = open_scene("Act five: a stolen key", "He gets the online key and its passphrase.")
+    if can_freeze(stage.lab):
+        scene = open_scene("Act five: edited memory", "The shop is moved while it runs, by way of the registry.")
+        edited_memory(scene)
+        yield scene.act
+        scene = open_scene("Act six: Dolly", "The snapshot arrives, is resumed, and cloned.", Outcome.CLONED)
+        dolly(scene)
+        yield scene.act
+    scene = open_scene("Act seven: a stolen key", "He gets the online key and its passphrase.")
     _stolen_key(scene)
     names = stage.images.attackers.own_digests
     scene.bytes_kept_out(since, names, "not in any act did the attacker's image arrive")

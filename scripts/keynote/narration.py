@@ -17,6 +17,7 @@ _STYLES = {
     Outcome.PUBLISHED: "bold cyan",
     Outcome.DEFACED: "bold red",
     Outcome.HELD: "bold green",
+    Outcome.CLONED: "bold cyan",
     Outcome.UNEXPECTED: "bold white on red",
 }
 _MARKS = {"✓": "green", "!": "red", "✗": "bold white on red"}

@@ -16,6 +16,7 @@ _CLASSES = {
     Outcome.PUBLISHED: "published",
     Outcome.DEFACED: "defaced",
     Outcome.HELD: "held",
+    Outcome.CLONED: "published",
     Outcome.UNEXPECTED: "unexpected",
 }
 _NUMBERED = re.compile(r"(Act [a-z]+): (.+)")

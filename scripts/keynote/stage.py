@@ -50,6 +50,7 @@ class Stage:
     """Everybody who takes part."""
 
     home: Path
+    lab: Lab
     registry: RealRegistry
     images: Images
     shelf: Shelf
@@ -92,6 +93,7 @@ def set_stage(lab: Lab) -> Iterator[Stage]:
         stack.callback(trust_machine.close)
         yield Stage(
             home=home,
+            lab=lab,
             registry=registry,
             images=_built(lab),
             shelf=shelf,

@@ -27,6 +27,7 @@ class Outcome(str, Enum):
     PUBLISHED = "published"
     DEFACED = "defaced"
     HELD = "held"
+    CLONED = "cloned"
     UNEXPECTED = "not as promised"
 
 

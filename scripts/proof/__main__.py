@@ -15,7 +15,7 @@ from pathlib import Path
 
 from scripts.bench.result import document, table
 from scripts.bench.setting import BenchError, Setting, own_environ
-from scripts.proof import faults, histories, inputs, matrix
+from scripts.proof import faults, histories, inputs, load, matrix
 from scripts.proof.finding import Proof
 
 Sections = Mapping[str, Callable[[Setting], Proof]]
@@ -24,6 +24,7 @@ SECTIONS: Sections = {
     matrix.SECTION: matrix.prove,
     histories.SECTION: histories.prove,
     faults.SECTION: faults.prove,
+    load.SECTION: load.prove,
     inputs.SECTION: inputs.prove,
 }
 

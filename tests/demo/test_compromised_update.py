@@ -24,8 +24,12 @@ OUTCOMES = {
     "Act two: with trust": "held",
     "Act three: rollback": "held",
     "Act four: freeze": "held",
-    "Act five: a stolen key": "held",
+    "Act five: edited memory": "held",
+    "Act six: Dolly": "cloned",
+    "Act seven: a stolen key": "held",
 }
+if os.geteuid() != 0:  # to freeze a container takes root
+    del OUTCOMES["Act five: edited memory"], OUTCOMES["Act six: Dolly"]
 
 
 def answers(url: str) -> bool:
@@ -68,7 +72,7 @@ def test_every_attack_is_held_but_the_one_without_trust(demo: Demo, tmp_path: Pa
     assert demo.left_behind == []
     assert not any(answers(url) for url in (host, document["place"]["plain host"]))
     assert not answers(document["place"]["registry"])
-    containers = set(re.findall(r"PORT=([0-9]+)", done.stdout))
+    containers = set(re.findall(r"PORT=([0-9]+)", done.stdout)) - {"8080"}  # in a network of its own
     assert len(containers) == 8  # five that were started, three that were refused
     assert not any(answers(f"127.0.0.1:{port}") for port in containers)
 

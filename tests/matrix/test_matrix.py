@@ -7,14 +7,24 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.matrix import content, delegates, roots, shapes, signatures, staleness, substitution
+from tests.matrix import (
+    addresses,
+    archives,
+    content,
+    delegates,
+    roots,
+    shapes,
+    signatures,
+    staleness,
+    substitution,
+)
 from tests.matrix.attack import GOOD
 from tests.matrix.gates import GATES, Gate
 from tests.matrix.stage import Case, stage
 from tests.simulators.shim import until
 
 FELT_WITHIN_SECONDS = 15.0  # max_age is one second; the machine may be busy
-FAMILIES = (signatures, delegates, staleness, substitution, roots, shapes, content)
+FAMILIES = (signatures, delegates, staleness, substitution, roots, shapes, content, addresses, archives)
 ATTACKS = {attack.name: attack for family in FAMILIES for attack in family.attacks()}
 
 

@@ -43,6 +43,16 @@ class Machine:
             "TRUST_PASSPHRASE": "correct horse",
         }
 
+    @property
+    def proc(self) -> Path:
+        """Where the kernel tells of a process that sees what the machine's processes see."""
+        return Path("/proc/self")
+
+    @property
+    def seen_home(self) -> Path:
+        """The home, as this process can read it."""
+        return self.home
+
     def image(self, name: str) -> str:
         return f"{self.registry}/acme/{name}"
 
@@ -70,7 +80,7 @@ class Machine:
         return dict(found.get(name, {"status": "none", "pid": None}))
 
     def directory_of(self, name: str) -> Path:
-        return self.home / "containers" / str(self.container(name)["id"])
+        return self.seen_home / "containers" / str(self.container(name)["id"])
 
     def output(self, name: str) -> list[str]:
         return str(self.run("logs", name)["stdout"]).splitlines()
@@ -86,20 +96,20 @@ class Machine:
 
     def leftovers(self) -> dict[str, Any]:
         """Return what containers and checkpoints leave behind: files, mounts, cgroups, processes of runc's."""
-        containers = self.home / "containers"
+        containers = self.seen_home / "containers"
         known = [path.name for path in containers.iterdir()] if containers.exists() else []
-        mounts = Path("/proc/self/mountinfo").read_text().splitlines()
+        mounts = (self.proc / "mountinfo").read_text().splitlines()
         return {
-            "checkpoints": sorted(path.name for path in (self.home / "checkpoints").glob("*")),
+            "checkpoints": sorted(path.name for path in (self.seen_home / "checkpoints").glob("*")),
             "containers": sorted(name for name in known if name != "names"),
-            "engine": sorted(path.name for path in (self.home / "engines/runc").glob("*")),
-            "mounts": [line for line in mounts if str(self.home) in line],
+            "engine": sorted(path.name for path in (self.seen_home / "engines/runc").glob("*")),
+            "mounts": [line for line in mounts if f"{self.home}/" in line],
         }
 
     def close(self) -> None:
         for one in self.run("ps")["containers"]:
             self.run("rm", "--force", one["name"])
-        remove_tree(self.home)
+        remove_tree(self.seen_home)
 
 
 def empty_cgroups() -> set[str]:

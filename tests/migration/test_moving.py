@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.migration.harbour import COUNT, Machine, last, until
+from trust.runtime.image_mounts import why_not
+from trust.runtime.tier import Tier
 
 pytestmark = pytest.mark.root
 SERVE = "nc -ll -p 8080 -e cat"
@@ -60,6 +62,20 @@ def test_program_of_many_threads_goes_on_serving_and_every_thread_is_filtered(
     tasks = [*Path(f"/proc/{there.container('threads')['pid']}/task").iterdir()]
     assert len(tasks) > 2
     assert all("Seccomp:\t2" in (task / "status").read_text() for task in tasks)
+
+
+def test_process_that_has_ended_and_waits_for_its_parent_moves_as_such(here: Machine, there: Machine) -> None:
+    here.start("parent", "sleep 0.1 & exec sleep 1000")
+
+    def dead(machine: Machine) -> list[str]:
+        pid = machine.container("parent")["pid"]
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        return [child for child in children if "State:\tZ" in Path(f"/proc/{child}/status").read_text()]
+
+    until(lambda: dead(here), "the child to end")
+    here.run("checkpoint", "parent", here.image("parent:live"))
+    there.run("restore", there.image("parent:live"), "--name", "parent")
+    assert len(dead(there)) == 1
 
 
 def test_go_program_that_listens_by_mptcp_is_left_running_with_a_hint(here: Machine) -> None:
@@ -115,6 +131,7 @@ def test_volume_is_what_the_restoring_machine_says(here: Machine, there: Machine
     here.run("checkpoint", "writer", here.image("writer:live"))
     refused = there.run("restore", there.image("writer:live"), code=2)
     assert "container had a volume at /data" in refused["said"]
+    assert "hint: trust restore --volume HOST:/data" in refused["said"]
     before = (ours / "log").stat().st_size
     there.run("restore", there.image("writer:live"), "--volume", f"{theirs}:/data")
     until((theirs / "log").exists, "the other volume")
@@ -158,3 +175,116 @@ def test_restored_container_has_the_confinement_of_one_that_was_started(here: Ma
     assert walls(after) == walls(before)
     cgroup = Path(f"/proc/{there.container('one')['pid']}/cgroup").read_text()
     assert str(there.container("one")["id"]) in cgroup
+
+
+def test_restored_container_can_write_nowhere_that_it_could_not(
+    here: Machine, there: Machine, tmp_path: Path
+) -> None:
+    here.start("one", "sleep 1000", "--volume", f"{tmp_path}:/data:ro", "--tmpfs", "/scratch")
+
+    def mounts(machine: Machine) -> dict[str, str]:
+        lines = Path(f"/proc/{machine.container('one')['pid']}/mountinfo").read_text().splitlines()
+        return {line.split()[4]: line.split()[5].partition(",")[0] for line in lines}
+
+    before = mounts(here)
+    assert before["/data"] == before["/sys/firmware"] == before["/proc/sys"] == "ro"
+    here.run("checkpoint", "one", here.image("one:walls"))
+    there.run("restore", there.image("one:walls"), "--name", "one", "--volume", f"{tmp_path}:/data:ro")
+    assert mounts(there) == before
+
+
+def limits_of(machine: Machine, name: str) -> dict[str, int | None]:
+    """Return what the kernel holds a container to."""
+    from trust.runtime.cgroup import Controllers  # noqa: PLC0415
+
+    pid, controllers = machine.container(name)["pid"], Controllers()
+    groups = controllers.groups_of(pid)
+    files = {
+        "memory": ("memory.limit_in_bytes", "memory.max"),
+        "pids": ("pids.max", "pids.max"),
+        "cpu": ("cpu.cfs_quota_us", "cpu.max"),
+    }
+    found: dict[str, int | None] = {}
+    for controller, (first, second) in files.items():
+        word = (
+            groups[controller] / (second if controllers.hierarchies[controller].is_unified else first)
+        ).read_text()
+        number = word.split()[0]
+        found[controller] = int(number) if number.isdigit() and int(number) < 1 << 60 else None
+    return found
+
+
+def test_restored_container_is_held_to_its_image_as_it_was(here: Machine, there: Machine) -> None:
+    """And never less in silence: a tier that is not to be had there is refused, until another is asked for."""
+    missing = [tier for tier in Tier if why_not(tier) is not None]
+    had = next(tier for tier in (Tier.SEALED, Tier.FUSE_VERITY, Tier.DM_VERITY) if tier not in missing)
+    here.start("held", COUNT, "--integrity", had.value)
+    until(lambda: last(here.output("held")) > 3, "the counter")
+    here.run("checkpoint", "held", here.image("held:live"), "--leave-running")
+    here.run("clone", "held", "dolly")
+    there.run("restore", there.image("held:live"), "--name", "held")
+    for machine, name in ((here, "dolly"), (there, "held")):
+        assert machine.container(name)["integrity"] == had.value
+        (root,) = (
+            line
+            for line in Path(f"/proc/{machine.container(name)['pid']}/mountinfo").read_text().splitlines()
+            if line.split()[4] == "/"
+        )
+        assert f"lowerdir={machine.directory_of(name)}/image" in root
+    until(lambda: last(there.output("held")) > 0, "the counter, held")
+    for tier in missing[:1]:
+        said = there.run("restore", there.image("held:live"), "--name", "other", "--integrity", tier.value, code=3)
+        assert f"held to its image by {tier.value}" in said["said"]
+        assert "trust restore --integrity" in said["said"]
+        assert there.container("other")["status"] == "none"
+    loose = there.run("restore", there.image("held:live"), "--name", "loose", "--integrity", "directory")
+    assert f"integrity is directory, as asked for: it was {had.value}" in loose["said"]
+
+
+MIB = 1 << 20
+LIMITS = ("--memory", "64m", "--pids", "40", "--cpus", "0.5")
+
+
+def test_restored_container_is_held_to_the_limits_it_had(here: Machine, there: Machine) -> None:
+    here.start("limited", COUNT, *LIMITS)
+    until(lambda: last(here.output("limited")) > 3, "the counter")
+    held = {"memory": 64 * MIB, "pids": 40, "cpu": 50_000}
+    assert limits_of(here, "limited") == held
+    here.run("checkpoint", "limited", here.image("limited:live"), "--leave-running")
+    here.run("clone", "limited", "dolly")
+    there.run("restore", there.image("limited:live"), "--name", "limited")
+    assert limits_of(there, "limited") == limits_of(here, "dolly") == held
+    until(lambda: last(there.output("limited")) > 0, "the counter, limited")
+    image = there.image("limited:again")
+    here.run("checkpoint", "dolly", image)
+    there.run("restore", image, "--name", "third", "--memory", "48m", "--pids", "30")
+    assert limits_of(there, "third") == {"memory": 48 * MIB, "pids": 30, "cpu": 50_000}
+
+
+def test_limits_that_a_snapshot_lacks_are_those_that_are_given(here: Machine, there: Machine) -> None:
+    here.start("free", COUNT)
+    until(lambda: last(here.output("free")) > 3, "the counter")
+    here.run("checkpoint", "free", here.image("free:live"))
+    there.run("restore", there.image("free:live"), "--name", "free", *LIMITS)
+    assert limits_of(there, "free") == {"memory": 64 * MIB, "pids": 40, "cpu": 50_000}
+
+
+def test_memory_below_what_it_holds_leaves_nothing(here: Machine, there: Machine) -> None:
+    here.start("large", f"x=$(head -c 6000000 /dev/urandom | base64); {COUNT}")
+    until(lambda: last(here.output("large")) > 3, "the counter")
+    here.run("checkpoint", "large", here.image("large:small"), "--leave-running")
+    before = there.leftovers()
+    done = there.run("restore", there.image("large:small"), "--memory", "6m", code=3)
+    assert len([line for line in done["said"].splitlines() if line.startswith("error:")]) == 1
+    assert there.leftovers() == before
+
+
+def test_directory_in_memory_moves_with_what_is_in_it(here: Machine, there: Machine) -> None:
+    here.start("scratch", f"echo kept > /scratch/kept; {COUNT}", "--tmpfs", "/scratch:2m")
+    until(lambda: last(here.output("scratch")) > 3, "the counter")
+    here.run("checkpoint", "scratch", here.image("scratch:live"))
+    there.run("restore", there.image("scratch:live"), "--name", "scratch")
+    root = Path(f"/proc/{there.container('scratch')['pid']}/root/scratch")
+    assert (root / "kept").read_text() == "kept\n"
+    with pytest.raises(OSError, match="No space"):
+        (root / "more").write_bytes(bytes(3 * MIB))

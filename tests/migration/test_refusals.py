@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from tests.migration.harbour import COUNT, Machine, empty_cgroups, last, until
+from tests.migration.harbour import CHECKOUT, COUNT, Machine, empty_cgroups, last, until
 from tests.simulators.registry import DockerRegistry
 from trust.digest import Digest, parse_digest, sha256
 
@@ -237,20 +238,47 @@ def test_without_criu_nothing_is_frozen_and_nothing_resumed(
 
 
 def test_registry_that_does_not_answer_leaves_the_original_running(counter: Machine) -> None:
-    done = counter.run("checkpoint", "counter", "127.0.0.1:1/acme/counter:live", code=3)
+    done = counter.run("checkpoint", "counter", "127.0.0.1:1/acme/counter:live", "--no-sign", code=3)
     assert len([line for line in done["said"].splitlines() if line.startswith("error:")]) == 1
     assert counter.leftovers()["checkpoints"] == []
 
 
-def test_missing_key_leaves_the_original_running_and_says_how_to_sign(counter: Machine, tmp_path: Path) -> None:
+def test_name_that_nobody_here_can_sign_freezes_nothing(
+    counter: Machine, registry: DockerRegistry, tmp_path: Path
+) -> None:
     keys = counter.home / "keys"
     keys.rename(tmp_path / "keys")
     try:
         done = counter.run("checkpoint", "counter", counter.image("counter:nokey"), code=3)
     finally:
         (tmp_path / "keys").rename(keys)
-    assert "not signed" in done["said"]
-    assert f"hint: trust sign {counter.image('counter:nokey')}@sha256:" in done["said"]
+    assert len([line for line in done["said"].splitlines() if line.startswith("error:")]) == 1
+    assert not registry.link_of_tag("acme/counter", "nokey").exists()
+    done = counter.run("checkpoint", "counter", f"{counter.registry}/others/counter:live", code=2)
+    assert "no collection known here covers" in done["said"]
+    assert not registry.link_of_tag("others/counter", "live").exists()
+
+
+def test_signature_that_fails_leaves_the_original_running_and_says_how_to_sign(
+    counter: Machine, registry: DockerRegistry
+) -> None:
+    """The store of the metadata breaks after the rehearsal, while the container stands still."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trust", "checkpoint", "counter", counter.image("counter:late")],
+        cwd=CHECKOUT, env=counter.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    metadata = registry.storage / "docker/registry/v2/repositories/acme/trust-metadata/_manifests/tags"
+    hidden = metadata.with_name("hidden")
+    until(lambda: list((counter.home / "checkpoints").glob("*/frozen.json")), "the freezing")
+    metadata.rename(hidden)
+    try:
+        _, said = process.communicate(timeout=60)
+    finally:
+        hidden.rename(metadata)
+    assert process.returncode == 3
+    assert "not signed" in said
+    assert f"hint: trust sign {counter.image('counter:late')}@sha256:" in said
 
 
 def test_registry_that_goes_away_in_mid_restore_leaves_nothing(
@@ -260,7 +288,7 @@ def test_registry_that_goes_away_in_mid_restore_leaves_nothing(
     path, content = pages_with(registry, digest, b"/count")
     path.unlink()
     try:
-        refused(there, there.image("counter:gone"), code=3, words="could not read the blob")
+        refused(there, there.image("counter:gone"), code=3, words="could not read the blob", reason="unreachable")
     finally:
         path.write_bytes(zstandard.ZstdCompressor(level=1).compress(content))
 
@@ -289,7 +317,7 @@ def test_full_disk_leaves_the_original_running(counter: Machine) -> None:
 def test_full_disk_leaves_nothing_of_a_restore(counter: Machine, there: Machine) -> None:
     snapshot(counter)
     with full_disk(there, 200):
-        refused(there, there.image("counter:live"), code=3, words="No space left")
+        refused(there, there.image("counter:live"), code=3, words="No space left", reason="state-damaged")
 
 
 def test_what_cannot_be_moved_is_left_alone(here: Machine) -> None:
@@ -300,6 +328,18 @@ def test_what_cannot_be_moved_is_left_alone(here: Machine) -> None:
     here.run("stop", "-t", "0", "shared")
     done = here.run("checkpoint", "shared", here.image("counter:shared"), code=2)
     assert "is not running" in done["said"]
+
+
+@pytest.mark.parametrize("engine", ["crun", "bubblewrap"])
+def test_container_of_an_engine_that_cannot_bring_it_back_is_not_frozen(here: Machine, engine: str) -> None:
+    here.start("other", COUNT, "--engine", engine)
+    until(lambda: last(here.output("other")) > 2, "the counter")
+    for words in (("checkpoint", "other", here.image("counter:other")), ("clone", "other", "dolly")):
+        said = here.run(*words, code=2)["said"]
+        assert f"error: {engine}'s containers cannot be moved: " in said
+        assert "hint: start the container with --engine runc" in said
+    seen = last(here.output("other"))
+    until(lambda: last(here.output("other")) > seen + 2, "the original to run on")
 
 
 def test_name_that_is_taken_is_refused_and_its_owner_left_alone(counter: Machine) -> None:

@@ -155,6 +155,29 @@ def test_thread_without_a_filter_is_let_through_only_where_its_leaders_is_shared
         require_within(read_walls(images), read_walls(dumped), ROOT)
 
 
+def with_creds(images: Path, creds: Callable[[Fields], bytes], *, doubled: bytes = b"") -> None:
+    """Write the first process's credentials anew, in one thread or in two that a reader would merge."""
+    path = images / "core-1.img"
+    head, core = path.read_bytes()[:8], dict(next(records(path)))
+    thread = message(core, 5, "core")
+    inner = spelled({**thread, 10: [creds(message(thread, 10, "creds"))]})
+    threads = [doubled, inner] if doubled else [inner]
+    image(path, head, spelled({**core, 5: [*threads]}))
+
+
+def test_capabilities_that_are_spelled_otherwise_do_not_slip_through(dumped: Path, images: Path) -> None:
+    """CRIU's reader takes numbers packed into bytes, and merges messages that are there twice."""
+    measure, packed = read_walls(dumped), b"\xff\xff\xff\xff\x0f" + b"\xff\x03"
+    with_creds(images, lambda creds: spelled({**creds, 11: [packed]}))
+    with pytest.raises(InputError, match="field 11 has other than numbers"):
+        require_within(read_walls(images), measure, ROOT)
+    shutil.copy(dumped / "core-1.img", images)
+    evil = encoded(10, b"".join(encoded(11, word) for word in (0xFFFFFFFF, 0x1FF)))
+    with_creds(images, lambda creds: spelled({**creds, 11: []}), doubled=evil)
+    with pytest.raises(InputError, match="field 5 is not one message"):
+        require_within(read_walls(images), measure, ROOT)
+
+
 def test_process_that_gave_up_rights_is_let_through(dumped: Path, images: Path) -> None:
     edit(images / "core-1.img", encoded(11, CAPABILITIES), encoded(11, CAPABILITIES & ~(1 << 27)))
     require_within(read_walls(images), read_walls(dumped), ROOT)

@@ -8,7 +8,7 @@ import re
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Any
 USER, PASSWORD = "publisher", "open sesame"
 _PASSWORD_LINE = "publisher:$2y$04$abcdefghijklmnopqrstuu/LVz6MZlItEy42I2juLihZ66HnQx/cy\n"
 _STARTS_IN_SECONDS = 20.0
-_LISTENING = re.compile(r"listening on (127\.0\.0\.1:[0-9]+)")
+_LISTENING = re.compile(r"listening on ([0-9.]+:[0-9]+)")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,17 +55,20 @@ def docker_registry(
     tokens: TokenService | None = None,
     tls: tuple[Path, Path] | None = None,
     delete: bool = True,
+    within: Sequence[str] = (),
+    address: str = "127.0.0.1",
 ) -> Iterator[DockerRegistry]:
     """Run a registry below ``directory`` meanwhile.
 
     ``login`` wants ``USER`` and ``PASSWORD`` by Basic, ``tokens`` wants tokens, ``tls`` is a certificate and its
-    key. The port is the kernel's choice, read from the registry's log: two tests cannot race for one.
+    key. The port is the kernel's choice, read from the registry's log: two tests cannot race for one. ``within``
+    is a command that leads into a network of the test's own, in which ``address`` is.
     """
     program = shutil.which("docker-registry")
     assert program is not None, "docker-registry is not on PATH: run the tests through scripts/test"
     storage, log_file = directory / "storage", directory / "registry.log"
     storage.mkdir(parents=True)
-    http: dict[str, Any] = {"addr": "127.0.0.1:0", "secret": "of the tests"}
+    http: dict[str, Any] = {"addr": f"{address}:0", "secret": "of the tests"}
     if tls is not None:
         http["tls"] = {"certificate": str(tls[0]), "key": str(tls[1])}
     config: dict[str, Any] = {
@@ -92,7 +95,11 @@ def docker_registry(
     environment = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
     with log_file.open("wb") as log:
         process = subprocess.Popen(
-            [program, "serve", str(config_file)], stdout=log, stderr=log, stdin=subprocess.DEVNULL, env=environment
+            [*within, program, "serve", str(config_file)],
+            stdout=log,
+            stderr=log,
+            stdin=subprocess.DEVNULL,
+            env=environment,
         )
     try:
         host = _listening(process, log_file)

@@ -15,7 +15,14 @@ _RESOLVER = Path("/etc/resolv.conf")
 
 
 def host_of(this: Session, wanted: str | None = None) -> Host:
-    """Return this host; ``wanted`` is a platform other than its own."""
+    """Return this host; ``wanted`` is a platform other than its own.
+
+    No container stands still on it for a ``trust checkpoint`` that was killed.
+    """
+    if (this.home / "checkpoints").exists():
+        from trust.runtime.checkpoint_guard import thaw_abandoned  # noqa: PLC0415 - few have any
+
+        thaw_abandoned(this.home, os.environ)
     return Host(
         home=this.home,
         caller=Caller(uid=os.geteuid(), gid=os.getegid()),

@@ -18,11 +18,11 @@ from trust.digest import Digest, parse_digest
 from trust.errors import InputError
 from trust.instant import format_utc, parse_utc
 from trust.manifest import OCI_MANIFEST, Descriptor, Manifest
-from trust.reference import Reference, parse_reference
+from trust.runtime.checkpoint_blobs import SEALED
 from trust.runtime.checkpoint_facts import Facts, facts_document, facts_of, read_json
 from trust.runtime.checkpoint_pages import PAGE_BYTES, PAGES_TYPE, Chunk, PagesFile
+from trust.runtime.checkpoint_ran import Ran, parse_ran, ran_document
 from trust.runtime.criu import is_stream
-from trust.runtime.image import is_text, parse_directory, parse_variable
 from trust.value import dataclass
 
 ARTIFACT_TYPE = "application/vnd.content-trust.checkpoint.v1"
@@ -34,23 +34,6 @@ CHUNK_MAX_BYTES = 1024**3
 MEMORY_MAX_BYTES = 256 * 1024**3
 
 _SCHEMA = 1
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ran:
-    """What was run: enough to make the container anew from an image that is verified anew.
-
-    ``volumes`` are places in the container, and whether they are read-only: whoever restores says what is there.
-    """
-
-    image: Reference
-    digest: Digest
-    manifest: Digest
-    arguments: tuple[str, ...]
-    environment: tuple[tuple[str, str], ...]
-    hostname: str
-    is_read_only: bool
-    volumes: tuple[tuple[str, bool], ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,21 +56,11 @@ class Snapshot:
 
 def document_bytes(snapshot: Snapshot) -> bytes:
     """Return the document of a snapshot; the same snapshot is the same bytes."""
-    ran = snapshot.ran
     document = {
         "schema": _SCHEMA,
         "created_at": format_utc(snapshot.created_at),
         "facts": facts_document(snapshot.facts),
-        "container": {
-            "image": str(ran.image),
-            "digest": str(ran.digest),
-            "manifest": str(ran.manifest),
-            "arguments": list(ran.arguments),
-            "environment": [f"{name}={value}" for name, value in ran.environment],
-            "hostname": ran.hostname,
-            "read_only": ran.is_read_only,
-            "volumes": [{"target": target, "read_only": is_read_only} for target, is_read_only in ran.volumes],
-        },
+        "container": ran_document(snapshot.ran),
         "streams": {str(fd): stream for fd, stream in snapshot.streams.items()},
         "pages": [
             {"name": file.name, "chunks": [{**_blob(chunk.blob), "bytes": chunk.bytes} for chunk in file.chunks]}
@@ -100,7 +73,7 @@ def document_bytes(snapshot: Snapshot) -> bytes:
 
 
 def manifest_bytes(snapshot: Snapshot, config: Descriptor) -> bytes:
-    """Return the manifest of a snapshot's artifact, whose document is the blob ``config``."""
+    """Return the manifest of a snapshot's artifact, whose document or envelope is the blob ``config``."""
     manifest = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
@@ -111,8 +84,10 @@ def manifest_bytes(snapshot: Snapshot, config: Descriptor) -> bytes:
     return json.dumps(manifest, separators=(",", ":")).encode()
 
 
-def parse_document(data: bytes, manifest: Manifest) -> Snapshot:
+def parse_document(data: bytes, manifest: Manifest, *, is_sealed: bool = False) -> Snapshot:
     """Return the snapshot that a document and the manifest of its artifact describe.
+
+    ``is_sealed``: the document was encrypted, and so is every blob that it names.
 
     Raises:
         InputError: malformed, of another schema, or naming a blob that the manifest does not.
@@ -120,12 +95,12 @@ def parse_document(data: bytes, manifest: Manifest) -> Snapshot:
     document = read_json(data, max_bytes=DOCUMENT_MAX_BYTES)
     if document.get("schema") != _SCHEMA:
         raise InputError(f"checkpoint schema unsupported: expected {_SCHEMA}, got {document.get('schema')!r:.40}")
-    layers = {layer.digest: layer for layer in manifest.layers}
+    layers = {layer.digest: layer for layer in manifest.layers if layer.media_type.endswith(SEALED) is is_sealed}
     try:
         snapshot = Snapshot(
             created_at=parse_utc(document["created_at"]),
             facts=facts_of(document["facts"]),
-            ran=_ran(document["container"]),
+            ran=parse_ran(document["container"]),
             streams=_streams(document["streams"]),
             pages=tuple(_pages_file(one, layers) for one in document["pages"]),
             images=_named(document["images"], layers, IMAGES_TYPE),
@@ -139,22 +114,6 @@ def parse_document(data: bytes, manifest: Manifest) -> Snapshot:
     if sum(chunk.bytes for file in snapshot.pages for chunk in file.chunks) > MEMORY_MAX_BYTES:
         raise InputError(f"checkpoint is too large: expected at most {MEMORY_MAX_BYTES} bytes of memory")
     return snapshot
-
-
-def _ran(document: Mapping[str, Any]) -> Ran:
-    arguments, hostname = document["arguments"], document["hostname"]
-    if not arguments or not all(is_text(word) for word in (*arguments, hostname)) or len(hostname) > 64:  # noqa: PLR2004 - sethostname(2)
-        raise InputError("checkpoint is malformed: its command or host name is no text")
-    return Ran(
-        image=parse_reference(document["image"]),
-        digest=parse_digest(document["digest"]),
-        manifest=parse_digest(document["manifest"]),
-        arguments=tuple(arguments),
-        environment=tuple(parse_variable(text) for text in document["environment"]),
-        hostname=hostname,
-        is_read_only=document["read_only"] is True,
-        volumes=tuple((parse_directory(one["target"]), one["read_only"] is True) for one in document["volumes"]),
-    )
 
 
 def _streams(document: Mapping[str, Any]) -> dict[int, str]:
@@ -187,7 +146,11 @@ def _named(document: Mapping[str, Any], layers: Mapping[Digest, Descriptor], med
     """Return the layer of the manifest that the document names."""
     digest = parse_digest(document["digest"])
     layer = layers.get(digest)
-    if layer is None or layer.media_type != media_type or layer.size_bytes != document["size"]:
+    if (
+        layer is None
+        or layer.media_type.removesuffix(SEALED) != media_type
+        or layer.size_bytes != document["size"]
+    ):
         raise InputError(f"checkpoint is malformed: its manifest has no such blob: {digest}")
     return layer
 

@@ -6,24 +6,20 @@ failed restore leaves in the engine and its cgroups is taken away here.
 
 from __future__ import annotations
 
-import ctypes
-import fcntl
 import json
-import os
 import signal
-import socket
-import struct
 import subprocess
-import threading
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from trust.errors import TrustError, UnavailableError
 from trust.runtime.bundle import Bundle, runtime_config
+from trust.runtime.checkpoint_guard import guarded
 from trust.runtime.criu import DUMP_LOG, RESTORE_LOG, Criu, first_error
 from trust.runtime.disk import make_private_directory, write_document
 from trust.runtime.engine import COMMAND_TIMEOUT_SECONDS, Streams, ask, launch
+from trust.runtime.loopback import loopback_hooks
 from trust.runtime.oci_engine import OciEngine
 from trust.runtime.overlay import WritableRoot
 
@@ -33,8 +29,6 @@ _KNOWN = {
     " -e GODEBUG=multipathtcp=0",
 }
 _FREEZE_ATTEMPTS = 5  # where processes are started all the time, an old kernel's freezer misses some at first
-_CLONE_NEWNET = 0x40000000
-_SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 1
 _CGROUPS = Path("/sys/fs/cgroup")
 
 
@@ -45,6 +39,17 @@ class MovingEngine(OciEngine):
         self, name: str, program: Path, *, home: Path, environment: Mapping[str, str], criu: Criu
     ) -> None:
         super().__init__(name, program, home=home, environment=criu.environment(environment))
+        self._held: tuple[int, ...] = ()
+
+    @contextmanager
+    def guarded(self, identity: str) -> Iterator[None]:
+        """Have the container thawed if this process dies meanwhile, once the engine's commands have ended too."""
+        with guarded([*self._command(), "resume", identity], self.environment) as held:
+            self._held = (held,)
+            try:
+                yield
+            finally:
+                self._held = ()
 
     def freeze(self, identity: str) -> None:
         """Have no process of the container running, also where it was frozen before."""
@@ -89,7 +94,7 @@ class MovingEngine(OciEngine):
             UnavailableError: CRIU cannot; nothing of it is left.
         """
         make_private_directory(self._state)
-        write_document(bundle.directory / "config.json", runtime_config(bundle))
+        configuration, config = runtime_config(bundle), bundle.directory / "config.json"
         log = bundle.directory / "engine.log"
         pid_file = bundle.directory / "pid"
         command = [
@@ -98,15 +103,17 @@ class MovingEngine(OciEngine):
             "--bundle", str(bundle.directory), "--pid-file", str(pid_file), bundle.identity,
         ]  # fmt: skip
         try:
-            process = root.start(command, lambda words: launch(words, streams, self.environment), log=log)
-            status = process.wait(DUMP_TIMEOUT_SECONDS)
+            with loopback_hooks(bundle.directory) as hooks:
+                write_document(config, {**configuration, "hooks": hooks})
+                process = root.start(command, lambda words: launch(words, streams, self.environment), log=log)
+                status = process.wait(DUMP_TIMEOUT_SECONDS)
+            write_document(config, configuration)
             if status != 0 or not pid_file.exists():
                 raise UnavailableError(
                     f"{self.name} could not resume the container: "
                     f"{first_error(work / RESTORE_LOG) or f'exit status {status}'}"
                 )
             pid = int(pid_file.read_text())
-            raise_loopback(pid)
         except (OSError, subprocess.TimeoutExpired, TrustError) as err:
             with suppress(TrustError):
                 self.delete(bundle.identity)
@@ -133,28 +140,8 @@ class MovingEngine(OciEngine):
 
     def _ask(self, verb: str, *words: str, timeout_seconds: float = COMMAND_TIMEOUT_SECONDS) -> None:
         command = [*self._command(), verb, *words]
-        ask(command, self.environment, what=f"{self.name} {verb}", timeout_seconds=timeout_seconds)
-
-
-def raise_loopback(pid: int) -> None:
-    """Have the loopback device up in the network namespace of a process: engines resume with an empty one.
-
-    Raises:
-        OSError: it cannot be.
-    """
-    failures: list[OSError] = []
-
-    def work() -> None:  # a thread, since the namespace is entered for ever
-        try:
-            _raise_loopback(pid)
-        except OSError as err:
-            failures.append(err)
-
-    thread = threading.Thread(target=work, name="loopback")
-    thread.start()
-    thread.join()
-    if failures:
-        raise failures[0]
+        what = f"{self.name} {verb}"
+        ask(command, self.environment, what=what, timeout_seconds=timeout_seconds, kept=self._held)
 
 
 def remove_cgroups(identity: str) -> None:
@@ -162,17 +149,3 @@ def remove_cgroups(identity: str) -> None:
     for found in (*_CGROUPS.glob(f"*/trust/{identity}"), _CGROUPS / "trust" / identity):
         with suppress(OSError):
             found.rmdir()
-
-
-def _raise_loopback(pid: int) -> None:
-    namespace = os.open(f"/proc/{pid}/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        if ctypes.CDLL(None, use_errno=True).setns(namespace, _CLONE_NEWNET) != 0:
-            number = ctypes.get_errno()
-            raise OSError(number, os.strerror(number), "network namespace")
-    finally:
-        os.close(namespace)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as door:
-        request = struct.pack("16sH14x", b"lo", 0)
-        (flags,) = struct.unpack_from("H", fcntl.ioctl(door, _SIOCGIFFLAGS, request), 16)
-        fcntl.ioctl(door, _SIOCSIFFLAGS, struct.pack("16sH14x", b"lo", flags | _IFF_UP))

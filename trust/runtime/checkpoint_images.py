@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from trust.errors import InputError
+from trust.errors import InputError, RefusedError
 
 IMAGE_MAX_BYTES = 64 * 1024 * 1024  # of one image file that is read here; pages are not
 
@@ -90,8 +90,16 @@ def number(message: Fields, field: int, default: int = 0) -> int:
 
 
 def numbers(message: Fields, field: int) -> tuple[int, ...]:
-    """Return every value of a field of numbers."""
-    return tuple(value for value in message.get(field, []) if isinstance(value, int))
+    """Return every value of a field of numbers.
+
+    Raises:
+        InputError: some are packed into bytes, which CRIU's reader would take and its writer never makes.
+    """
+    found = message.get(field, [])
+    values = tuple(value for value in found if isinstance(value, int))
+    if len(values) != len(found):
+        raise InputError(f"checkpoint is malformed: field {field} has other than numbers")
+    return values
 
 
 def text(message: Fields, field: int) -> str:
@@ -101,10 +109,15 @@ def text(message: Fields, field: int) -> str:
 
 
 def message(outer: Fields, field: int, what: str) -> dict[int, list[Value]]:
-    """Return the message in a field; without one, an empty message."""
-    value = outer.get(field, [b""])[-1]
-    if not isinstance(value, bytes):
-        raise _malformed(what, f"field {field} is no message")
+    """Return the message in a field; without one, an empty message.
+
+    Raises:
+        InputError: it is none, or there are several, which CRIU's reader would merge.
+    """
+    found = outer.get(field, [b""])
+    value = found[-1]
+    if not isinstance(value, bytes) or len(found) > 1:
+        raise _malformed(what, f"field {field} is not one message")
     return fields(value, what)
 
 
@@ -116,6 +129,23 @@ def signed(value: int) -> int:
 def zigzag(value: int) -> int:
     """Return a number as the ``sint32`` that was encoded."""
     return (value >> 1) ^ -(value & 1)
+
+
+def first_record(path: Path) -> Fields:
+    """Return the first record of an image that must be there.
+
+    Raises:
+        InputError: it is not.
+    """
+    try:
+        return next(records(path))
+    except (StopIteration, FileNotFoundError) as err:
+        raise InputError(f"checkpoint is malformed: it has no {path.name}") from err
+
+
+def above(what: str) -> RefusedError:
+    """Return the refusal of a snapshot that asks for what no container of this machine has."""
+    return RefusedError(f"checkpoint {what}", reason="tampered")
 
 
 def _spelled(value: int) -> bytes:

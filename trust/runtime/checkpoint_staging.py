@@ -12,7 +12,7 @@ import fcntl
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 
 from trust.errors import StateError
@@ -31,9 +31,9 @@ def staging(home: Path) -> Iterator[Path]:
     """
     try:
         parent = make_private_directory(home / DIRECTORY)
-        with _locked(parent):
-            for abandoned in parent.iterdir():
-                _sweep(abandoned)
+        with swept(parent) as abandoned:
+            for each in abandoned:
+                remove_tree(each)
             place = parent / secrets.token_hex(8)
             place.mkdir(mode=0o700)
             mine = os.open(place, _FLAGS)
@@ -50,20 +50,28 @@ def staging(home: Path) -> Iterator[Path]:
 
 
 @contextmanager
-def _locked(directory: Path) -> Iterator[None]:
-    lock = os.open(directory, _FLAGS)
+def swept(parent: Path) -> Iterator[Iterator[Path]]:
+    """Give each staging directory whose maker has died; none is made meanwhile.
+
+    Raises:
+        OSError: there is no such parent.
+    """
+    lock = os.open(parent, _FLAGS)
     try:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
+        yield _abandoned(parent)
     finally:
         os.close(lock)
 
 
-def _sweep(directory: Path) -> None:
-    lock = os.open(directory, _FLAGS)
-    try:
-        with suppress(BlockingIOError):
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            remove_tree(directory)
-    finally:
-        os.close(lock)
+def _abandoned(parent: Path) -> Iterator[Path]:
+    for directory in list(parent.iterdir()):
+        lock = os.open(directory, _FLAGS)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)  # its maker holds it as long as it lives
+        except BlockingIOError:
+            continue
+        else:
+            yield directory
+        finally:
+            os.close(lock)

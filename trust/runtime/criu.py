@@ -18,7 +18,9 @@ SETTINGS = "criu.conf"  # in the container's directory; the runtime configuratio
 DUMP_LOG, RESTORE_LOG = "dump.log", "restore.log"
 LOG_MAX_BYTES = 16 * 1024 * 1024
 
+_LEAST = (4, 2)  # before it, a process with any socket fails on current kernels, and `criu check` says it is fine
 _VERSION = re.compile(r"^Version: ([0-9][0-9A-Za-z.+~-]*)$", re.MULTILINE)
+_INSTALL = "install criu 4.2 or newer"
 _STREAM = re.compile(r"[0-9a-f]{1,16}:[0-9a-f]{1,16}", re.ASCII)
 # Network: a container without one has no packet to lose, and locking needs programs that few machines have.
 _ALWAYS = ("network-lock skip", "tcp-established", "file-locks")
@@ -40,7 +42,7 @@ def find_criu(environment: Mapping[str, str]) -> Criu:
     """Return the CRIU that is on ``PATH`` or where systems have it.
 
     Raises:
-        InputError: there is none. UnavailableError: it does not start.
+        InputError: there is none, or one that is too old. UnavailableError: it does not start.
     """
     for directory in f"{environment.get('PATH', '')}:{SYSTEM_PATH}".split(":"):
         program = Path(directory) / "criu"
@@ -49,10 +51,12 @@ def find_criu(environment: Mapping[str, str]) -> Criu:
             found = _VERSION.search(said)
             if found is None:
                 raise InputError(f"criu says no version: got {said[:80].strip()!r}")
+            if tuple(map(int, re.findall("[0-9]+", found[1])[:2])) < _LEAST:
+                raise InputError(f"criu is too old: expected 4.2 or newer, got {found[1]}", hint=_INSTALL)
             return Criu(program=program, version=found[1])
     raise InputError(
         "criu is not installed: a running container cannot be frozen or resumed without it",
-        hint="install criu 4.2 or newer",
+        hint=_INSTALL,
     )
 
 

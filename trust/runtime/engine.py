@@ -143,8 +143,9 @@ def ask(
     *,
     what: str,
     timeout_seconds: float = COMMAND_TIMEOUT_SECONDS,
+    kept: tuple[int, ...] = (),
 ) -> bytes:
-    """Return the output of an engine's command that ends soon.
+    """Return the output of an engine's command that ends soon; of our descriptors it has ``kept``.
 
     Raises:
         UnavailableError: it did not, or failed.
@@ -157,6 +158,7 @@ def ask(
             env=dict(environment),
             timeout=timeout_seconds,
             check=False,
+            pass_fds=kept,
         )
     except (OSError, subprocess.TimeoutExpired) as err:
         raise UnavailableError(f"{what} failed: {err}") from err

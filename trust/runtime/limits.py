@@ -36,6 +36,14 @@ class Limits:
         """What may be used of each period."""
         return int((self.cpus or 0) * CPU_PERIOD_MICROSECONDS)
 
+    def overridden_by(self, others: Limits) -> Limits:
+        """Return these limits, but each of ``others`` where there is one."""
+        return Limits(
+            memory_bytes=self.memory_bytes if others.memory_bytes is None else others.memory_bytes,
+            pids=self.pids if others.pids is None else others.pids,
+            cpus=self.cpus if others.cpus is None else others.cpus,
+        )
+
     def resources(self) -> dict[str, Any]:
         """Return the limits as the OCI runtime configuration has them."""
         found: dict[str, Any] = {}
@@ -93,3 +101,16 @@ def parse_cpus(text: str) -> float:
     if not re.fullmatch(r"[0-9]{1,4}(\.[0-9]{1,3})?", text, re.ASCII) or float(text) < CPUS_MIN:
         raise InputError(f"processors are malformed: expected a number from {CPUS_MIN}, as 0.5, got {text[:40]!r}")
     return float(text)
+
+
+def parse_limits(*, memory: str | None, pids: str | None, cpus: str | None) -> Limits:
+    """Return the limits that these words spell; None is none.
+
+    Raises:
+        InputError: one of them is malformed.
+    """
+    return Limits(
+        memory_bytes=parse_memory(memory) if memory else None,
+        pids=parse_pids(pids) if pids else None,
+        cpus=parse_cpus(cpus) if cpus else None,
+    )
