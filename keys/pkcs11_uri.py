@@ -114,6 +114,6 @@ def _value(name: str, value: bytes) -> str | bytes:
         raise KeyInputError(f"pkcs11 URI: {name} has control characters")
     if name == "pin-source":
         text = text.removeprefix("file://") if text.startswith("file:///") else text.removeprefix("file:")
-        if text.startswith("|") or ":" in text.partition("/")[0]:
+        if not text or text.startswith("|") or ":" in text.partition("/")[0]:
             raise KeyInputError("pkcs11 URI: pin-source: expected a file, got a program or another kind of URI")
     return text
