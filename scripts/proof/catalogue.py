@@ -9,6 +9,7 @@ import ast
 import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from scripts.bench.setting import CHECKOUT
@@ -18,7 +19,8 @@ if sys.version_info >= (3, 11):
 else:
     import tomli as tomllib
 
-CATALOGUE = CHECKOUT / "tests/attacks/catalogue.toml"
+TESTS = CHECKOUT / "tests"
+CATALOGUE = TESTS / "attacks/catalogue.toml"
 MATRIX = "matrix/test_matrix.py::test_attack_is_answered_by_every_gate_as_it_must"
 IN_MATRIX = ("verify", "shim", "run")
 GATES = (*IN_MATRIX, "publisher", "keys")
@@ -74,21 +76,24 @@ def _texts(value: object) -> tuple[str, ...]:
     return tuple(map(str, value)) if isinstance(value, list) else ()
 
 
-def missing(nodes: Iterable[str], tests: Path = CHECKOUT / "tests") -> tuple[str, ...]:
+def missing(nodes: Iterable[str], tests: Path = TESTS) -> tuple[str, ...]:
     """Return those of ``nodes`` (``keys/test_x.py::test_y``) that no file below ``tests`` has; nothing is run."""
-    functions: dict[str, frozenset[str]] = {}
-    absent: list[str] = []
-    for node in nodes:
-        file, _, function = node.partition("::")
-        if file not in functions:
-            functions[file] = _functions(tests / file)
-        if function.partition("[")[0] not in functions[file]:
-            absent.append(node)
-    return tuple(absent)
+    return tuple(node for node in nodes if _place(node, tests)[1] is None)
 
 
-def _functions(path: Path) -> frozenset[str]:
+def in_file_order(nodes: Iterable[str], tests: Path = TESTS) -> list[str]:
+    """Return ``nodes``, none of them missing, in the order in which their files have them: some share a stage."""
+    return sorted(nodes, key=lambda node: _place(node, tests))
+
+
+def _place(node: str, tests: Path) -> tuple[str, int | None]:
+    file, _, function = node.partition("::")
+    return file, _functions(tests / file).get(function.partition("[")[0])
+
+
+@cache
+def _functions(path: Path) -> dict[str, int]:
     if not path.is_file():
-        return frozenset()
+        return {}
     body = ast.parse(path.read_bytes()).body
-    return frozenset(one.name for one in body if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef)))
+    return {one.name: one.lineno for one in body if isinstance(one, (ast.FunctionDef, ast.AsyncFunctionDef))}

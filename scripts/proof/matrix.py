@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from scripts.bench.result import Row
 from scripts.bench.setting import Setting
-from scripts.proof.catalogue import MATRIX, Entry, entries, missing
+from scripts.proof.catalogue import MATRIX, Entry, entries, in_file_order, missing
 from scripts.proof.evidence import Test, failed, tried
 from scripts.proof.finding import Proof
 
@@ -24,9 +24,9 @@ def prove(setting: Setting) -> Proof:
     cells = sum(len(row) for row in answers.values())
     wanted = len(answers) * len(GATES)
     catalogue = entries()
-    elsewhere = sorted({node for entry in catalogue for _, shown in entry.tests for node in shown})
+    elsewhere = {node for entry in catalogue for _, shown in entry.tests for node in shown}
     absent = missing(elsewhere)
-    there = [node for node in elsewhere if node not in absent]
+    there = in_file_order(node for node in elsewhere if node not in absent)
     more = () if setting.is_quick else tried(setting, *(f"tests/{node}" for node in there))
     held = _held([*tests, *more]) | (set(there) if setting.is_quick else set())
     open_cells = [
