@@ -84,6 +84,8 @@ def test_no_request_gets_more_than_an_answer_of_the_shim(attacked: Plot, record_
     assert shim.workers == workers, "no worker ended"
     assert "Traceback" not in shim.said
     assert "a request failed" not in shim.said
+    # Idle connections to the upstream are kept, as many as were ever needed at once; one lost in a thousand shows.
+    before["socket"] += AT_ONCE
     until(lambda: not (_descriptors(shim) - before), f"no more is open than before: {_descriptors(shim) - before}")
     assert attacked.through("1").body == attacked.picture.manifest
 
