@@ -15,7 +15,7 @@ from pathlib import Path
 
 from scripts.bench.result import document, table
 from scripts.bench.setting import BenchError, Setting, own_environ
-from scripts.proof import faults, histories, inputs, load, matrix
+from scripts.proof import coverage, faults, histories, inputs, load, matrix
 from scripts.proof.finding import Proof
 
 Sections = Mapping[str, Callable[[Setting], Proof]]
@@ -26,6 +26,7 @@ SECTIONS: Sections = {
     faults.SECTION: faults.prove,
     load.SECTION: load.prove,
     inputs.SECTION: inputs.prove,
+    coverage.SECTION: coverage.prove,
 }
 
 
