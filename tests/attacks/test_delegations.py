@@ -587,6 +587,27 @@ def test_revocation_leaves_no_tombstone_of_an_index_that_a_thief_only_named(
     assert consumer.allowed("registry.test/acme/api:again").digest == theirs
 
 
+@pytest.mark.parametrize("is_terminating", [True, False])
+def test_role_without_an_image_lets_no_other_sign_it_unless_its_delegator_says_so(
+    world: World, consumer: Consumer, *, is_terminating: bool
+) -> None:
+    """Paths that two roles share, by a publisher of other tools: the first one's "not here" ends the search."""
+
+    def shared(said: Any) -> None:
+        roles = said.delegations.roles
+        roles["acme.api"].terminating = is_terminating
+        roles["evil"].paths = ["acme/api:*"]
+        said.delegations.roles = {name: roles[name] for name in ("acme.api", "evil")}
+
+    world.attacker.forge("targets", shared)
+    world.attacker.forge_delegate("evil", lambda said: said.targets.update({"acme/api:9": target_of(STOLEN)}))
+    for offline in (False, True):
+        if is_terminating:
+            assert consumer.denied("registry.test/acme/api:9", offline=offline).reason is Reason.UNSIGNED
+        else:
+            assert consumer.allowed("registry.test/acme/api:9", offline=offline).role == "evil"
+
+
 def test_two_patterns_of_many_stars_are_compared_in_no_time() -> None:
     before = time.monotonic()
     assert not list(overlapping((f"acme/web:{'*a' * 50}x",), (f"acme/web:{'*a' * 50}y",)))

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,10 +18,11 @@ from pathlib import Path
 import pytest
 
 from tests.simulators.command_line import CHECKOUT, NAME, CommandLine, Zygote
-from tests.simulators.world import Consumer, World
-from trust.database import Database
+from tests.simulators.world import Consumer, Wire, World
+from trust.database import DATABASE, Database
+from trust.deadline import deadline_in
 from trust.errors import StateError
-from trust.verdict import Denied, Reason
+from trust.verdict import Denied, Reason, Verdict
 
 LIMITS = (0, 100, 600, 2_000, 5_000, 20_000, 45_000)
 NOBODY = 65534
@@ -242,6 +245,35 @@ def test_two_verifiers_of_one_home_at_once_and_a_publisher_beside_them(user: Com
     user.expect(0, *user.verify("1.4"))
     for zygote in zygotes:
         zygote.close()
+
+
+def test_what_was_verified_is_on_the_disk_before_it_is_said(user: CommandLine, tmp_path: Path) -> None:
+    """A power cut must not take back the versions below which nothing is believed."""
+    user.expect(0, *user.sign("2.0"))
+    log = tmp_path / "log"
+    done = user.traced(["-f", "-y", "-o", str(log), "-e", "trace=pwrite64,fsync,fdatasync"], *user.verify("2.0"))
+    assert done.code == 0, done
+    calls = re.findall(rf"(\w+)\(\d+<[^>]*/{DATABASE}(?:-wal)?>", log.read_text())
+    assert "pwrite64" in calls
+    assert calls[-1] in {"fsync", "fdatasync"}
+
+
+def test_refresh_waits_for_the_one_that_is_under_way(world: World, consumer: Consumer) -> None:
+    """Side by side, the slower one would write the older metadata that it had read over the newer."""
+    others: list[Verdict] = []
+
+    def read(name: str, _max_bytes: int, data: bytes | None) -> bytes | None:
+        if name.endswith("snapshot.json") and not others:
+            world.sign("1.6")
+            others.append(consumer.verify(deadline=deadline_in(0.2, time.monotonic)))
+        return data
+
+    world.sign("1.5")
+    consumer.allowed(store=Wire(honest=world.store, read=read))
+    (other,) = others
+    assert isinstance(other, Denied)
+    assert other.reason is Reason.LIMIT_REACHED
+    consumer.allowed("registry.test/acme/web:1.6")
 
 
 def test_eight_threads_of_one_process_all_get_an_answer(world: World, consumer: Consumer) -> None:

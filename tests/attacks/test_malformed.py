@@ -97,6 +97,20 @@ def test_endless_data_end_at_the_cap_of_the_role(world: World, consumer: Consume
     ), asked
 
 
+@pytest.mark.parametrize("role", ["snapshot", "targets"])
+def test_no_more_than_the_signed_length_is_read(world: World, consumer: Consumer, role: str) -> None:
+    asked: dict[str, int] = {}
+
+    def watching(name: str, max_bytes: int, data: bytes | None) -> bytes | None:
+        asked[name] = max_bytes
+        return data
+
+    world.sign("1.5")
+    consumer.allowed(store=Wire(honest=world.store, read=watching))
+    name = world.attacker.file_of(role)
+    assert asked[name] == len(world.attacker.files()[name])
+
+
 @pytest.mark.parametrize("role", ROLES)
 def test_file_above_the_cap_could_not_be_decided(world: World, consumer: Consumer, role: str) -> None:
     world.sign("1.5")

@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -323,6 +324,30 @@ def test_upstream_that_drips_is_given_up(tmp_path: Path) -> None:
         reply = fetched(plot)
         assert reply.status == 503 or not reply.is_whole
         assert time.monotonic() - started < 15
+
+
+def test_image_that_is_revoked_while_its_manifest_comes_is_not_kept_as_allowed(tmp_path: Path) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+    with yard(tmp_path) as own, ThreadPoolExecutor(1) as pool:
+        plot = own.plot()
+
+        def slow(exchange: Exchange) -> None:
+            asked.set()
+            go_on.wait(20)
+            exchange.answer(200, plot.picture.manifest, Content_Type=OCI_MANIFEST)
+
+        own.registry.rules[plot.at(plot.picture.digest)] = slow
+        first = pool.submit(plot.through, "1")
+        try:
+            assert asked.wait(20)
+            own.world.revoke("1", path=plot.path)
+            plot.push("2", plot.stranger)
+            own.sign(plot.path, "2", plot.stranger.manifest)
+            until(lambda: plot.through("2").status == 200, "what was signed after it is served", seconds=10)
+        finally:
+            go_on.set()
+        assert first.result().status == 200, "it was allowed when it was asked for"
+        assert plot.through("1").status == 403
 
 
 def test_blobs_that_hang_delay_no_revocation(tmp_path: Path) -> None:

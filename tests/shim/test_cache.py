@@ -37,6 +37,14 @@ for number in range(120):
         cache.sweep()
 """
 
+_ONE = """
+import sys
+from pathlib import Path
+from registry_shim.cache import Cache
+from trust.digest import sha256
+Cache(Path(sys.argv[1]), 1024 * 1024).put(sha256(b"content"), b"content")
+"""
+
 
 class Clock:
     """A clock of the test's, which begins where that of the files stands."""
@@ -104,6 +112,16 @@ def test_removed_file_stays_readable_for_who_has_opened_it(tmp_path: Path) -> No
     with kept.file:
         assert kept.file.read() == b"a" * 900
     assert cache.open(sha256(b"a" * 900)) is None
+
+
+def test_content_is_on_the_disk_before_it_has_its_name(tmp_path: Path) -> None:
+    """It is hashed once, when it comes: what a power cut left under its name would be served for ever."""
+    log, home = tmp_path / "log", tmp_path / "cache"
+    traced = ["strace", "-f", "-y", "-o", str(log), "-e", "trace=fsync,fdatasync,rename,renameat,renameat2"]
+    subprocess.run([*traced, sys.executable, "-c", _ONE, str(home)], check=True, cwd=CHECKOUT)
+    calls = [line.split("(")[0].split()[-1] for line in log.read_text().splitlines() if str(home) in line]
+    assert calls[0] in {"fsync", "fdatasync"}
+    assert calls[1].startswith("rename")
 
 
 def test_several_processes_share_it(tmp_path: Path) -> None:

@@ -15,7 +15,7 @@ from registry_shim.answers import Code, denied
 from registry_shim.freshness import RETRY_FIRST_SECONDS, Freshness
 from registry_shim.grants import GRANTS_MAX, Grants
 from registry_shim.pull import WARNING_MAX_LENGTH, _warning
-from tests.simulators.world import World, soon
+from tests.simulators.world import Wire, World, soon
 from trust.digest import sha256
 from trust.errors import LimitError, UnreachableError
 from trust.policy import Stanza
@@ -104,6 +104,25 @@ def test_store_that_shows_what_is_not_trusted_is_a_refusal(world: World) -> None
         return refusal is not None and refusal.reason is Reason.TAMPERED
 
     run(world, lambda _stanza: world.store, story)
+
+
+def test_new_root_ends_what_the_old_one_vouched_for_though_the_rest_is_withheld(world: World) -> None:
+    withheld: list[bool] = []
+
+    def read(name: str, _max_bytes: int, data: bytes | None) -> bytes | None:
+        if withheld and "root" not in name:
+            raise UnreachableError("away")
+        return data
+
+    def story(freshness: Freshness) -> bool:
+        if freshness.generation(pin(world)) == 1 and not withheld:
+            assert freshness.refusal(pin(world)) is None
+            world.replace_keys("snapshot", "timestamp")
+            withheld.append(True)
+        refusal = freshness.refusal(pin(world))
+        return refusal is not None and refusal.reason is Reason.UNREACHABLE
+
+    run(world, lambda _stanza: Wire(honest=world.store, read=read), story)
 
 
 def test_outage_is_asked_about_again_soon_and_then_less_often(world: World) -> None:

@@ -18,7 +18,7 @@ from trust.client import refresh
 from trust.deadline import Deadline
 from trust.digest import Digest, sha256
 from trust.policy import Pinned, Policy, Rewrite
-from trust.reference import Repository, parse_reference
+from trust.reference import Repository, parse_collection, parse_reference
 from trust.state import TrustedState
 from trust.stores.artifact import parse_artifact
 from trust.stores.interface import Publication, View
@@ -150,6 +150,13 @@ def test_audit_watches_a_denial_and_never_what_could_not_be_decided(world: World
     assert gate.refused("other.test/acme/web:1") is Reason.NO_POLICY
     assert gate.refused("registry.test/acme/web:_trust") is Reason.UNSIGNED
     assert gate.gate.tags(REPOSITORY) == ("1.4",)
+
+
+def test_audit_of_one_collection_watches_no_other(world: World) -> None:
+    enforced = replace(world.consumer().stanza, collection=parse_collection("registry.test/acme/web"))
+    gate = gateway(world, Policy(stanzas=(enforced,)), mode="audit").read()
+    assert gate.rule("registry.test/acme/api:3.0").is_audited
+    assert gate.refused("registry.test/acme/web:3.0") is Reason.UNSIGNED
 
 
 def test_denied_key_and_denied_digest_are_refused(world: World) -> None:

@@ -414,6 +414,19 @@ def test_cache_stays_within_its_bound(tmp_path: Path) -> None:
         until(lambda: size_bytes() <= 3 * 1024**2, "the cache is swept")
 
 
+def test_manifest_that_was_changed_in_the_cache_is_fetched_anew(own: Yard) -> None:
+    plot = own.plot()
+    plot.through("1")
+    digest = plot.picture.digest
+    file = own.shim.home / "cache/sha256" / digest.hex[:2] / digest.hex
+    until(file.exists, "it is kept")
+    file.write_bytes(plot.stranger.manifest)
+    own.shim.stop()
+    own.shim.start()
+    assert plot.through("1").body == plot.picture.manifest
+    assert plot.through(digest).body == plot.picture.manifest
+
+
 def test_damaged_content_of_the_cache_is_fetched_anew(own: Yard) -> None:
     """A disk that lost its tail."""
     plot = own.plot()

@@ -24,6 +24,13 @@ def test_digest_prints_back_and_matches_its_own_bytes_alone(data: bytes, algorit
     assert not digest.matches(data + b"x")
 
 
+@pytest.mark.parametrize("place", [0, 15, 16, 40, 63])
+def test_digest_that_differs_in_one_digit_is_another(place: int) -> None:
+    own = sha256(b"content").hex
+    other = own[:place] + ("0" if own[place] != "0" else "1") + own[place + 1 :]
+    assert not parse_digest(f"sha256:{other}").matches(b"content")
+
+
 @given(data=st.binary(max_size=100))
 def test_sha256_is_the_digest_of_the_bytes(data: bytes) -> None:
     assert parse_digest(str(sha256(data))) == sha256(data)

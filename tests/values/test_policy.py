@@ -194,6 +194,14 @@ def test_tag_that_was_signed_anew_is_no_longer_revoked() -> None:
 def test_role_that_the_policy_does_not_ask_for_is_a_wrong_signer() -> None:
     allowed(judge(roles=("acme.team", "targets")))
     assert reason(judge(roles=("acme.team",))) is Reason.WRONG_SIGNER
+    assert reason(judge(roles=("target",))) is Reason.WRONG_SIGNER  # a beginning of the role's name is no name
+
+
+def test_attestation_of_one_type_does_not_stand_in_for_another() -> None:
+    attested = replace(SIGNED, attestations={"spdx": (OTHER,)})
+    allowed(judge(attested, attestations=("spdx",)))
+    assert reason(judge(attested, attestations=("slsa",))) is Reason.ATTESTATION_MISSING
+    assert reason(judge(attested, attestations=("spdx", "slsa"))) is Reason.ATTESTATION_MISSING
 
 
 BY_DIGEST = f"registry.test/acme/web@{DIGEST}"
