@@ -77,10 +77,14 @@ def parse_pkcs11_uri(untrusted_text: str) -> Pkcs11Uri:
             _check_attribute(name, equals, known, found)
             if _ESCAPES.search(value) or not value:
                 raise KeyInputError(f"pkcs11 URI: {name} is empty or has a stray '%'")
+            if _CONTROL.search(value):
+                raise KeyInputError(f"pkcs11 URI: {name} has control characters")
             found[name] = unquote_to_bytes(value)
     uri = Pkcs11Uri(**{name.replace("-", "_"): _value(name, value) for name, value in found.items()})  # type: ignore[arg-type]
     if all(getattr(uri, field.name) is None for field in fields(uri)):
         raise KeyInputError("pkcs11 URI names nothing: expected pkcs11:token=T;object=O")
+    if len(str(uri)) > _MAX_CHARACTERS:
+        raise KeyInputError(f"pkcs11 URI is too long: expected at most {_MAX_CHARACTERS} characters as it is kept")
     if uri.module_path is not None and uri.module_name is not None:
         raise KeyInputError("pkcs11 URI: expected module-path or module-name, got both")
     return uri
@@ -110,6 +114,6 @@ def _value(name: str, value: bytes) -> str | bytes:
         raise KeyInputError(f"pkcs11 URI: {name} has control characters")
     if name == "pin-source":
         text = text.removeprefix("file://") if text.startswith("file:///") else text.removeprefix("file:")
-        if text.startswith("|") or ":" in text.partition("/")[0]:
+        if not text or text.startswith("|") or ":" in text.partition("/")[0]:
             raise KeyInputError("pkcs11 URI: pin-source: expected a file, got a program or another kind of URI")
     return text

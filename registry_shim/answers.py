@@ -7,6 +7,7 @@
     405 UNSUPPORTED                    the shim is the pull side alone
     429 TOOMANYREQUESTS                too much of one client at once
     503 DENIED, with Retry-After       it could not be decided
+    505 UNSUPPORTED                    another HTTP than 1.0 and 1.1
 
 Pure. What is refused is never cached by anybody in between.
 """

@@ -19,9 +19,14 @@ class Channel:
         self._reader = reader
         self._writer = writer
 
+    @property
+    def is_heard(self) -> bool:
+        """Tell whether ``send`` would send now."""
+        return self._writer.transport.get_write_buffer_size() <= UNSENT_MAX_BYTES and not self._writer.is_closing()
+
     def send(self, document: dict[str, Any]) -> bool:
         """Send ``document``; tell whether it was, since nothing is queued for an end that does not read."""
-        if self._writer.transport.get_write_buffer_size() > UNSENT_MAX_BYTES or self._writer.is_closing():
+        if not self.is_heard:
             return False
         self._writer.write(json.dumps(document, separators=(",", ":")).encode() + b"\n")
         return True

@@ -42,6 +42,7 @@ class DecisionLog:
         self._torn: Torn | None = None
         self._lost = 0
         self._is_rotated = False
+        self._is_due = False  # a line that tells of lost ones, though no decision follows
         self.lost_total = 0
         self._fd = _opened(path)
         try:
@@ -59,13 +60,19 @@ class DecisionLog:
         """Take ``decided`` for the next ``flush``."""
         self._pending.append(decided)
 
+    def lose(self, count: int) -> None:
+        """Count decisions that never came here: the next ``flush`` writes a line that says so."""
+        self._lost += count
+        self.lost_total += count
+        self._is_due = self._is_due or count > 0
+
     def flush(self) -> int:
         """Write what was collected; return the number of lines written.
 
         Raises:
             StateError: some were not written; they are counted in ``lost_total`` and in the next line.
         """
-        marks = [None] * self._is_rotated  # a rotated file begins at once with a line, and tells of no decision
+        marks = [None] * (self._is_rotated or self._is_due)  # such a line tells of no decision, and does not wait
         wanted: list[Decided | None] = [*marks, *self._pending]
         if not wanted:
             return 0
@@ -165,6 +172,7 @@ class DecisionLog:
             done += 1
         if done:
             self._head, self._torn, self._lost, self._is_rotated = heads[done], None, 0, False
+            self._is_due = False
         if done < len(lines) and written > end:
             self._torn = self._torn or Torn()
             self._torn.add(lines[done][: written - end])

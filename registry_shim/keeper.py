@@ -151,6 +151,9 @@ class Keeper:
             self._operations.traffic(traffic_from(message["traffic"]))
         if self._log is not None:
             self._write(self._log, self._log.flush)
+            if message.get("lost"):  # they came after those
+                self._log.lose(message["lost"])
+                self._write(self._log, self._log.flush)
 
     def _write(self, log: DecisionLog, what: Callable[[], object]) -> None:
         """Do ``what`` with the log; pulls go on where it fails, and everybody hears of it."""

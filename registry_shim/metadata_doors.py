@@ -10,7 +10,7 @@ import time
 from dataclasses import dataclass
 
 from registry_shim.config import Config, Upstream
-from registry_shim.upstream import USER_AGENT
+from registry_shim.upstream import PAUSE, USER_AGENT
 from trust.oci.credentials import Credentials
 from trust.oci.http import Http
 from trust.oci.registry import Registry
@@ -32,7 +32,7 @@ class Doors:
 
     def __init__(self, config: Config) -> None:
         self._upstreams = config.upstreams
-        self._any = Http(environ=os.environ, user_agent=USER_AGENT)
+        self._any = Http(environ=os.environ, user_agent=USER_AGENT, sleep=PAUSE)
         self._own = {name: _door(upstream) for name, upstream in config.upstreams.items()}
         self._credentials = Credentials(environ=os.environ, home=home_directory())
 
@@ -68,6 +68,6 @@ def _door(upstream: Upstream) -> _Door:
         environ["SSL_CERT_FILE"] = str(upstream.ca)
     return _Door(
         host=upstream.url.authority,
-        http=Http(environ=environ, user_agent=USER_AGENT),
+        http=Http(environ=environ, user_agent=USER_AGENT, sleep=PAUSE),
         plain_http=upstream.url.scheme == "http",
     )

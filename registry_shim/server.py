@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any
 
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.web_protocol import RequestHandler
 
 from registry_shim.answers import Code, RefusedRequestError
@@ -46,6 +46,7 @@ class Server(web.Server):
             keepalive_timeout=KEEP_ALIVE_SECONDS,
             max_line_size=HEAD_LINE_MAX_BYTES,
             max_field_size=HEAD_LINE_MAX_BYTES,
+            auto_decompress=False,  # nobody reads a request's body: what is packed in it is not unpacked
             logger=_log,
         )
         self.limits = limits
@@ -122,6 +123,8 @@ class Server(web.Server):
             raise RefusedRequestError(
                 Code.UNSUPPORTED, "this registry is for pulling alone", headers={"Allow": "GET, HEAD"}
             )
+        if request.version not in {HttpVersion10, HttpVersion11}:
+            raise RefusedRequestError(Code.UNSUPPORTED, "expected HTTP/1.0 or HTTP/1.1", status=505)
         logins = request.headers.getall("Authorization", [])
         if len(logins) > 1 or not all(login.isascii() and login.isprintable() for login in logins):
             raise RefusedRequestError(Code.UNSUPPORTED, "Authorization is malformed", status=400)

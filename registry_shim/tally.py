@@ -1,4 +1,8 @@
-"""Owns what a worker has counted and decided since it last told the keeper. No IO."""
+"""Owns what a worker has counted and decided since it last told the keeper. No IO.
+
+A keeper that does not listen for long costs decisions, since memory ends: they are counted, and the log tells of
+them.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +14,10 @@ from registry_shim.gate import Ruling
 from registry_shim.status import LATENCY_BUCKETS, Decided, Outcome, Traffic, as_json
 from trust.verdict import UNDECIDED, Allowed, Denied
 
-KEPT_DECISIONS_MAX = 100_000  # between two words to the keeper
+KEPT_DECISIONS_MAX = 100_000  # while the keeper does not listen; more are counted, and lost
+TOLD_MAX = 10_000  # in one message, which has to stay far below what the keeper reads as one line
+
+_Kept = tuple[float, str, str, str, Ruling]
 
 
 class Tally:
@@ -19,12 +26,19 @@ class Tally:
     def __init__(self, number: int, *, clock: Callable[[], float]) -> None:
         self._number = number
         self._clock = clock
+        self._decisions: list[_Kept] = []
+        self._lost = 0
         self._clear()
 
     @property
     def is_empty(self) -> bool:
         """Tell whether there is nothing to tell."""
-        return not self._decisions and not self._answers and not self._cache
+        return not self._decisions and not self._lost and not self._answers and not self._cache
+
+    @property
+    def count(self) -> int:
+        """How many decisions nobody was told of."""
+        return len(self._decisions) + self._lost
 
     def answered(self, status: int, seconds: float, size_bytes: int) -> None:
         """Count an answer, and the bytes of content that left with it."""
@@ -38,25 +52,32 @@ class Tally:
         self._cache[event] = self._cache.get(event, 0) + 1
 
     def decided(self, client: str, method: str, kind: str, ruling: Ruling) -> None:
-        """Keep a decision for the log."""
+        """Keep a decision for the log, or count it as lost."""
         if len(self._decisions) < KEPT_DECISIONS_MAX:
             self._decisions.append((self._clock(), client, method, kind, ruling))
+        else:
+            self._lost += 1
 
     def take(self) -> dict[str, Any]:
         """Return everything since the last time as a message to the keeper, and begin anew.
+
+        Of more than ``TOLD_MAX`` decisions the rest is left for the next message, with how many were lost.
 
         Most decisions are the same ruling again: each ruling is spelled once, and named by its place.
         """
         places: dict[int, int] = {}
         rulings: list[dict[str, str]] = []
         rows: list[tuple[float, str, str, str, int]] = []
-        for at, client, method, kind, ruling in self._decisions:
+        told, left = self._decisions[:TOLD_MAX], self._decisions[TOLD_MAX:]
+        for at, client, method, kind, ruling in told:
             place = places.get(id(ruling))
             if place is None:
                 place = places[id(ruling)] = len(rulings)
                 rulings.append(_spelled(ruling))
             rows.append((at, client, method, kind, place))
-        message = {"rulings": rulings, "decided": rows, "traffic": as_json(self._traffic())}
+        lost = 0 if left else self._lost
+        message = {"rulings": rulings, "decided": rows, "lost": lost, "traffic": as_json(self._traffic())}
+        self._decisions, self._lost = left, self._lost - lost
         self._clear()
         return message
 
@@ -71,7 +92,6 @@ class Tally:
         )
 
     def _clear(self) -> None:
-        self._decisions: list[tuple[float, str, str, str, Ruling]] = []
         self._answers: dict[int, int] = {}
         self._cache: dict[str, int] = {}
         self._sent_bytes = 0

@@ -12,6 +12,7 @@ Everything that comes back is untrusted. Blocking: call it from a worker's threa
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Iterator, Mapping
 
@@ -32,6 +33,7 @@ from trust.places import home_directory
 
 API_HOSTS = {"docker.io": "registry-1.docker.io"}
 USER_AGENT = "content-trust-shim"  # a registry's log tells by it who went past the gate
+PAUSE = threading.Event().wait  # before a question is repeated; a clock that is moved does not upset it
 REFERRERS_MAX_BYTES = 4 * 1024 * 1024
 _OK, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND, _TOO_MANY = 200, 401, 403, 404, 429
 _REFUSALS = frozenset({_UNAUTHORIZED, _FORBIDDEN, _TOO_MANY})
@@ -56,8 +58,10 @@ class Upstream:
         own = dict(environ)
         if settings.ca is not None:
             own["SSL_CERT_FILE"] = str(settings.ca)
-        self._http = Http(environ=own, user_agent=USER_AGENT, may_follow=self._may_follow)
-        self._token_http = Http(environ=own, user_agent=USER_AGENT)  # a token server may send us where it likes
+        self._http = Http(environ=own, user_agent=USER_AGENT, sleep=PAUSE, may_follow=self._may_follow)
+        self._token_http = Http(
+            environ=own, user_agent=USER_AGENT, sleep=PAUSE
+        )  # a token server may send us where it likes
         self._authenticator = Authenticator(
             settings.name,
             http=self._token_http,

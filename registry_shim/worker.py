@@ -51,6 +51,7 @@ THREADS = 64  # how many upstream answers one worker reads at once
 TELL_EVERY_SECONDS = 0.1
 FIRST_WORD_SECONDS = 10.0  # how long a request waits for the keeper's first word on its collection
 DRAIN_SECONDS = 25.0
+LAST_WORD_SECONDS = 2.0  # for a keeper that is slow to listen, when a worker ends
 ACCEPTED_SECONDS = 0.05  # in which what was accepted becomes a connection: the library drops it once closed
 _OK = 200
 _PONG = Whole(_OK, {"Content-Type": "application/json", "Docker-Distribution-Api-Version": "registry/2.0"}, b"{}")
@@ -119,7 +120,7 @@ class Worker:
                 server.close()
             await self._server.shutdown(DRAIN_SECONDS)
             telling.cancel()
-            channel.send(self._tally.take())
+            await self._tell_the_rest(channel)
             channel.close()
             self._upstreams.close()
             self._closure.close()
@@ -161,8 +162,22 @@ class Worker:
     async def _tell(self, channel: Channel) -> None:
         while True:
             await asyncio.sleep(TELL_EVERY_SECONDS)
-            if not self._tally.is_empty and not channel.send(self._tally.take()):
-                logging.getLogger("trust-shim").error("the keeper does not listen: decisions are lost")
+            while not self._tally.is_empty and channel.is_heard:  # else it is kept, and what is too much counted
+                channel.send(self._tally.take())
+
+    async def _tell_the_rest(self, channel: Channel) -> None:
+        """Tell the keeper what is left; of one that does not listen any more, say so."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + LAST_WORD_SECONDS
+        while not self._tally.is_empty:
+            if channel.is_heard:
+                channel.send(self._tally.take())
+            elif clock() < until:
+                await asyncio.sleep(TELL_EVERY_SECONDS)
+            else:
+                number = self._tally.count
+                logging.getLogger("trust-shim").error("the keeper does not listen: %d decisions are lost", number)
+                return
 
     async def _hear(self, message: dict[str, Any]) -> None:
         """Take the keeper's word on collections."""

@@ -6,20 +6,22 @@
 
 Nobody signs by that what he has not seen: a change is laid down only where it has all the signatures that it
 needs, or one of our own wherever we sign, or the person has looked at it (``Room.review``). Else whoever can write
-to the store, or one signer of three, could slip his change under another's edit. One that is stale is merged, as
-long as what it was made on can still be read.
+to the store, or one signer of three, could slip his change under another's edit. Which signatures count is what
+``trust.vetting`` says: none by a key that goes. One that is stale is merged, as long as what it was made on can
+still be read.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Protocol
 
 from tuf.api.metadata import Root
 
 from trust.draft import Changes, Draft, DraftRole
-from trust.errors import ConflictError, StaleError
+from trust.errors import ConflictError, RefusedError, StaleError
 from trust.loaded import Loaded
 from trust.loaded_role import LoadedRole
 from trust.merge import merge
@@ -36,6 +38,7 @@ from trust.proposal import Waiting, base_of, is_authorised, is_published, propos
 from trust.signatures import Signers
 from trust.targets import Content
 from trust.value import dataclass
+from trust.vetting import by_who_stays, is_of_distrusted, who_signs
 from trust.waiting_room import Entry
 
 Change = Callable[[Loaded], Changes | None]
@@ -43,6 +46,10 @@ Change = Callable[[Loaded], Changes | None]
 
 class Room(Protocol):
     """What amending needs of the publisher."""
+
+    @property
+    def distrusted(self) -> tuple[str, ...]:
+        """Key ids, or beginnings of them, whose signatures count for nothing: the keys were stolen."""
 
     def waiting(self) -> Sequence[Entry]:
         """Return what waits in the store; asked only if there is something to change."""
@@ -63,12 +70,14 @@ class Amended:
     """``changes``, with what waited for the same roles in them; ``replaces`` is what they stand for from now on.
 
     ``is_there``: they were in it already. ``signed`` are the keys whose signatures are worth nothing now.
+    ``dropped`` is what of ``replaces`` is not in them: nobody but a stolen key has signed it.
     """
 
     changes: Changes
     replaces: tuple[Entry, ...] = ()
     is_there: bool = False
     signed: tuple[str, ...] = ()
+    dropped: tuple[Entry, ...] = ()
 
 
 def amended(loaded: Loaded, change: Change, room: Room, *, now: datetime) -> Amended | None:
@@ -83,19 +92,25 @@ def amended(loaded: Loaded, change: Change, room: Room, *, now: datetime) -> Ame
     overlay = _Overlay(loaded, room, now)
     left = list(room.waiting())
     while met := [entry for entry in left if entry.owners & _owners(loaded, made)]:
+        overlay.expect(made, met)
         for entry in met:
             overlay.lay(entry)
             left.remove(entry)
         made = change(loaded) or Changes()
+    dropped = tuple(overlay.dropped)
     if not overlay.laid:
-        return Amended(changes=made)
+        return Amended(changes=made, replaces=dropped, dropped=dropped)
     contents = {**overlay.contents(), **made.contents}
     is_there = made.root is None and not made.contents and not made.renewed - overlay.names
     return Amended(
         changes=Changes(contents=contents, root=made.root or overlay.root, renewed=made.renewed - contents.keys()),
-        replaces=tuple(overlay.laid),
-        is_there=is_there and len(overlay.laid) == 1 and bool(overlay.names) and not overlay.is_merged,
+        replaces=(*overlay.laid, *dropped),
+        is_there=is_there
+        and len(overlay.laid) == 1
+        and bool(overlay.names)
+        and not (overlay.is_merged or dropped),
         signed=tuple(dict.fromkeys(overlay.signed)),
+        dropped=dropped,
     )
 
 
@@ -107,7 +122,9 @@ class _Overlay:
         self._room = room
         self._now = now
         self._delegators: dict[str, str] = {}
+        self._edits: list[Changes] = []
         self.laid: list[Entry] = []
+        self.dropped: list[Entry] = []
         self.signed: list[str] = []
         self.root: Root | None = None
         self.is_merged = False
@@ -121,19 +138,33 @@ class _Overlay:
         """Return what these roles say now."""
         return {name: self._loaded.role(name, above).content for name, above in self._delegators.items()}
 
+    def expect(self, made: Changes, met: Iterable[Entry]) -> None:
+        """Have what ``made`` and the changes of ``met`` take from a key weigh, whichever is laid first."""
+        self._edits.append(made)
+        for entry in met:
+            if entry.untrusted is not None:
+                with suppress(RefusedError):  # whoever lays it says so
+                    self._edits.append(Changes(contents=entry.untrusted.contents(), root=entry.untrusted.root))
+
     def lay(self, entry: Entry) -> None:
         """Have what waits in ``entry`` be what is current, as far as this edit is concerned."""
         pending = entry.untrusted
         if pending is None:
+            if self._room.distrusted:
+                self.dropped.append(entry)
+                return
             raise ConflictError(
                 f"what waits for {entry.place} is not understood: {entry.problem}",
                 hint=f"a newer trust may have written it; trust reject COLLECTION {entry.id} drops it",
             )
-        self.laid.append(entry)
         if is_published(self._loaded, pending):
+            self.laid.append(entry)
             return
-        made = proposed(self._loaded, pending, now=self._now)
-        self._require_seen(pending, made)
+        made = self._vetted(pending)
+        if made is None:
+            self.dropped.append(entry)
+            return
+        self.laid.append(entry)
         self.signed += [keyid for role in waiting_of(pending, made).roles for keyid in role.signed]
         stale: StaleError | None = None
         try:
@@ -190,17 +221,29 @@ class _Overlay:
             raise stale or ConflictError(f"two changes of {role.name} wait")
         return Content(table=table_of(metadata.signed), delegations=delegations_of(metadata.signed))
 
-    def _require_seen(self, pending: Pending, made: Draft) -> None:
-        """Return if nobody signs by this what he has not signed, or looked at, before."""
-        if is_authorised(made):
-            return
-        at_hand = self._room.at_hand(self._loaded, {keyid for role in made.roles for keyid in role.keyids()})
-        waiting = waiting_of(pending, made)
-        if any(
-            at_hand.keys() & set(role.keyids()) and not at_hand.keys() & set(lacking.signed)
-            for role, lacking in zip(made.roles, waiting.roles, strict=True)
-        ):
-            self._room.review(self._loaded, waiting, made)
+    def _vetted(self, pending: Pending) -> Draft | None:
+        """Return the draft that ``pending`` is, if nobody signs by it what he has not signed, or looked at.
+
+        None where it is the work of a stolen key, or of nobody: it must not stop who takes that key away.
+        """
+        distrusted = self._room.distrusted
+        try:
+            made = proposed(self._loaded, pending, now=self._now)
+        except RefusedError:
+            if distrusted:
+                return None
+            raise
+        counted = by_who_stays(made, self._edits, distrusted)
+        if is_authorised(counted):
+            return made
+        signed = [set(role.signed) for role in waiting_of(pending, counted).roles]
+        if distrusted and is_of_distrusted(made, distrusted) and not any(signed):
+            return None
+        signing = [who_signs(role, self._edits) for role in made.roles]
+        at_hand = self._room.at_hand(self._loaded, set().union(*signing)).keys()
+        if any(at_hand & ours and not at_hand & theirs for ours, theirs in zip(signing, signed, strict=True)):
+            self._room.review(self._loaded, waiting_of(pending, made), made)
+        return made
 
 
 def _is_edited(role: LoadedRole) -> bool:

@@ -62,23 +62,16 @@ def clone(
                 file.writelines(pack_upper(one.upper))
             machine.engine.thaw(container.identity)
         phase("freeze")
-        plan = plan_of(
-            one.ran,
-            base,
-            asked,
-            host=host,
-            machine=machine,
-            source=source,
-            now=now,
-            deadline=deadline,
+        with plan_of(
+            one.ran, base, asked, host=host, machine=machine, source=source, now=now, deadline=deadline,
             denied=denied,
-        )
-        walls = measure(plan, machine, host=host, place=place)
-        require_within(read_walls(one.images), walls, plan.bundle.account)
-        take_cgroups(one.images, place / YARDSTICK / "images")
-        phase("verify")
-        thawing = Thawing(images=one.images, upper=lambda: pieces_of(upper), streams=one.streams)
-        started = resume(plan, thawing, machine, host=host, place=place)
+        ) as plan:  # fmt: skip
+            walls = measure(plan, machine, host=host, place=place)
+            require_within(read_walls(one.images), walls, plan.bundle.account)
+            take_cgroups(one.images, place / YARDSTICK / "images")
+            phase("verify")
+            thawing = Thawing(images=one.images, upper=lambda: pieces_of(upper), streams=one.streams)
+            started = resume(plan, thawing, machine, host=host, place=place)
         phase("restore")
     return started
 

@@ -28,6 +28,7 @@ from trust.draft import Changes
 from trust.errors import InputError, RefusedError
 from trust.loaded import Loaded
 from trust.loaded_role import LoadedRole
+from trust.metadata import require_different
 from trust.publish import Published, Publisher
 from trust.role_table import role_table
 from trust.targets import Content, Table
@@ -70,6 +71,7 @@ def add(publisher: Publisher, roles: Sequence[NewRole]) -> Published:
             raise InputError(
                 f"threshold of {role.name} cannot be met: expected 1 to {len(role.keys)}, got {role.threshold}"
             )
+        require_different(role.name, role.keys)
 
     def change(loaded: Loaded) -> Changes | None:
         contents: dict[str, Content] = {}

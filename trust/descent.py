@@ -23,7 +23,14 @@ from trust.delegations import TARGETS, VISITED_MAX, Delegations, walk
 from trust.digest import sha256
 from trust.errors import RefusedError, TrustError
 from trust.floors import Floors
-from trust.metadata import delegations_of, parse_metadata, require_distinct_keys, table_of, trusted_role
+from trust.metadata import (
+    delegations_of,
+    parse_metadata,
+    require_distinct_keys,
+    require_single_ids,
+    table_of,
+    trusted_role,
+)
 from trust.targets import Content
 from trust.turns import Turns
 from trust.value import replace
@@ -206,6 +213,7 @@ class Descent:
         body, above = (self._directory / f"{role}.json").read_bytes(), self._targets(delegator)
         metadata = parse_metadata(body, role)
         require_distinct_keys(above, metadata, role)
+        require_single_ids(above, role)
         return trusted_role(above, delegator, self._floors.roots.newest.signed, role, metadata, None)
 
     def _targets(self, role: str) -> Targets:

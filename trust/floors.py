@@ -11,7 +11,14 @@ from tuf.api.metadata import Metadata, Root
 from trust.chain import TrustedChain, TrustedRole
 from trust.delegations import TARGETS, Roles
 from trust.errors import RefusedError, StateError
-from trust.metadata import Delegator, parse_metadata, require_binding, require_distinct_keys, signed_bytes_of
+from trust.metadata import (
+    Delegator,
+    parse_metadata,
+    require_binding,
+    require_distinct_keys,
+    require_single_ids,
+    signed_bytes_of,
+)
 from trust.policy import Stanza
 from trust.roles import REVOKED_FIELD
 from trust.value import dataclass
@@ -62,6 +69,7 @@ class Floors:
         """Refuse a role that is not of this collection, not by enough keys, or goes back."""
         require_binding(metadata.signed, name, self.identity)
         require_distinct_keys(delegator, metadata, name)
+        require_single_ids(delegator, name)
         version = metadata.signed.version
         floor = self.stanza.floors.get(name, 0)
         if version < floor:

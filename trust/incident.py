@@ -3,6 +3,7 @@
   1. in every role, the targets that name the key among their signers, and were signed since then
   2. their digests are revoked: with all that names them, older tags too, and a tombstone
   3. a role whose keys are not at hand is revoked from above, as ``trust.revoke`` has it
+  4. what waits, or was passed over, and only this key has signed goes with them
 
 By whom and when a target was signed is told by the target itself: a thief may have lied. What he says of others,
 or of another day, is found by comparing with an older state (docs/recovery.md).
@@ -22,7 +23,7 @@ from trust.revoke import edit_of_digests
 from trust.role_table import role_tables
 from trust.roles import Signature, revoke_tag
 from trust.targets import Table, Target
-from trust.value import dataclass
+from trust.value import dataclass, replace
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,7 +60,7 @@ def revoke_signed(publisher: Publisher, suspect: Suspect) -> tuple[Published, tu
                 digests = {target.digest for target in found.values()}
                 yield edit_of_digests(publisher, loaded, role, table, digests)
 
-    published = publisher.publish(editing(publisher, edits))
+    published = replace(publisher, distrusted=(suspect.keyid,)).publish(editing(publisher, edits))
     return published, tuple(gone)
 
 

@@ -7,7 +7,6 @@ from datetime import datetime, timedelta, timezone
 
 from trust.errors import InputError
 
-_UTC_FORMAT = "%Y-%m-%dT%H:%M:%SZ"
 _UTC = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})Z", re.ASCII)
 _DURATION = r"([1-9][0-9]{0,6})([dhms])"
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
@@ -15,7 +14,8 @@ _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 def format_utc(moment: datetime) -> str:
     """Return ``moment`` (aware) as ``2026-01-31T12:00:00Z``; parts of a second are cut off."""
-    return f"{moment.astimezone(timezone.utc):{_UTC_FORMAT}}"
+    utc = moment.astimezone(timezone.utc).replace(tzinfo=None)
+    return f"{utc.isoformat(timespec='seconds')}Z"  # strftime leaves out the zeros of the year 605
 
 
 def parse_utc(text: str) -> datetime:

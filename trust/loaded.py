@@ -7,16 +7,18 @@ over on the way, and kept in mind.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 
 from trust.delegations import TARGETS, VISITED_MAX, is_of_tags, matches, walk
+from trust.division import is_within
 from trust.errors import InputError, LimitError, RefusedError, UnreachableError
 from trust.loaded_role import LoadedRole, TopLevel, Untrusted
 from trust.loaded_roles import LoadedRoles
 from trust.metadata import TARGETS_MAX_BYTES
 from trust.role_file import read_file, require_linked
 from trust.stores.interface import View
-from trust.targets import Target
+from trust.targets import Content, Target
 
 
 class Loaded(LoadedRoles):
@@ -86,27 +88,47 @@ class Loaded(LoadedRoles):
         known = self._roles.get(name)
         if known is not None:
             return known.delegator
-        prefix = name.rpartition("-")[0]
+        prefix, last = name.rpartition("-")[0], None
         for role in self.named():
-            bins = role.content.delegations.bins
-            if role.content.delegations.named(name) or (bins is not None and bins.prefix == prefix):
+            bins, below = role.content.delegations.bins, role.content.delegations.named(name)
+            if bins is not None and bins.prefix == prefix:
                 return role.name
+            if below is not None:
+                if self._leads(below.patterns, role):
+                    return role.name
+                last = last or role.name
+        if last is not None:
+            return last
         raise InputError(f"the collection has no role {name}", hint="trust delegate list shows them")
 
     def find(self, name: str) -> LoadedRole:
         """Return the role ``name``, wherever in the collection it is delegated; bins are not looked into.
 
+        Of several who delegate to it, he is believed through whom its images are found, or could be.
+
         Raises:
-            InputError: there is none.
+            InputError: there is none. RefusedError, UnreachableError: it is there, and not trusted.
         """
         if name in self._roles:
             return self._roles[name]
+        last, cause = None, None
         for role in self.named():
             if role.name == name:
                 return role
-            if role.content.delegations.named(name) is not None:
-                return self.role(name, role.name)
-        raise InputError(f"the collection has no role {name}", hint="trust delegate list shows them")
+            if role.content.delegations.named(name) is None:
+                continue
+            try:
+                found = self.role(name, role.name)
+            except (RefusedError, UnreachableError) as err:
+                cause = cause or err
+                continue
+            if self._is_found(found):
+                return found
+            self._roles.pop(name, None)
+            last = last or role.name
+        if last is not None:
+            return self.role(name, last)
+        raise cause or InputError(f"the collection has no role {name}", hint="trust delegate list shows them")
 
     def named(self) -> Iterator[LoadedRole]:
         """Yield every role but bins, delegators first; past those that are not trusted, which ``untrusted`` has.
@@ -131,6 +153,31 @@ class Loaded(LoadedRoles):
                 yield role
                 pending.extend((each.name, name) for each in role.content.delegations.roles)
 
+    def names_below(self, top: str, changed: Mapping[str, Content]) -> Iterator[str]:
+        """Yield ``top``, a delegate of targets, and each name below it, as they would be after ``changed``.
+
+        Names that are neither in the snapshot nor changed are nobody's yet. Whose a role is stays as it was found.
+        """
+        known, meta = dict(self._roles), self.top.snapshot.signed.meta
+        pending, seen = [(top, TARGETS)], set[str]()
+        try:
+            while pending:
+                name, delegator = pending.pop()
+                if name in seen or not (name in changed or f"{name}.json" in meta):
+                    continue
+                seen.add(name)
+                yield name
+                if name not in changed and "-" in name:
+                    continue  # a bin delegates nothing
+                with suppress(InputError, RefusedError, UnreachableError, KeyError):
+                    content = changed.get(name)
+                    if f"{name}.json" in meta:
+                        role = self.role(name, delegator)
+                        content = content or role.content
+                    pending += [(each, name) for each in content.delegations.names()] if content else []
+        finally:
+            self._roles = known
+
     def _tried(self, name: str, delegator: str) -> LoadedRole | None:
         try:
             role = self.role(name, delegator)
@@ -141,10 +188,17 @@ class Loaded(LoadedRoles):
         return role
 
     def _is_found(self, role: LoadedRole) -> bool:
-        """Tell whether a look-up of some image of ``role`` comes this way; of one without images it may."""
+        """Tell whether a look-up of some image of ``role`` comes this way, or might, of one without images."""
         ways = list(self._ways(role))
         paths = role.content.table.targets
-        return not paths or any(all(any(matches(each, path) for each in way) for way in ways) for path in paths)
+        if not paths:  # who copies a delegation has it stand where his own patterns do not lead
+            return role.delegator == "root" or self._leads(self.patterns(role), self._roles[role.delegator])
+        return any(all(any(matches(each, path) for each in way) for way in ways) for path in paths)
+
+    def _leads(self, patterns: tuple[str, ...], above: LoadedRole) -> bool:
+        """Tell whether a look-up of something that ``patterns`` cover can come by way of ``above``."""
+        ways = list(self._ways(above))
+        return not patterns or any(all(is_within(each, way) for way in ways) for each in patterns)
 
     def _ways(self, role: LoadedRole) -> Iterator[tuple[str, ...]]:
         """Yield the patterns of ``role`` and of each role above it, but for that of targets."""

@@ -122,6 +122,8 @@ def _agreed_media_type(document: dict[str, Any], content_type: str | None) -> st
     outside = content_type.partition(";")[0].strip().lower() if content_type else None
     if outside is not None and inside is not None and outside != inside:
         raise AmbiguousManifestError(f"manifest is ambiguous: its mediaType is {inside}, it was sent as {outside}")
+    if inside == "":  # which is no type that was left out
+        raise InputError("manifest is malformed: mediaType is empty")
     media_type = inside or outside or (OCI_INDEX if has_index else OCI_MANIFEST)
     if media_type not in MANIFEST_TYPES | INDEX_TYPES:
         raise InputError(
@@ -148,7 +150,7 @@ def _descriptor(value: object, where: str) -> Descriptor:
     if not isinstance(media_type, str) or not isinstance(digest, str):
         raise InputError(f"manifest is malformed: a descriptor of {where} lacks mediaType or digest")
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size < 2**63:
-        raise InputError(f"manifest is malformed: a descriptor of {where} has size {str(size)[:40]}")
+        raise InputError(f"manifest is malformed: a descriptor of {where} has size {size!r:.40}")
     return Descriptor(
         media_type=media_type,
         digest=parse_digest(digest),

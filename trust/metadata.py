@@ -6,6 +6,7 @@ Both sides read metadata through it: the consumer after python-tuf's client, the
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -62,7 +63,7 @@ def parse_metadata(body: bytes, name: str) -> Metadata[Any]:
     except InputError as err:
         raise RefusedError(f"role {name} is not TUF metadata: {err}", reason=Reason.TAMPERED.value) from err
     except Exception as err:  # python-tuf checks shapes by stumbling over them: any error means "not metadata"
-        cause = f"{type(err).__name__}: {str(err)[:120]}"
+        cause = f"{type(err).__name__}: {str(err)[:120]!r}"
         raise RefusedError(f"role {name} is not TUF metadata: {cause}", reason=Reason.TAMPERED.value) from err
     return metadata
 
@@ -102,6 +103,34 @@ def require_distinct_keys(delegator: Delegator, metadata: Metadata[Any], name: s
         )
 
 
+def require_single_ids(delegator: Delegator, name: str) -> None:
+    """Refuse a role of which one key is listed under two ids: whoever denies one of them would leave the other."""
+    keys = keys_of(delegator)
+    require_different(
+        name, (keys[keyid] for keyid in dict.fromkeys(role_keys(delegator, name).keyids) if keyid in keys)
+    )
+
+
+def require_different(name: str, keys: Iterable[Key]) -> None:
+    """Refuse ``keys`` for role ``name`` where two of them are one, under two ids."""
+    known: dict[bytes, str] = {}
+    for key in keys:
+        first = known.setdefault(_key_value(key), key.keyid)
+        if first != key.keyid:
+            raise RefusedError(
+                f"role {name} lists one key under two ids: {first[:12]} and {key.keyid[:12]}",
+                reason=Reason.BELOW_THRESHOLD.value,
+                hint=f"its owner takes one away: trust rotate COLLECTION {name} --remove {key.keyid[:12]}",
+            )
+
+
+def keys_of(delegator: Delegator) -> Mapping[str, Key]:
+    """Return the keys that ``delegator`` knows, by their ids."""
+    if isinstance(delegator, Root):
+        return delegator.keys
+    return delegator.delegations.keys if delegator.delegations is not None else {}
+
+
 def _key_value(key: Key) -> bytes:
     """Return the public key of ``key`` in one spelling: hex in capitals, or other fields, make no second key."""
     public = str(key.keyval.get("public"))
@@ -111,6 +140,16 @@ def _key_value(key: Key) -> bytes:
         return load_pem_public_key(public.encode()).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except (ValueError, UnsupportedAlgorithm):
         return public.encode()
+
+
+def without_keys(delegator: Delegator, metadata: Metadata[Any], keyids: Collection[str]) -> Metadata[Any]:
+    """Return ``metadata`` without the signatures by ``keyids``, and by the same keys under other ids."""
+    keys = keys_of(delegator)
+    values = {_key_value(keys[keyid]) for keyid in keyids if keyid in keys}
+    gone = {keyid for keyid, key in keys.items() if _key_value(key) in values}.union(keyids)
+    return Metadata(
+        metadata.signed, {keyid: each for keyid, each in metadata.signatures.items() if keyid not in gone}
+    )
 
 
 def signers_of(delegator: Delegator, metadata: Metadata[Any], name: str) -> tuple[str, ...]:

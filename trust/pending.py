@@ -164,7 +164,7 @@ def parse_pending_document(untrusted: object) -> Pending:
     document = _object(untrusted, {"schema", "collection", "roles"}, "pending change")
     if document["schema"] != SCHEMA:
         raise InputError(
-            f"pending change has another schema: expected {SCHEMA}, got {str(document['schema'])[:20]}",
+            f"pending change has another schema: expected {SCHEMA}, got {str(document['schema'])[:20]!r}",
             hint="a newer trust wrote it; use one of that version",
         )
     identity, roles = document["collection"], document["roles"]
@@ -187,7 +187,7 @@ def _role(untrusted: object) -> PendingRole:
     if spelled != entry["metadata"]:
         raise InputError(f"pending change of {name} is spelled in a way that is not understood here")
     if metadata.signed.type != (name if name == "root" else TARGETS) or metadata.signed.type not in _KINDS:
-        raise InputError(f"pending change of {name} holds a {metadata.signed.type}")
+        raise InputError(f"pending change of {name} holds a {metadata.signed.type[:20]!r}")
     return PendingRole(name=name, delegator=delegator, base=_base(entry["base"], name), metadata=metadata)
 
 
@@ -197,7 +197,7 @@ def _base(untrusted: object, name: str) -> Base | None:
     entry = _object(untrusted, {"version", "sha256"}, f"base of {name}")
     version = entry["version"]
     if not isinstance(version, int) or isinstance(version, bool) or version < 1:
-        raise InputError(f"base of {name} is malformed: expected a version, got {str(version)[:20]}")
+        raise InputError(f"base of {name} is malformed: expected a version, got {str(version)[:20]!r}")
     return Base(version=version, digest=parse_digest(f"sha256:{entry['sha256']}"))
 
 

@@ -9,7 +9,7 @@ policy names roles and never keys; no match means deny; where the longest match 
   2. the whole chain of roles is unexpired
   3. the signed target is there (or its tombstone says ``revoked``), and is of the digest that was asked for
   4. the role that signed it is one that the policy asks for
-  5. with ``digests = "current"``, a tag still names the digest
+  5. with ``digests = "current"``, a tag still names the digest, or an index that it is in
   6. every attestation that the policy asks for is signed for the digest, or for an index that it is in
 """
 
@@ -68,6 +68,18 @@ class Stanza:
                 break
         return path if self.collection.covers_path(path) else None
 
+    def prefixes(self, host: str) -> tuple[str, ...]:
+        """Return below what the images of this collection are meant to stand at ``host``."""
+        path = self.collection.path
+        if host not in (self.collection.host, *self.registries):
+            return ()
+        moved = [
+            each.source + path[len(each.to) :] if path.startswith(each.to) else each.source
+            for each in self.rewrites
+            if path.startswith(each.to) or each.to.startswith(path)
+        ]
+        return tuple(moved) if moved and host != self.collection.host else (*moved, path)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pinned:
@@ -95,13 +107,22 @@ class Policy:
     denied_keys: frozenset[str] = frozenset()
 
     def match(self, reference: Reference) -> Match | None:
-        """Return the stanza with the longest prefix that covers ``reference``; None means deny."""
+        """Return the stanza with the longest prefix that covers ``reference``; None means deny.
+
+        None, too, where two do alike: the order of the stanzas is no reason to believe one root or another.
+        """
+        best = self.tied(reference)
+        return best[0] if len(best) == 1 else None
+
+    def tied(self, reference: Reference) -> tuple[Match, ...]:
+        """Return the matches with the longest prefix that covers ``reference``: more than one decide nothing."""
         matches = [
             Match(stanza=stanza, path=path)
             for stanza in self.stanzas
             if (path := stanza.path_of(reference)) is not None
         ]
-        return max(matches, key=lambda match: len(match.stanza.collection.path), default=None)
+        longest = max((len(match.stanza.collection.path) for match in matches), default=0)
+        return tuple(match for match in matches if len(match.stanza.collection.path) == longest)
 
     def pin_of(self, reference: Reference) -> Pinned | None:
         """Return the pinned entry that admits ``reference``, by its digest or by the pinned tag."""
@@ -129,6 +150,7 @@ class Evidence:
     tombstone: Tombstone | None
     overruled: Tombstone | None = None
     tag_target: Target | None = None  # of TAG@DIGEST: what the tag names now
+    is_named: bool = False  # a tag names what the target belongs to; looked up where the policy asks for it
     attestations: Attestations = field(default_factory=dict)
 
 
@@ -251,7 +273,7 @@ def _not_current(case: _Case) -> Denied | None:
     target = case.evidence.target
     if case.stanza.digests == "signed" or case.reference.digest is None or target is None:
         return None
-    if target.tags or target.inside or target.attests:
+    if target.tags or case.evidence.is_named:
         return None
     return case.denied(
         Reason.REVOKED, f"no tag names {target.digest} any more, and the policy admits current digests only"

@@ -30,6 +30,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from itertools import combinations, product, starmap
 
 from trust.chain import TOP_LEVEL_ROLES
 from trust.digest import Digest, parse_digest
@@ -82,7 +83,8 @@ def join_policies(policies: Iterable[tuple[str, Policy]]) -> Policy:
     """Return all policies as one.
 
     Raises:
-        InputError: two files speak of the same collection, and it is not ours to choose.
+        InputError: two files speak of the same collection, or two collections of the same images: it is not ours
+            to choose.
     """
     seen: dict[str, str] = {}
     joined = list(policies)
@@ -92,11 +94,40 @@ def join_policies(policies: Iterable[tuple[str, Policy]]) -> Policy:
             if name in seen:
                 raise InputError(f"collection {name} stands twice in the policy: in {seen[name]} and {source}")
             seen[name] = source
+    stanzas = tuple(stanza for _, policy in joined for stanza in policy.stanzas)
+    require_one_voice(stanzas)
     return Policy(
-        stanzas=tuple(stanza for _, policy in joined for stanza in policy.stanzas),
+        stanzas=stanzas,
         pinned=tuple(pin for _, policy in joined for pin in policy.pinned),
         denied_digests=frozenset().union(*(policy.denied_digests for _, policy in joined)),
         denied_keys=frozenset().union(*(policy.denied_keys for _, policy in joined)),
+    )
+
+
+def require_one_voice(stanzas: Iterable[Stanza]) -> None:
+    """Refuse two collections with equally long paths that are served below the same prefix of one registry.
+
+    Raises:
+        InputError: there are two.
+    """
+    by_host: dict[str, list[Stanza]] = {}
+    for stanza in stanzas:
+        for host in dict.fromkeys((stanza.collection.host, *stanza.registries)):
+            by_host.setdefault(host, []).append(stanza)
+    for host, some in by_host.items():
+        for one, other in combinations(some, 2):
+            both = product(one.prefixes(host), other.prefixes(host))
+            if len(one.collection.path) == len(other.collection.path) and any(starmap(_is_overlapping, both)):
+                raise InputError(
+                    f"collections {one.collection} and {other.collection} both speak for the same images at "
+                    f"{host}: their order would decide between two roots",
+                    hint="take the registry from one of them, or give it a rewrite of its own",
+                )
+
+
+def _is_overlapping(one: str, other: str) -> bool:
+    return one == other or any(
+        short.endswith("/") and long.startswith(short) for short, long in ((one, other), (other, one))
     )
 
 

@@ -1,13 +1,15 @@
 """Owns where the policy stands on this machine, and the reading of it; the same for every gate.
 
 The policy is ``policy.toml`` and the files of ``policy.d`` beside it. Without an explicit path it is the user's,
-else the system's; the two are never joined.
+else the system's; the two are never joined. What is there and cannot be read is an error: a deny list that
+vanishes would fall open.
 """
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterable
-from contextlib import suppress
 from pathlib import Path
 
 from trust.errors import InputError
@@ -23,17 +25,54 @@ def policy_files(path: Path, *, is_explicit: bool) -> list[Path]:
     Where ``path`` is only the default and has none, the system's policy is returned; maybe none at all.
 
     Raises:
-        InputError: an explicit policy is not there.
+        InputError: an explicit policy is not there, or nobody can tell what is.
     """
     for candidate in [path] if is_explicit else [path, SYSTEM_POLICY]:
-        found = [candidate] if candidate.exists() else []
-        with suppress(OSError):
-            found += sorted(candidate.with_name("policy.d").glob("*.toml"))
+        found = [candidate] if _is_there(candidate) else []
+        found += _files_of(candidate.with_name("policy.d"))
         if found:
             return found
     if is_explicit:
         raise InputError(f"policy file is missing: {path}", hint="trust policy init makes one")
     return []
+
+
+def _is_there(path: Path) -> bool:
+    """Tell whether something has this name, be it a link to nothing."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as err:
+        raise _unreadable(path, err) from err
+    return True
+
+
+def _files_of(directory: Path) -> list[Path]:
+    """Return the files of a ``policy.d``, sorted; none where there is no such directory.
+
+    Raises:
+        InputError: it cannot be listed, or what has the name of a policy is no file.
+    """
+    if not _is_there(directory):
+        return []
+    found = []
+    try:
+        for path in sorted(each for each in directory.iterdir() if each.name.endswith(".toml")):
+            if not stat.S_ISREG(path.stat().st_mode):
+                raise InputError(
+                    f"policy {path} is no file", hint="move it away: what it was to deny is not known"
+                )
+            found.append(path)
+    except OSError as err:
+        raise _unreadable(directory, err) from err
+    return found
+
+
+def _unreadable(path: Path, err: OSError) -> InputError:
+    return InputError(
+        f"policy {path} cannot be read: {err}", hint="whoever decides by it must be able to read all of it"
+    )
 
 
 def read_policy(files: Iterable[Path]) -> Policy:
@@ -65,6 +104,6 @@ def policy_of(texts: Iterable[tuple[str, str]]) -> Policy:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_bytes().decode("utf-8")  # TOML has its own word on ends of lines
     except (OSError, UnicodeDecodeError) as err:
         raise InputError(f"policy {path} cannot be read: {err}") from err

@@ -3,7 +3,8 @@
   1. it is of this collection
   2. every signed field, written anew from what was understood of it, is what is signed: nothing is unknown
   3. nobody but whoever is named now may sign it; signatures of others, and of other bytes, are dropped
-  4. it names no digest under another, signs nothing that it has delegated, wants no more keys than there are
+  4. it names no digest under another, signs nothing that it has delegated, wants no more keys than there are, and
+     leaves others their room in the snapshot
   5. it stands on what is current, else it is stale, and takes back no revocation
 
 What comes out is the very draft that a publisher here would have made, with the signatures that it has.
@@ -33,6 +34,7 @@ from trust.metadata import (
 )
 from trust.pending import Base, Pending, PendingRole
 from trust.roles import BASE_FIELD, VERSION_JUMP_MAX
+from trust.share import require_share
 from trust.soundness import refused, require_known_fields, require_revocations, require_sound
 from trust.targets import Content
 from trust.value import dataclass, replace
@@ -114,6 +116,7 @@ def proposed(loaded: Loaded, pending: Pending, *, now: datetime) -> Draft:
     for role in pending.roles:
         if role.name != "root":
             require_sound(loaded, role, contents[role.name])
+    require_share(loaded, pending)
     return Draft(roles=tuple(map(_compared, made.roles, pending.roles)))
 
 

@@ -23,6 +23,7 @@ from trust.chain import ONLINE_ROLES
 from trust.deadline import Deadline
 from trust.delegations import TARGETS
 from trust.difference import Difference, Who
+from trust.digest import Digest
 from trust.draft import Changes, Draft, draft
 from trust.edition import Edition, sealed
 from trust.errors import (
@@ -56,6 +57,17 @@ Review = Callable[[Waiting, tuple[Difference, ...]], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Dropped:
+    """A change of ``role`` that is in nothing now: it waited, or (no ``id``) a registry had passed over it.
+
+    Nobody but a stolen key had signed it.
+    """
+
+    role: str
+    id: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
     """What a publishing command did; without change, nothing was written and ``versions`` are the current ones."""
 
@@ -65,6 +77,7 @@ class Published:
     waits: Waiting | None = None  # accepted, and not published: it waits for signatures
     discarded: tuple[str, ...] = ()  # key ids whose signatures were of what was amended
     untrusted: tuple[str, ...] = ()  # delegated roles that were passed over, as consumers pass over them
+    dropped: tuple[Dropped, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +98,7 @@ class Publisher:
     review: Review | None = None  # shows what waits and would be signed along with an edit
     who: Who = str
     salvages: bool = False  # snapshot and timestamp are not believed: their key was stolen
+    distrusted: tuple[str, ...] = ()  # key ids, or beginnings: stolen, and their signatures count for nothing
 
     def load(self) -> Loaded:
         """Return the current metadata of the store, verified."""
@@ -111,13 +125,15 @@ class Publisher:
         """
         for attempt in range(ATTEMPTS):
             loaded = self.load()
-            strays = take_strays(loaded)
+            strays, left = take_strays(loaded, self.distrusted)
             edit = amended(loaded, change, _Room(self), now=self.now)
-            if edit is None and not strays and not loaded.behind:
+            if edit is None and not (strays or left or loaded.behind):
                 return Published(changed=False, versions=loaded.versions(), untrusted=tuple(loaded.untrusted))
             try:
                 published = self._settled(loaded, _with_behind(loaded, edit), strays)
-                return replace(published, rebased=attempt, untrusted=tuple(loaded.untrusted))
+                return replace(
+                    published, rebased=attempt, untrusted=tuple(loaded.untrusted), dropped=_dropped(edit, left)
+                )
             except StaleError:
                 raise
             except ConflictError:
@@ -251,6 +267,10 @@ class _Room:
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
 
+    @property
+    def distrusted(self) -> tuple[str, ...]:
+        return self._publisher.distrusted
+
     def waiting(self) -> tuple[Entry, ...]:
         return entries(self._publisher.store, self._publisher.deadline)
 
@@ -264,6 +284,12 @@ class _Room:
                 hint="see it and sign it first: trust approve; or drop it: trust reject",
             )
         self._publisher.review(waiting, differences(loaded, made, self._publisher.who))
+
+
+def _dropped(edit: Amended | None, strays: Iterable[str]) -> tuple[Dropped, ...]:
+    """Return what of a thief's is in nothing now."""
+    waited = [Dropped(role=entry.place, id=entry.id) for entry in edit.dropped] if edit is not None else []
+    return (*waited, *(Dropped(role=name) for name in strays))
 
 
 def _with_behind(loaded: Loaded, edit: Amended | None) -> Amended:

@@ -14,16 +14,16 @@ from __future__ import annotations
 
 import secrets
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
 from pathlib import Path
 
 from trust.checkpoint import Machine
 from trust.deadline import Deadline
 from trust.digest import Digest
-from trust.errors import InputError, RefusedError, StateError
+from trust.errors import InputError, RefusedError, StateError, UnavailableError
 from trust.manifest import MANIFEST_MAX_BYTES, Index, parse_manifest
 from trust.run import Host, Started, open_containers, open_content, planned, with_files
 from trust.runtime.bundle import Bundle
@@ -54,12 +54,13 @@ from trust.runtime.checkpoint_yardstick import yardstick
 from trust.runtime.content import pull
 from trust.runtime.criu import SETTINGS, restore_settings
 from trust.runtime.engine import Streams
-from trust.runtime.integrity import ground
+from trust.runtime.integrity import Ground, ground
 from trust.runtime.limits import Limits
 from trust.runtime.options import RunOptions, Volume
 from trust.runtime.overlay import make_writable_root
 from trust.runtime.record import Container
 from trust.runtime.source import Source
+from trust.runtime.tier import Tier
 from trust.runtime.unpack import unpack
 from trust.value import dataclass, replace
 from trust.verdict import Allowed
@@ -72,22 +73,23 @@ _DESCRIPTORS = "descriptors.json"  # what runc reads beside CRIU's images: which
 class Asked:
     """What whoever restores asks for; volumes are the only thing of this machine that a container gets.
 
-    ``limits`` hold in place of those that the snapshot asks for.
+    ``limits`` hold in place of those that the snapshot asks for, and so does ``integrity``, where it is given.
     """
 
     identity: str
     name: str | None = None
     volumes: tuple[Volume, ...] = ()
     limits: Limits = Limits()
+    integrity: Tier | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """A container that is to be resumed: its record, its bundle, the image's tree."""
+    """A container that is to be resumed: its record, its bundle, what its image is held by."""
 
     container: Container
     bundle: Bundle
-    shared: Path
+    shared: Ground
 
 
 def read_snapshot(
@@ -141,13 +143,16 @@ def restore(
         UnavailableError: it could not be fetched, or resumed.
     """
     require_same(snapshot.facts, machine.facts)
-    plan = plan_of(
-        snapshot.ran, base, asked, host=host, machine=machine, source=base_source, now=now, deadline=deadline,
-        denied=denied,
-    )  # fmt: skip
-    phase("base")
     fetching = Fetching(source=source, deadline=deadline, seal=seal)
-    with staging(host.home) as place, ThreadPoolExecutor(1, thread_name_prefix="yardstick") as pool:
+    with (
+        plan_of(
+            snapshot.ran, base, asked, host=host, machine=machine, source=base_source, now=now, deadline=deadline,
+            denied=denied,
+        ) as plan,
+        staging(host.home) as place,
+        ThreadPoolExecutor(1, thread_name_prefix="yardstick") as pool,
+    ):  # fmt: skip
+        phase("base")
         measuring = pool.submit(measure, plan, machine, host=host, place=place)
         try:
             frozen = fetching.everything(snapshot, place)
@@ -163,6 +168,7 @@ def restore(
     return started
 
 
+@contextmanager
 def plan_of(
     ran: Ran,
     base: Allowed,
@@ -174,11 +180,14 @@ def plan_of(
     now: datetime,
     deadline: Deadline,
     denied: frozenset[Digest] = frozenset(),
-) -> Plan:
-    """Return the container of what ``ran``, as this machine would start it now (steps 2 and 4).
+) -> Iterator[Plan]:
+    """Give the container of what ``ran``, as this machine would start it now (steps 2 and 4).
+
+    Its image is held by the tier that the container had, or that is asked for; never by another in silence.
 
     Raises:
         InputError: volumes are asked for that were not given. RefusedError: ``tampered``; another image.
+        UnavailableError: the tier cannot be had on this machine.
     """
     if base.digest != ran.digest:
         raise RefusedError(
@@ -202,16 +211,24 @@ def plan_of(
         tmpfs=ran.tmpfs,
         environment=ran.environment,
         limits=ran.limits.overridden_by(asked.limits),
+        integrity=asked.integrity or ran.integrity,
     )
-    with ground(shared, image.digest, options.integrity) as stands_on:
+    with ExitStack() as stack:
+        try:
+            stands_on = stack.enter_context(ground(shared, image.digest, options.integrity))
+        except UnavailableError as err:
+            raise UnavailableError(
+                f"the container is held to its image by {options.integrity.value}: {err}",
+                hint=f"{err.hint}; what you accept: trust restore --integrity TIER",
+            ) from err
         container, bundle = planned(
             base, image, asked.identity, stands_on, options=options, host=host, engine=machine.engine, now=now
         )
-    return Plan(
-        container=replace(container, image=str(ran.image), arguments=ran.arguments),
-        bundle=replace(bundle, arguments=ran.arguments, hostname=ran.hostname),
-        shared=shared,
-    )
+        yield Plan(
+            container=replace(container, image=str(ran.image), arguments=ran.arguments),
+            bundle=replace(bundle, arguments=ran.arguments, hostname=ran.hostname),
+            shared=stands_on,
+        )
 
 
 def measure(plan: Plan, machine: Machine, *, host: Host, place: Path) -> Walls:
@@ -234,7 +251,7 @@ def resume(plan: Plan, frozen: Thawing, machine: Machine, *, host: Host, place: 
     work.mkdir(mode=0o700)
     (frozen.images / _DESCRIPTORS).write_text('["/dev/null", "/dev/null", "/dev/null"]')
     with open_containers(host).prepared(plan.container) as directory:
-        root = make_writable_root(plan.shared, directory, user_namespaces=False)
+        root = make_writable_root(plan.shared.tree, directory, user_namespaces=False, image=plan.shared.mount)
         if root.overlay is None:
             raise StateError(f"the kernel mounts no overlay here: {directory}")
         unpack_upper(frozen.upper(), root.overlay.upper)

@@ -5,7 +5,8 @@
   3. what the role signs is signed anew, its bins too: by the new keys, and by the old ones where they may
   4. the order in which it goes out is the edition's (``trust.edition``): no crash leaves consumers stuck
 
-A stolen key signs nothing more, though it is at hand: the last thing it says must not be ours.
+A stolen key signs nothing more, though it is at hand: the last thing it says must not be ours. What it left to
+wait is not taken along either (``trust.vetting``).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from trust.errors import InputError, RefusedError, UnreachableError
 from trust.key_use import require_unshared
 from trust.loaded import Loaded
 from trust.loaded_role import LoadedRole
+from trust.metadata import keys_of, require_different
 from trust.publish import Published, Publisher
 from trust.role_table import role_tables
 from trust.roles import VERSION_JUMP_MAX
@@ -84,7 +86,7 @@ def rotate(publisher: Publisher, rotation: Rotation) -> Published:
         return _in_root(loaded, rotation) if is_of_root else _in_delegator(loaded, rotation)
 
     salvages = bool(rotation.stolen) and set(rotation.names) <= {*ONLINE_ROLES} and _is_spoilt(publisher)
-    return replace(publisher, keyring=keyring, salvages=salvages).publish(change)
+    return replace(publisher, keyring=keyring, salvages=salvages, distrusted=rotation.stolen).publish(change)
 
 
 def _is_spoilt(publisher: Publisher) -> bool:
@@ -127,6 +129,7 @@ def _in_root(loaded: Loaded, rotation: Rotation) -> Changes | None:
             if key.keyid not in before.keyids:
                 root.add_key(key, name)
         root.roles[name].threshold = after.threshold
+        require_different(name, (root.keys[keyid] for keyid in after.keyids))
     _require_no_thief(root, rotation)
     if TARGETS not in rotation.names:
         return Changes(root=root) if is_other else None
@@ -161,6 +164,8 @@ def _in_delegator(loaded: Loaded, rotation: Rotation) -> Changes | None:
     changes = _signed_anew(role, after, rotation.add)
     if after.is_same(before):
         return changes if changes.contents else None
+    known = {**keys_of(above.metadata.signed), **{key.keyid: key for key in rotation.add}}
+    require_different(role.name, (known[keyid] for keyid in after.keyids if keyid in known))
     entry = replace(found, keyids=after.keyids, threshold=after.threshold)
     roles = tuple(entry if each.name == role.name else each for each in delegations.roles)
     content = replace(above.content, delegations=_with_keys(replace(delegations, roles=roles), rotation.add))

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import Any
 
+from securesystemslib.signer import Key
+
 from trust.canonical import canonical_bytes
 from trust.chain import TOP_LEVEL_ROLES
 from trust.delegations import Delegations, is_of_tags
 from trust.digest import sha256
 from trust.errors import RefusedError
 from trust.loaded import Loaded
-from trust.metadata import delegations_of, table_of
+from trust.metadata import delegations_of, require_different, require_single_ids, table_of
 from trust.pending import PendingRole
 from trust.roles import COLLECTION_FIELD, EXPIRY_FIELD, REVOKED_FIELD, ROLE_FIELD
 from trust.targets import Content
@@ -58,6 +60,8 @@ def require_known_root(spelled: Mapping[str, Any], *, identity: str, known: Mapp
     _require_keys(spelled["keys"], known)
     for name, each in spelled["roles"].items():
         _require_reachable(name, each["keyids"], each["threshold"])
+        keys = ((keyid, spelled["keys"].get(keyid)) for keyid in each["keyids"])
+        require_different(name, (Key.from_dict(keyid, {**key}) for keyid, key in keys if key is not None))
 
 
 def require_sound(loaded: Loaded, role: PendingRole, content: Content) -> None:
@@ -76,6 +80,8 @@ def require_sound(loaded: Loaded, role: PendingRole, content: Content) -> None:
     bins = content.delegations.bins
     for each in content.delegations.roles:
         _require_reachable(each.name, each.keyids, each.threshold)
+        if not is_same:
+            require_single_ids(role.metadata.signed, each.name)
     if bins is not None:
         _require_reachable(bins.prefix, bins.keyids, bins.threshold)
 

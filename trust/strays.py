@@ -1,22 +1,29 @@
 """Owns the changes of publishers that a registry passed over: found, checked, merged into what is current.
 
 A change is theirs alone only between the two versions that they signed. Both must be signed by the keys of now,
-the newer be newer than what is current: an old edition, replayed as a claim, changes nothing.
+the newer be newer than what is current: an old edition, replayed as a claim, changes nothing. Where a stolen key
+is named, what needs its signature changes nothing either.
 """
 
 from __future__ import annotations
 
 from trust.delegations import Delegations
-from trust.errors import TrustError
+from trust.errors import RefusedError, TrustError
 from trust.loaded import Loaded
 from trust.merge import merge
+from trust.metadata import require_distinct_keys, without_keys
 from trust.repository import load_under
 from trust.targets import Content
 
 
-def take_strays(loaded: Loaded) -> dict[str, Content]:
-    """Return the content, by role, that ``loaded`` has from now on because of changes that were passed over."""
+def take_strays(loaded: Loaded, distrusted: tuple[str, ...] = ()) -> tuple[dict[str, Content], tuple[str, ...]]:
+    """Return the content, by role, that ``loaded`` has from now on because of changes that were passed over.
+
+    And the roles of which one was left out: without the keys of ``distrusted`` (their ids, or beginnings), which
+    were stolen, too few have signed it.
+    """
     taken: dict[str, Content] = {}
+    left = dict[str, None]()
     for stray, base in loaded.view.strays():
         try:
             theirs, was = load_under(loaded.top.roots, stray), load_under(loaded.top.roots, base)
@@ -27,9 +34,26 @@ def take_strays(loaded: Loaded) -> dict[str, Content]:
         except TrustError:
             continue  # whoever can write to the registry can push rubbish; it is nobody's change
         for name, content in found.items():
-            loaded.put(name, content)
-            taken[name] = content
-    return taken
+            if _is_by_others(theirs, name, distrusted):
+                loaded.put(name, content)
+                taken[name] = content
+            else:
+                left[name] = None
+    return taken, tuple(left)
+
+
+def _is_by_others(theirs: Loaded, name: str, distrusted: tuple[str, ...]) -> bool:
+    """Tell whether ``name`` has its signatures without those by ``distrusted`` too."""
+    role = theirs.role(name, _entered(theirs, name))
+    gone = [keyid for keyid in role.metadata.signatures if keyid.startswith(distrusted)]
+    if not gone:
+        return True
+    above = theirs.delegator(role)
+    try:
+        require_distinct_keys(above, without_keys(above, role.metadata, gone), name)
+    except RefusedError:
+        return False
+    return True
 
 
 def _changed(loaded: Loaded, theirs: Loaded, was: Loaded) -> list[tuple[str, Content]]:

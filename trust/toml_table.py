@@ -28,9 +28,24 @@ def load_toml(text: str, *, what: str, max_bytes: int) -> dict[str, Any]:
     if len(text) > max_bytes:
         raise InputError(f"{what} is too large: expected at most {max_bytes} bytes")
     try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as err:
+        document = tomllib.loads(text)
+        _require_64_bits(document)
+    except (ValueError, RecursionError) as err:  # the reader's own, and Python's of a number of 5,000 digits
         raise InputError(f"{what} is not valid TOML: {err}") from err
+    return document
+
+
+def _require_64_bits(document: dict[str, Any]) -> None:
+    """Return if no integer is larger: the reader takes any, and Python refuses to print those of 4,300 digits."""
+    pending: list[Any] = [document]
+    while pending:
+        value = pending.pop()
+        if isinstance(value, dict):
+            pending.extend(value.values())
+        elif isinstance(value, list):
+            pending.extend(value)
+        elif isinstance(value, int) and not -(2**63) <= value < 2**63:
+            raise ValueError("an integer has more than 64 bits")
 
 
 class TableReader:

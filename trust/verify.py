@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Protocol
 
 from trust.attestations import attestations_of
@@ -22,6 +23,7 @@ from trust.deadline import Deadline
 from trust.delegations import Roles, walk
 from trust.digest import Digest
 from trust.errors import InputError, TrustError
+from trust.naming import is_named
 from trust.policy import Evidence, Match, Policy, Stanza, decide, decide_pinned
 from trust.reference import RESERVED_TAG_PREFIX, Reference
 from trust.state import TrustedState
@@ -112,6 +114,7 @@ def judge(
     route = walk(path, lookup)
     target = lookup.target(route.last, path)
     evidence = Evidence(
+        is_named=_is_named(lookup, match, reference, target),
         attestations=_attestations(lookup, match, target) if target is not None else {},
         chain=chain.facts(route.links),
         role=route.owner,
@@ -123,22 +126,34 @@ def judge(
     return decide(policy, match, reference, evidence, now)
 
 
+def _is_named(lookup: Lookup, match: Match, reference: Reference, target: Target | None) -> bool:
+    """Tell whether a tag names what ``target`` belongs to; looked up only where the policy asks for it.
+
+    Raises:
+        UnverifiedRoleError: a role that would tell was not verified; the error has the path to verify.
+    """
+    if target is None or reference.digest is None or match.stanza.digests == "signed":
+        return False
+    return is_named(partial(_find, lookup), match.path, target)
+
+
+def _find(lookup: Lookup, path: str) -> Target | None:
+    """Return the signed target of ``path``; the error of a role that was not verified has the path."""
+    try:
+        return lookup.target(walk(path, lookup).last, path)
+    except UnverifiedRoleError as err:
+        err.path = path
+        raise
+
+
 def _attestations(lookup: Lookup, match: Match, target: Target) -> Attestations:
     """Return what is signed about ``target``; of a role that was not verified, only where the policy asks for it.
 
     Raises:
         UnverifiedRoleError: it does; the error has the path to verify.
     """
-
-    def find(path: str) -> Target | None:
-        try:
-            return lookup.target(walk(path, lookup).last, path)
-        except UnverifiedRoleError as err:
-            err.path = path
-            raise
-
     try:
-        return attestations_of(find, match.path, target.digest)
+        return attestations_of(partial(_find, lookup), match.path, target.digest)
     except UnverifiedRoleError:
         if match.stanza.attestations:
             raise
@@ -161,10 +176,13 @@ def match_or_verdict(policy: Policy, reference: Reference, now: datetime) -> Mat
     pin = policy.pin_of(reference)
     if pin is not None:
         return decide_pinned(policy, pin, reference, now)
+    tied = [str(each.stanza.collection) for each in policy.tied(reference)]
     return _denied(
         reference,
         Reason.NO_POLICY,
-        f"no collection of the policy covers {reference.repository}",
+        f"collections {' and '.join(tied)} cover {reference.repository} alike: none decides"
+        if tied
+        else f"no collection of the policy covers {reference.repository}",
         "trust policy add COLLECTION --root sha256:… --metadata URL",
     )
 

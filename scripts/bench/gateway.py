@@ -52,9 +52,11 @@ def shims(setting: Setting, name: str, built: BuiltCollection) -> Iterator[dict[
 
 @contextmanager
 def shim(
-    setting: Setting, name: str, built: BuiltCollection, *, auth: Literal["own", "forward"]
+    setting: Setting, name: str, built: BuiltCollection, *, auth: Literal["own", "forward"], max_age: str = "60s"
 ) -> Iterator[Shim]:
     """Yield a shim of two workers before the registry of ``built``, under its policy.
+
+    ``max_age`` is how old what it knows may be.
 
     Raises:
         BenchError: it does not serve.
@@ -66,6 +68,7 @@ def shim(
         "home": str(directory / "home"),
         "policy": str(built.policy),
         "default": built.host,
+        "max_age": max_age,
     }
     lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]  # JSON's strings are TOML's
     lines += [f"workers = {WORKERS}", f"cache = {{ directory = {json.dumps(str(cache))} }}", "[[upstream]]"]

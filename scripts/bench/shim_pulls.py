@@ -13,8 +13,8 @@ import json
 import os
 import random
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -41,7 +41,7 @@ _MIB = 1 << 20
 
 
 @dataclass(slots=True, kw_only=True)
-class _Watch:
+class Watch:
     """Memory over time; once in a while a file of the cache goes."""
 
     shim: Shim
@@ -70,17 +70,11 @@ def measure(setting: Setting) -> Sequence[Row]:
         BenchError: something could not be started, or refused.
     """
     seconds = _FULL_SECONDS if setting.is_full else _QUICK_SECONDS if setting.is_quick else _SECONDS
-    with docker_registry(setting, f"{FIGURE}.registry") as port:
-        built = build_pushed(setting, f"{FIGURE}.trust", host=f"127.0.0.1:{port}", layers=[_layer()])
-        asks = _asks(setting, built)
-        with shim(setting, f"{FIGURE}.shim", built, auth="own") as ours:
-            start = resident_bytes(ours.server.process_id)
-            for ask in asks:
-                if ask.signed is not None and "/manifests/" in ask.path:  # who knows a blob has its manifest
-                    question(ours.server.port, ask.path)
-            watch = _Watch(shim=ours, warm_seconds=min(seconds * _WARM_SHARE, _WARM_MAX_SECONDS))
-            outcome = pulled(ours.server.port, asks, clients=CLIENTS, seconds=seconds, each_moment=watch.look)
-            end = resident_bytes(ours.server.process_id)
+    with scene(setting) as (ours, _, asks):
+        start = resident_bytes(ours.server.process_id)
+        watch = Watch(shim=ours, warm_seconds=min(seconds * _WARM_SHARE, _WARM_MAX_SECONDS))
+        outcome = pulled(ours.server.port, asks, clients=CLIENTS, seconds=seconds, each_moment=watch.look)
+        end = resident_bytes(ours.server.process_id)
     for said in outcome.said:
         print(f"benchmark: {FIGURE}: wrong: {said}", file=sys.stderr)
     total = sum(outcome.answers.values())
@@ -98,6 +92,23 @@ def measure(setting: Setting) -> Sequence[Row]:
         ),
         Row(figure=FIGURE, what="memory, end / warm", value=end / watch.warm, unit="x", limit=GROWTH_MAX),
     )
+
+
+@contextmanager
+def scene(setting: Setting, *, max_age: str = "60s") -> Iterator[tuple[Shim, BuiltCollection, Sequence[Ask]]]:
+    """Yield a shim before a registry, the collection that it goes by, and what clients ask for.
+
+    Raises:
+        BenchError: something could not be started, or refused.
+    """
+    with docker_registry(setting, f"{FIGURE}.registry") as port:
+        built = build_pushed(setting, f"{FIGURE}.trust", host=f"127.0.0.1:{port}", layers=[_layer()])
+        asks = _asks(setting, built)
+        with shim(setting, f"{FIGURE}.shim", built, auth="own", max_age=max_age) as ours:
+            for ask in asks:
+                if ask.signed is not None and "/manifests/" in ask.path:  # who knows a blob has its manifest
+                    question(ours.server.port, ask.path)
+            yield ours, built, asks
 
 
 def _asks(setting: Setting, built: BuiltCollection) -> Sequence[Ask]:

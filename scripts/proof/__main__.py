@@ -15,16 +15,19 @@ from pathlib import Path
 
 from scripts.bench.result import document, table
 from scripts.bench.setting import BenchError, Setting, own_environ
-from scripts.proof import faults, histories, matrix, mutants
+from scripts.proof import coverage, faults, histories, inputs, load, matrix, mutants
 from scripts.proof.finding import Proof
 
 Sections = Mapping[str, Callable[[Setting], Proof]]
 
 SECTIONS: Sections = {
     matrix.SECTION: matrix.prove,
-    mutants.SECTION: mutants.prove,
     histories.SECTION: histories.prove,
+    mutants.SECTION: mutants.prove,
     faults.SECTION: faults.prove,
+    inputs.SECTION: inputs.prove,
+    load.SECTION: load.prove,
+    coverage.SECTION: coverage.prove,
 }
 
 

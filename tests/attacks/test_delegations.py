@@ -613,3 +613,22 @@ def test_two_patterns_of_many_stars_are_compared_in_no_time() -> None:
     assert not list(overlapping((f"acme/web:{'*a' * 50}x",), (f"acme/web:{'*a' * 50}y",)))
     assert list(overlapping((f"acme/web:{'*a' * 50}*",), (f"acme/web:{'*b' * 50}*",)))
     assert time.monotonic() - before < 1
+
+
+@pytest.mark.parametrize("pattern", ["acme/api:dev-*", "acme/*:x*"])
+@pytest.mark.parametrize("is_first", [True, False])
+def test_copied_delegation_of_a_role_without_images_does_not_make_the_thief_its_delegator(
+    world: World, consumer: Consumer, pattern: str, *, is_first: bool
+) -> None:
+    """Its keys are the same: only that no look-up comes that way tells who delegates."""
+    delegate(world, "ci", "acme/api:dev-*", delegator="acme.api")
+    forge_below(world, "evil", "ci", pattern, keys=world.keys["ci"])
+    if is_first:
+        turn_round(world)
+    new = strangers()
+    assert change_keys(world, "ci", add=new, stolen=world.keys["ci"]).changed
+    assert list(world.attacker.metadata(world.attacker.delegate_file("ci")).signatures) == [
+        new[0].public_key.keyid
+    ]
+    world.sign("dev-1", path="acme/api")
+    assert consumer.allowed("registry.test/acme/api:dev-1").role == "ci"

@@ -30,7 +30,7 @@ from trust.digest import Digest
 from trust.roles import DEFAULT_EXPIRY
 from trust.verdict import Allowed, Denied, Reason, Verdict
 
-HISTORIES = int(os.environ.get("TRUST_LIFE_HISTORIES", "60"))
+HISTORIES = int(os.environ.get("TRUST_LIFE_HISTORIES", "15"))
 STEPS = 20
 PATHS = ("acme/web", "acme/api", "acme/team/a", "acme/team/b")
 TAGS = ("1", "2", "dev-1")

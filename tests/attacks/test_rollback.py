@@ -9,6 +9,7 @@ from tuf.api.metadata import MetaFile
 
 from tests.simulators.world import ONLINE, Consumer, World, signed
 from trust.errors import RefusedError
+from trust.value import replace
 from trust.verdict import Denied, Reason, Verdict
 
 FAR = 2**31 - 1  # Notary audit 15-3: it locked a collection for ever
@@ -224,4 +225,15 @@ def test_publisher_notices_that_his_store_was_set_back(world: World) -> None:
     with pytest.raises(RefusedError, match="older than what was published from here") as caught:
         world.sign("1.6")
     assert caught.value.reason == Reason.ROLLED_BACK.value
+    assert world.attacker.files() == old
+
+
+def test_floor_of_the_policy_binds_a_publisher_without_state(world: World) -> None:
+    old = world.attacker.files()
+    world.sign("1.5")
+    world.attacker.restore(old)
+    world.home = world.folder / "fresh"
+    world.stanza = replace(world.stanza, floors={"timestamp": 3})
+    with pytest.raises(RefusedError, match="or than the policy's floor"):
+        world.sign("1.6")
     assert world.attacker.files() == old

@@ -110,6 +110,25 @@ def test_what_is_no_request_is_refused_and_the_connection_closed(common: Plot, r
     assert statuses(answers) in ([400], [405]), answers
 
 
+@pytest.mark.parametrize("version", ["0.9", "2.0"])
+def test_version_that_the_answer_could_not_be_of_is_refused(common: Plot, version: str) -> None:
+    """The library would answer in the same version: ``HTTP/0.9 200``, which no client reads."""
+    request = f"GET {common.at(common.picture.layer, 'blobs')} HTTP/{version}\r\nHost: shim\r\n\r\n".encode()
+    answers = common.yard.shim.raw(request, seconds=2)
+    assert statuses(answers) in ([505], [400]), answers[:200]
+    assert answers.startswith(b"HTTP/1.1 ")
+
+
+def test_body_that_says_to_be_compressed_is_not_unpacked(common: Plot) -> None:
+    """Nobody reads it; unpacked, it would cost memory, and each that is none a traceback in the log."""
+    said = len(common.yard.shim.said)
+    body = b"no gzip at all"
+    for _ in range(5):
+        lines = ("Content-Encoding: gzip", f"Content-Length: {len(body)}", "Connection: close")
+        assert statuses(common.yard.shim.raw(head(common.at("1"), *lines) + body)) == [200]
+    assert "Traceback" not in common.yard.shim.said[said:]
+
+
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
 def test_connection_that_is_to_be_closed_is_closed(common: Plot, version: str) -> None:
     started = time.monotonic()

@@ -15,7 +15,8 @@ BASE = parse_url("https://registry.example.com/v2/acme/web/blobs/uploads/?x=1")
 canonical = st.builds(
     lambda scheme, host, port, target: f"{scheme}://{host}{port}{target}",
     st.sampled_from(["http", "https"]),
-    st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,20}[a-z0-9])?|\[[0-9a-f:]{2,20}\]", fullmatch=True),
+    st.from_regex(r"[a-z0-9]([a-z0-9.-]{0,20}[a-z0-9])?", fullmatch=True)
+    | st.ip_addresses(v=6).map(lambda address: f"[{address}]"),
     st.integers(1, 65535).filter(lambda port: port not in {80, 443}).map(lambda port: f":{port}") | st.just(""),
     st.from_regex(r"/[!-\"$-~]{0,40}", fullmatch=True),
 )
@@ -57,6 +58,8 @@ def test_any_text_is_an_address_or_bad_input(text: str) -> None:
         "https://régistry.example.com/",
         "https://registry.example.com%2f/",
         "https://[fe80::1%25eth0]/",
+        "https://[3:1]/",
+        "https://[::::1]/",
         "https://" + "a" * 20_000,
     ],
 )

@@ -10,7 +10,9 @@ import pytest
 
 from tests.simulators.world import Relay, World, file_store, manifest_bytes, soon, strangers
 from trust.deadline import Deadline
+from trust.digest import sha256
 from trust.publish import Publisher
+from trust.rotate import Rotation, rotate
 from trust.sign import Order, read_image, sign
 from trust.stores.interface import View
 from trust.verdict import Allowed
@@ -157,6 +159,19 @@ def test_stray_of_a_removed_key_changes_nothing(scene: Scene, role: str) -> None
     scene.shown = [(stray, base)]
     scene.sign("next")
     assert scene.signed("1.4", "theirs", "next") == {"1.4", "next"}
+
+
+def test_stray_that_a_stolen_key_has_signed_is_dropped_when_it_is_rotated_away(scene: Scene) -> None:
+    base, (old,), (new,) = scene.keep("base"), scene.world.keys["targets"], strangers()
+    stray = scene.passed_over(lambda world: world.sign("1.4", manifest=manifest_bytes("evil")), "theirs")
+    scene.world.sign("ours")
+    scene.shown = [(stray, base)]
+    scene.world.keys["added"] = [new]
+    rotation = Rotation(role="targets", add=(new.public_key,), stolen=(old.public_key.keyid,))
+    done = scene.world.publish(lambda publisher: rotate(publisher, rotation), store=scene.store())
+    assert [(each.role, each.id) for each in done.dropped] == [("targets", None)]
+    assert scene.world.consumer().allowed().digest == sha256(manifest_bytes("acme/web:1.4"))
+    assert scene.signed("1.4", "ours") == {"1.4", "ours"}
 
 
 def test_rubbish_shown_as_a_stray_changes_nothing(scene: Scene) -> None:

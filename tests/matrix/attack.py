@@ -21,7 +21,8 @@ class Attack:
     is attacked (there it is out of date), None where it does not matter. ``world`` is what the collection has of
     keys; with ``is_delegated`` a role of its own signs its images. ``first`` is what its owner does before, and
     every gate knows of, answering ``known``. ``follows``: a part of the move is legitimate, and is taken over.
-    ``lasts`` are the seconds until time itself gives the move its effect.
+    ``lasts`` are the seconds until time itself gives the move its effect. ``is_signed_elsewhere``: the evil image
+    is signed under another tag of the repository, and whoever asks for its digest may have it.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Attack:
     known: str = GOOD
     follows: bool = False
     lasts: float = 0.0
+    is_signed_elsewhere: bool = False
 
 
 def attack(

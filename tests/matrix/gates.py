@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -76,13 +77,14 @@ class Run:
             (line,) = (line for line in done.said.splitlines() if not line.startswith(("note: ", "warning: ")))
             return Answer(image=line.split()[0])
         assert done.code == _COULD_NOT_RUN, done
-        return Answer(reason=_document(done)["error"]["reason"])
+        return Answer(reason=_document(done)["error"]["reason"] or "malformed")
 
     def home(self, case: Case) -> Path:
         return case.stage.folder / self.name
 
     def holds(self, case: Case, picture: Picture) -> bool:
-        return _has_file(self.home(case), picture)
+        home = self.home(case)
+        return _has_file(home, picture) or _has_device(home) or case.is_outside_changed
 
 
 class Through:
@@ -91,13 +93,13 @@ class Through:
     name = "shim"
 
     def ask(self, case: Case) -> Answer:
-        reply = case.stage.shim.ask(case.at("1"))
+        reply = case.stage.shim.ask(case.at(case.wanted))
         if reply.status != 200:
             return Answer(reason=reply.reason)
         for blob in json.loads(reply.body)["layers"]:
             layer = case.stage.shim.ask(case.at(blob["digest"], "blobs"))
-            if layer.status != 200:
-                return Answer(reason=layer.reason)
+            if layer.status != 200:  # it is signed, and so no refusal but an absence, which has no reason
+                return Answer(reason="unknown" if layer.status == _UNKNOWN else layer.reason)
             if not layer.is_whole:
                 return Answer(reason="broken")
             assert str(sha256(layer.body)) == blob["digest"], "a short or wrong success"
@@ -115,6 +117,7 @@ class Through:
 
 GATES: tuple[Gate, ...] = (Verify(), Through(), Run())
 _COULD_NOT_RUN = 125
+_UNKNOWN = 404
 
 
 def own_blobs(picture: Picture) -> dict[Digest, bytes]:
@@ -156,3 +159,9 @@ def _has_file(home: Path, picture: Picture) -> bool:
     sizes = {len(data) for data in own}
     files = (path for path in home.rglob("*") if path.is_file() and not path.is_symlink())
     return any(path.read_bytes() in own for path in files if path.stat().st_size in sizes)
+
+
+def _has_device(home: Path) -> bool:
+    """Tell whether a device node of an image is below ``home``; an overlay's own marks have the number 0."""
+    found = (path.lstat() for path in home.rglob("*"))
+    return any((stat.S_ISCHR(one.st_mode) or stat.S_ISBLK(one.st_mode)) and one.st_rdev for one in found)

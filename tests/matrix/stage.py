@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 
 from tuf.api.metadata import TargetFile
 
-from tests.runtime.images import busybox_layer, file, image_bytes, layer
+from tests.runtime.images import Layer, busybox_layer, file, image_bytes, layer
 from tests.simulators.command_line import Zygote
 from tests.simulators.shim import Reply, Shim, ask, policy_text, until
 from tests.simulators.teams import delegate
@@ -30,6 +30,7 @@ from trust.value import dataclass, replace
 TEAM = "team"  # the role that signs the images, where they are delegated
 KINDS = ("old", "good", "next", "evil")
 ROWS = frozenset({"role", "target"})
+SECRET = b"of this machine"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,10 +56,14 @@ class Case:
         self.name = f"{stage.server.host}/a{number}/"
         self.path = f"a{number}/web"
         self.folder = stage.folder / f"a{number}"
+        self.wanted = "1"  # the tag or digest that every gate is asked for
+        self.outside = self.folder / "outside"  # what no archive may reach
         self.pictures = Pictures(**{kind: stage.runnable(f"{kind} {number}") for kind in KINDS})
         self.world = World(self.folder, name=self.name, now=datetime.now(timezone.utc), **world)
         if is_delegated:
             delegate(self.world, TEAM, self.path)
+        self.outside.mkdir()
+        self.mend_outside()
         self.sign("1", self.pictures.old)
         self.before = self.attacker.files()
         self.sign("1", self.pictures.good)
@@ -71,7 +76,7 @@ class Case:
     @property
     def tag(self) -> str:
         """The reference that every gate is asked for."""
-        return f"{self.stage.server.host}/{self.path}:1"
+        return f"{self.stage.server.host}/{self.path}{'@' if ':' in self.wanted else ':'}{self.wanted}"
 
     @property
     def target(self) -> str:
@@ -102,9 +107,21 @@ class Case:
         self.push(picture, tag)
         self.world.sign(tag, path=self.path, manifest=picture.manifest)
 
-    def unprotected(self, last: object = "1") -> Reply:
+    def unprotected(self, last: object = None) -> Reply:
         """Return what a client gets that asks no gate."""
-        return ask(self.stage.server.port, self.at(last))
+        return ask(self.stage.server.port, self.at(self.wanted if last is None else last))
+
+    @property
+    def is_outside_changed(self) -> bool:
+        """Whether an archive got out: something more, something less or something else is there."""
+        files = {path.name: path.read_bytes() for path in self.outside.iterdir()}
+        return files != {"secret": SECRET}
+
+    def mend_outside(self) -> None:
+        """Have outside what was there at first."""
+        for path in self.outside.iterdir():
+            path.unlink()
+        (self.outside / "secret").write_bytes(SECRET)
 
     def name_evil(self, targets: Any) -> None:
         """Have a targets role name the evil image, in every way that it can be asked for."""
@@ -176,6 +193,7 @@ class Stage:
         self.registry = registry
         self.layout = Layout.create(folder / "layout")
         self.cases: list[Case] = []
+        self.denied: dict[str, list[str]] = {"digests": [], "keys": []}
         self._shim: Shim | None = None
 
     @property
@@ -194,23 +212,36 @@ class Stage:
 
     def open(self) -> Shim:
         """Return the shim before all the collections, to be started."""
-        stanzas = [replace(case.world.stanza, max_age=timedelta(seconds=1)) for case in self.cases]
         upstream = {"name": self.server.host, "url": self.server.url}
-        self._shim = Shim(folder=self.folder / "shim", policy=policy_text(*stanzas), upstreams=[upstream])
-        # On a command line nothing that was seen before spares the question.
-        self.policy.write_text(policy_text(*stanzas).replace('max_age = "1s"', 'max_age = "0s"'))
+        self._shim = Shim(folder=self.folder / "shim", policy=self._policy(), upstreams=[upstream])
+        self._write_policy()
         return self._shim
+
+    def deny(self, *, digests: Sequence[Digest] = (), keys: Sequence[str] = ()) -> None:
+        """Have those on the local deny list of every gate, which is one for all collections."""
+        self.denied["digests"] += map(str, digests)
+        self.denied["keys"] += keys
+        self.shim.write_policy(self._policy())
+        self._write_policy()
+
+    def _policy(self) -> str:
+        stanzas = [replace(case.world.stanza, max_age=timedelta(seconds=1)) for case in self.cases]
+        return policy_text(*stanzas, deny=self.denied)
+
+    def _write_policy(self) -> None:
+        """Write that of the command line, where nothing that was seen before spares the question."""
+        self.policy.write_text(self._policy().replace('max_age = "1s"', 'max_age = "0s"'))
 
     def settle(self, case: Case) -> None:
         """Wait until the shim serves what is signed."""
         good = case.pictures.good.manifest
         until(lambda: self.shim.ask(case.at("1")).body == good, f"the shim serves {case.target}")
 
-    def runnable(self, text: str) -> Picture:
-        """Return an image that prints ``text``."""
-        manifest = image_bytes(
-            self.layout, busybox_layer(), layer(file("mark", text.encode())), config={"Cmd": ["/bin/cat", "/mark"]}
-        )
+    def runnable(self, text: str, *layers: Layer, config: Mapping[str, object] | None = None) -> Picture:
+        """Return an image that prints ``text``, of ``layers`` on top; ``config`` says what is run instead."""
+        shown = {"Cmd": ["/bin/cat", "/mark"]} if config is None else config
+        mark = layer(file("mark", text.encode()))
+        manifest = image_bytes(self.layout, busybox_layer(), mark, *layers, config=shown)
         document = json.loads(manifest)
         blobs = [document["config"], *document["layers"]]
         return Picture(

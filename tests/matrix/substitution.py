@@ -21,7 +21,10 @@ def attacks() -> Iterator[Attack]:
         for field in ("x-collection", "x-role"):
             yield attack(f"{role} without {field}", "tampered", _without, role, field)
     yield attack("snapshot in the place of targets", "tampered", _stand_in)
-    yield attack("image that is signed for another tag", SIGNED_COMES, _signed_elsewhere, "web", "2", follows=True)
+    yield attack(
+        "image that is signed for another tag", SIGNED_COMES, _signed_elsewhere, "web", "2",
+        follows=True, is_signed_elsewhere=True,
+    )  # fmt: skip
     yield attack(
         "image that is signed for another repository", SIGNED_COMES, _signed_elsewhere, "other", "1", follows=True
     )

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from tests.migration.harbour import COUNT, Machine, last, until
+from trust.runtime.image_mounts import why_not
+from trust.runtime.tier import Tier
 
 pytestmark = pytest.mark.root
 SERVE = "nc -ll -p 8080 -e cat"
@@ -210,6 +212,33 @@ def limits_of(machine: Machine, name: str) -> dict[str, int | None]:
         number = word.split()[0]
         found[controller] = int(number) if number.isdigit() and int(number) < 1 << 60 else None
     return found
+
+
+def test_restored_container_is_held_to_its_image_as_it_was(here: Machine, there: Machine) -> None:
+    """And never less in silence: a tier that is not to be had there is refused, until another is asked for."""
+    missing = [tier for tier in Tier if why_not(tier) is not None]
+    had = next(tier for tier in (Tier.SEALED, Tier.FUSE_VERITY, Tier.DM_VERITY) if tier not in missing)
+    here.start("held", COUNT, "--integrity", had.value)
+    until(lambda: last(here.output("held")) > 3, "the counter")
+    here.run("checkpoint", "held", here.image("held:live"), "--leave-running")
+    here.run("clone", "held", "dolly")
+    there.run("restore", there.image("held:live"), "--name", "held")
+    for machine, name in ((here, "dolly"), (there, "held")):
+        assert machine.container(name)["integrity"] == had.value
+        (root,) = (
+            line
+            for line in Path(f"/proc/{machine.container(name)['pid']}/mountinfo").read_text().splitlines()
+            if line.split()[4] == "/"
+        )
+        assert f"lowerdir={machine.directory_of(name)}/image" in root
+    until(lambda: last(there.output("held")) > 0, "the counter, held")
+    for tier in missing[:1]:
+        said = there.run("restore", there.image("held:live"), "--name", "other", "--integrity", tier.value, code=3)
+        assert f"held to its image by {tier.value}" in said["said"]
+        assert "trust restore --integrity" in said["said"]
+        assert there.container("other")["status"] == "none"
+    loose = there.run("restore", there.image("held:live"), "--name", "loose", "--integrity", "directory")
+    assert f"integrity is directory, as asked for: it was {had.value}" in loose["said"]
 
 
 MIB = 1 << 20

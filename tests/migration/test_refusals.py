@@ -288,7 +288,7 @@ def test_registry_that_goes_away_in_mid_restore_leaves_nothing(
     path, content = pages_with(registry, digest, b"/count")
     path.unlink()
     try:
-        refused(there, there.image("counter:gone"), code=3, words="could not read the blob")
+        refused(there, there.image("counter:gone"), code=3, words="could not read the blob", reason="unreachable")
     finally:
         path.write_bytes(zstandard.ZstdCompressor(level=1).compress(content))
 
@@ -317,7 +317,7 @@ def test_full_disk_leaves_the_original_running(counter: Machine) -> None:
 def test_full_disk_leaves_nothing_of_a_restore(counter: Machine, there: Machine) -> None:
     snapshot(counter)
     with full_disk(there, 200):
-        refused(there, there.image("counter:live"), code=3, words="No space left")
+        refused(there, there.image("counter:live"), code=3, words="No space left", reason="state-damaged")
 
 
 def test_what_cannot_be_moved_is_left_alone(here: Machine) -> None:

@@ -118,6 +118,54 @@ def process(workshop: Workshop, *pieces: Any, **config: Any) -> Process:
     return process_of(image.config, RunOptions(), tree=tree, hostname="web")
 
 
+PROC = ("/proc/self/exe", "//proc/self/exe", "/./proc/self/exe", "/bin/../proc/self/exe", "proc/self/exe",
+        "./proc/self/exe", "../../proc/self/exe", "/dev/fd/3", "/sys/x")  # fmt: skip
+
+
+@pytest.mark.parametrize("command", PROC)
+def test_command_that_is_the_hosts_is_refused_however_it_is_spelled(workshop: Workshop, command: str) -> None:
+    """CVE-2019-5736: the runtime's own binary is ``/proc/self/exe`` to who is being started."""
+    with pytest.raises(InputError, match="command lies in /"):
+        process(workshop, directory("bin"), Cmd=[command])
+
+
+@pytest.mark.parametrize(
+    ("pieces", "config"),
+    [
+        ([symlink("app", "/proc/self/exe")], {"Cmd": ["/app"]}),
+        ([symlink("app", "proc/self/exe")], {"Cmd": ["app/"], "Entrypoint": ["./app"]}),
+        ([symlink("here", "/proc"), symlink("app", "here/self/exe")], {"Cmd": ["/app"]}),
+        ([symlink("here", "//./proc")], {"Cmd": ["/here/self/exe"]}),
+        ([directory("usr/bin"), symlink("usr/bin/app", "../../proc/self/exe")], {"Cmd": ["app"]}),
+        ([], {"Cmd": ["exe"], "Env": ["PATH=/bin:/proc/self"]}),
+        ([symlink("bin", "/proc/self")], {"Cmd": ["exe"]}),
+        ([], {"Cmd": ["exe"], "Env": ["PATH=proc/self"]}),
+        ([directory("usr"), directory("srv")], {"Cmd": ["../proc/self/exe"], "WorkingDir": "/srv"}),
+        ([file("app", b"#!/proc/self/exe\n")], {"Cmd": ["/app"]}),
+        ([file("app", b"#! /lib/x y\n"), file("lib/x", b"#!/dev/fd/3\n")], {"Cmd": ["/app"]}),
+    ],
+)
+def test_command_that_leads_to_the_hosts_is_refused(
+    workshop: Workshop, pieces: list[Any], config: dict[str, Any]
+) -> None:
+    with pytest.raises(InputError, match="command lies in /"):
+        process(workshop, *pieces, **config)
+
+
+@pytest.mark.parametrize(
+    ("pieces", "command"),
+    [
+        ([symlink("a", "/b"), symlink("b", "/a")], "/a"),
+        ([file("app", b"#!/bin/sh\n"), symlink("usr", "/")], "/app"),
+        ([directory("srv/proc/self"), file("srv/proc/self/exe")], "/srv/proc/self/exe"),
+        ([file("app", b"#!/app\n")], "/app"),
+        ([], "gone"),
+    ],
+)
+def test_command_of_the_image_is_left_to_the_engine(workshop: Workshop, pieces: list[Any], command: str) -> None:
+    assert process(workshop, *pieces, Cmd=[command]).arguments == (command,)
+
+
 def test_passwd_is_read_inside_the_root_even_by_way_of_links(workshop: Workshop) -> None:
     evil = workshop.outside / "passwd"
     evil.write_bytes(b"web:x:4242:4242::/:/bin/sh\n")

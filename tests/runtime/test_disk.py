@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
+import resource
+import shutil
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from trust.errors import StateError
-from trust.runtime.copying import copy_tree
+from trust.runtime.copying import copy_content, copy_tree
 from trust.runtime.disk import make_private_directory, read_document, remove_tree, write_document
 
 
@@ -109,6 +113,51 @@ def test_copy_is_the_same_tree_and_shares_no_file_with_it(tmp_path: Path) -> Non
     assert copied.stat().st_ino == (tmp_path / "copy/d/e/same").stat().st_ino != (source / "d/f").stat().st_ino
     copied.write_bytes(b"changed")
     assert (source / "d/f").read_bytes() == b"content" * 100_000
+
+
+def _copied(tmp_path: Path, *strace: str, limit: int = resource.RLIM_INFINITY) -> subprocess.CompletedProcess[str]:
+    """Copy one file of 1.25 MiB in a process of its own, whose system calls ``strace`` answers."""
+    source = tmp_path / "source"
+    source.mkdir()
+    (source / "file").write_bytes(b"content!" * (5 << 15))
+    code = (
+        "import sys, pathlib; from trust.runtime.copying import copy_tree; "
+        "copy_tree(*map(pathlib.Path, sys.argv[1:]))"
+    )
+    tool = shutil.which("strace")
+    assert tool is not None, "strace is not on PATH: run the tests through scripts/test"
+    return subprocess.run(
+        [tool, "-qq", "-o", "/dev/null", *(word for rule in strace for word in ("-e", rule)),
+         sys.executable, "-c", code, source, tmp_path / "copy"],
+        check=False, capture_output=True, text=True, timeout=60,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("answer", ["retval=0", "error=EXDEV", "retval=0:when=2+"])
+def test_file_that_the_kernel_does_not_copy_is_copied_whole_all_the_same(tmp_path: Path, answer: str) -> None:
+    done = _copied(tmp_path, f"inject=copy_file_range:{answer}")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "copy/file").read_bytes() == (tmp_path / "source/file").read_bytes()
+
+
+def test_file_that_is_written_short_is_no_copy(tmp_path: Path) -> None:
+    """The last piece does not fit, and the kernel takes a part of it without a word."""
+    done = _copied(tmp_path, "inject=copy_file_range:error=EXDEV", limit=(1 << 20) + 4096)
+    assert done.returncode == 1
+    assert "OSError: [Errno 27]" in done.stderr
+
+
+def test_source_that_was_cut_short_meanwhile_is_no_copy(tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(b"content")
+    source, target = os.open(path, os.O_RDONLY), os.open(tmp_path / "copy", os.O_RDWR | os.O_CREAT)
+    try:
+        with pytest.raises(OSError, match="expected 8 bytes, got 7"):
+            copy_content(source, target, 8)
+    finally:
+        os.close(source)
+        os.close(target)
 
 
 def _state(root: Path) -> list[tuple[str, int, int, int, int, bytes]]:

@@ -34,6 +34,17 @@ def said(runner: Runner, container: Container, *command: str, **more: object) ->
     return out
 
 
+def test_command_that_is_the_hosts_is_not_executed_however_it_is_spelled(runner: Runner) -> None:
+    container = runner.start("cd /; busybox ln -s /proc/self/exe /app; echo up > /mark; sleep 60")
+    assert said(runner, container, "sh", "-c", "until [ -s /mark ]; do :; done; echo up") == "up\n"
+    for command in ("/proc/self/exe", "//proc/self/exe", "/./proc/self/exe", "proc/self/exe", "/app", "./app"):
+        with pytest.raises(InputError, match="command lies in /proc"):
+            runner.containers.execute(container, Execution(command=(command,)), QUIET)
+    search = (("PATH", "/bin:/proc/self"),)
+    with pytest.raises(InputError, match="command lies in /proc"):
+        runner.containers.execute(container, Execution(command=("exe",), environment=search), QUIET)
+
+
 def test_command_sees_the_containers_files_and_processes_and_its_status_is_its_own(runner: Runner) -> None:
     container = runner.start("echo mine > /mark; sleep 60")
     assert said(runner, container, "sh", "-c", "until [ -s /mark ]; do :; done; cat /mark") == "mine\n"

@@ -125,6 +125,12 @@ def test_symlinks_that_go_in_a_circle_are_refused(workshop: Workshop) -> None:
         workshop.unpack(layer(symlink("a", "b"), symlink("b", "a"), file("a/x", b"evil")))
 
 
+@pytest.mark.parametrize("link", ["x" * 256, "x" * 3000])
+def test_symlink_to_a_name_that_no_file_can_have_is_no_fault_of_this_disk(workshop: Workshop, link: str) -> None:
+    with pytest.raises(InputError, match="no file can have"):
+        workshop.unpack(layer(symlink("way", link), file("way/evil", b"evil")))
+
+
 def test_symlink_that_appears_between_two_entries_of_one_directory_is_followed_inside(workshop: Workshop) -> None:
     root = workshop.unpack(
         layer(

@@ -21,7 +21,7 @@ def test_newly_signed_version_takes_over_name_and_ports_and_nobody_is_turned_awa
     publisher: Publisher, host: Host, engine: str
 ) -> None:
     publisher.publish("one")
-    before = host.start("-e", "KEPT=yes", engine=engine)
+    before = host.start("-e", "KEPT=yes", engine=engine, trial="4s")  # by then it listens
     host.answered("one")
     answers: list[str | None] = []
     is_over = threading.Event()

@@ -14,6 +14,7 @@ from trust.reference import parse_reference
 from trust.runtime.checkpoint_ran import Ran, parse_ran, ran_document
 from trust.runtime.limits import MEMORY_MIN_BYTES, PIDS_MAX, Limits
 from trust.runtime.options import Tmpfs
+from trust.runtime.tier import Tier
 from trust.value import replace
 
 RAN = Ran(
@@ -45,14 +46,24 @@ def test_what_was_run_is_read_back(memory: int | None, pids: int | None, cpus: i
 
 def test_snapshot_of_before_there_were_limits_has_none() -> None:
     document = ran_document(RAN)
-    del document["limits"], document["tmpfs"]
+    del document["limits"], document["tmpfs"], document["integrity"]
     assert parse_ran(document).limits == Limits()
+    assert parse_ran(document).integrity is Tier.DIRECTORY
     assert parse_ran(document).tmpfs == ()
+
+
+@pytest.mark.parametrize("tier", Tier)
+def test_tier_of_integrity_is_read_back(tier: Tier) -> None:
+    document = ran_document(replace(RAN, integrity=tier))
+    assert parse_ran(document).integrity is tier
+    assert ran_document(parse_ran(document)) == document
 
 
 @pytest.mark.parametrize(
     "edit",
     [
+        {"integrity": "none"},
+        {"integrity": ""},
         {"limits": {"memory_bytes": MEMORY_MIN_BYTES - 1}},
         {"limits": {"memory_bytes": -1}},
         {"limits": {"memory_bytes": "256m"}},

@@ -152,7 +152,7 @@ MALFORMED: dict[str, tuple[object, str]] = {
     "digest in capitals": (image(layers=[descriptor(digest="sha256:" + "A" * 64)]), "not lower-case hex"),
     "no size": (image(layers=[without(descriptor(), "size")]), "has size None"),
     "size below zero": (image(layers=[descriptor(size=-1)]), "has size -1"),
-    "size is text": (image(layers=[descriptor(size="1")]), "has size 1"),
+    "size is text": (image(layers=[descriptor(size="1")]), "has size '1'"),
     "size is true": (image(layers=[descriptor(size=True)]), "has size True"),
     "size of 2^63": (image(layers=[descriptor(size=2**63)]), "not valid JSON"),
     "size of 1.5": (image(layers=[descriptor(size=1.5)]), "not valid JSON"),

@@ -208,12 +208,14 @@ BY_DIGEST = f"registry.test/acme/web@{DIGEST}"
 
 
 @pytest.mark.parametrize(
-    ("fields", "is_current"), [({"tags": ("1.4",)}, True), ({"inside": (OTHER,)}, True), ({}, False)]
-)
-def test_current_digests_are_those_that_a_tag_or_an_index_names(
-    fields: dict[str, Any], *, is_current: bool
+    ("fields", "is_named", "is_current"),
+    [({"tags": ("1.4",)}, False, True), ({"inside": (OTHER,)}, True, True), ({"inside": (OTHER,)}, False, False),
+     ({}, False, False)],
+)  # fmt: skip
+def test_current_digests_are_those_that_a_tag_names_or_an_index_that_has_one(
+    fields: dict[str, Any], *, is_named: bool, is_current: bool
 ) -> None:
-    evidence = replace(SIGNED, target=target(**fields))
+    evidence = replace(SIGNED, target=target(**fields), is_named=is_named)
     allowed(judge(evidence, BY_DIGEST))
     allowed(judge(evidence, WEB, digests="current"))
     verdict = judge(evidence, BY_DIGEST, digests="current")

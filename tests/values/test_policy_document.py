@@ -15,7 +15,9 @@ from trust.digest import Digest, sha256
 from trust.errors import InputError
 from trust.policy import Policy, Rewrite
 from trust.policy_document import POLICY_MAX_BYTES, join_policies, parse_policy
-from trust.reference import Collection
+from trust.reference import Collection, parse_reference
+from trust.verdict import Denied, Reason
+from trust.verify import match_or_verdict
 
 PIN = str(sha256(b"root"))
 KEYID = "ab" * 32
@@ -72,6 +74,52 @@ def test_stanza_of_what_must_be_said_has_the_strict_defaults() -> None:
     assert (stanza.roles, stanza.digests, stanza.fresh, stanza.mode) == ((), "signed", "allow", "enforce")
     assert (stanza.max_age, stanza.floors, stanza.registries, stanza.rewrites) == (timedelta(0), {}, (), ())
     assert stanza.publish is None
+
+
+def _joined(*stanzas: str) -> Policy:
+    return join_policies([("policy.toml", parse(HEAD + "".join(stanzas)))])
+
+
+A = STANZA + 'registries = ["mirror.test"]\n'
+B = A.replace("registry.test", "other.test")
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (A, B),
+        (A, STANZA.replace("registry.test", "mirror.test")),
+        (A + 'rewrite = { from = "hub/", to = "" }\n', B + 'rewrite = { from = "hub/acme/", to = "acme/" }\n'),
+        (A, B.replace("acme/", "beta/") + 'rewrite = { from = "acme/", to = "beta/" }\n'),
+    ],
+)
+def test_two_collections_that_speak_for_the_same_images_of_a_mirror_are_refused(one: str, other: str) -> None:
+    for stanzas in ((one, other), (other, one)):
+        with pytest.raises(InputError, match=r"both speak for the same images at mirror\.test"):
+            _joined(*stanzas)
+
+
+def test_collections_that_a_mirror_keeps_apart_are_told_apart_and_the_rest_is_denied() -> None:
+    policy = _joined(
+        A + 'rewrite = { from = "one/acme/", to = "acme/" }\n',
+        B + 'rewrite = { from = "two/acme/", to = "acme/" }\n',
+    )
+    for path, host in (("one/", "registry.test"), ("two/", "other.test")):
+        match = policy.match(parse_reference(f"mirror.test/{path}acme/web:1"))
+        assert match is not None
+        assert match.stanza.collection.host == host
+    reference = parse_reference("mirror.test/acme/web:1")
+    verdict = match_or_verdict(policy, reference, datetime(2031, 1, 1, tzinfo=timezone.utc))
+    assert isinstance(verdict, Denied)
+    assert verdict.reason is Reason.NO_POLICY
+    assert "registry.test/acme/ and other.test/acme/ cover mirror.test/acme/web alike" in verdict.detail
+
+
+def test_longer_of_two_collections_at_a_mirror_decides() -> None:
+    policy = _joined(A, B.replace("acme/", "acme/team/"))
+    match = policy.match(parse_reference("mirror.test/acme/team/web:1"))
+    assert match is not None
+    assert match.stanza.collection.host == "other.test"
 
 
 def test_empty_policy_allows_nothing() -> None:

@@ -35,7 +35,7 @@ def read_delegation_file(path: Path) -> list[Entry]:
         InputError: one line with every error of the document.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_bytes().decode("utf-8")  # TOML has its own word on ends of lines
     except (OSError, UnicodeDecodeError) as err:
         raise InputError(f"delegation file cannot be read: {path}: {err}") from err
     document = load_toml(text, what=f"delegation file {path}", max_bytes=FILE_MAX_BYTES)
@@ -61,12 +61,20 @@ def _entry(reader: TableReader, beside: Path) -> Entry:
     return Entry(
         name=reader.text("name", checked_role) or "",
         paths=paths,
-        keys=tuple(str(beside / key) if (beside / key).is_file() else key for key in keys),
+        keys=tuple(_beside(beside, key) for key in keys),
         threshold=_number(reader, "threshold", 1),
         bins=_number(reader, "bins", 0),
         period=reader.text("expires", parse_duration, default=timedelta(0)) or None,
         delegator=reader.text("from", str, default=TARGETS) or TARGETS,
     )
+
+
+def _beside(directory: Path, key: str) -> str:
+    path = directory / key
+    try:
+        return str(path) if path.is_file() else key
+    except OSError:  # a name that no file can have
+        return key
 
 
 def _number(reader: TableReader, key: str, default: int) -> int:

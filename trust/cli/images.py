@@ -79,7 +79,7 @@ def parse_image(text: str, stands_for: str | None = None) -> TypedImage:
         return TypedImage(reference=parse_reference(text), layout=None)
     if stands_for is None:
         raise InputError(
-            f"a layout has no name of its own: got {text}",
+            f"a layout has no name of its own: got {text[:200]!r}",
             hint=f"say which image it stands for, before it: --as HOST/PATH:TAG {text}",
         )
     directory, _, tag = text.removeprefix(LAYOUT).partition(":")

@@ -267,6 +267,7 @@ def publish_document(published: Published, *, dry_run: bool) -> dict[str, object
         "versions": dict(published.versions),
         "waits": waiting_document(published.waits) if published.waits is not None else None,
         "discarded": list(published.discarded),
+        "dropped": [{"role": each.role, "id": str(each.id) if each.id else None} for each in published.dropped],
     }
 
 
@@ -290,6 +291,10 @@ def report(
             f"the change that waited is another one now: signatures of {who(names, published.discarded)} "
             "were discarded, and must be given again"
         )
+    for each in published.dropped:
+        what = f"change {each.id} of {each.role}, which waited," if each.id else f"a change of {each.role}"
+        word = "would be" if dry_run else "is"
+        run.output.warn(f"{what} {word} dropped: nobody but the stolen key had signed it")
     if waits is None:
         return EXIT_OK
     if not dry_run:

@@ -24,6 +24,7 @@ from trust.runtime.containers import SHORT_LENGTH
 from trust.runtime.limits import parse_limits
 from trust.runtime.options import parse_name, parse_volume
 from trust.runtime.source import RegistrySource
+from trust.runtime.tier import Tier, parse_tier
 from trust.verdict import Allowed, Denied
 
 EXIT_OK = 0
@@ -37,6 +38,11 @@ EXIT_OK = 0
 @click.option("--memory", metavar="SIZE", help="At most so much memory, as 256m, whatever it had.")
 @click.option("--pids", metavar="N", help="At most so many processes and threads, likewise.")
 @click.option("--cpus", metavar="N", help="At most so many processors' time, likewise.")
+@click.option(
+    "--integrity",
+    metavar="TIER",
+    help=f"How it is held to its image, whatever it had: {', '.join(each.value for each in Tier)}.",
+)
 @click.option("--identity", metavar="FILE", help="The X25519 private key that opens what is encrypted.")
 def restore(
     image: str,
@@ -47,6 +53,7 @@ def restore(
     memory: str | None,
     pids: str | None,
     cpus: str | None,
+    integrity: str | None,
     identity: str | None,
 ) -> int:
     """Verify the checkpoint IMAGE and the image it is of, then let its container go on here."""
@@ -57,6 +64,7 @@ def restore(
         name=parse_name(name) if name else None,
         volumes=tuple(map(parse_volume, volumes)),
         limits=parse_limits(memory=memory, pids=pids, cpus=cpus),
+        integrity=parse_tier(integrity) if integrity else None,
     )
     opener = opener_of(identity) if identity else None
     phases = Phases()
@@ -84,6 +92,10 @@ def restore(
         phase=phases.ended,
         seal=seal,
     )
+    if asked.integrity is not None and asked.integrity is not snapshot.ran.integrity:
+        this.output.warn(
+            f"integrity is {asked.integrity.value}, as asked for: it was {snapshot.ran.integrity.value}"
+        )
     _say_started(this, "restore", started, phases, of=str(allowed.pinned))
     return EXIT_OK
 

@@ -28,7 +28,7 @@ def read_digest_file(path: str) -> Digest:
             text = file.read(_DIGEST_FILE_MAX_BYTES).decode("utf-8").strip()
         if text.startswith("{"):
             text = str(json.loads(text)[_BUILDX_FIELD])
-    except (OSError, ValueError, KeyError) as err:
+    except (OSError, ValueError, KeyError, RecursionError) as err:
         raise InputError(f"digest file {path} holds no digest: {err}") from err
     return parse_digest(text)
 

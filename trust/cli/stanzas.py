@@ -10,7 +10,7 @@ import tomlkit
 
 from trust.errors import InputError, StateError
 from trust.policy import Stanza
-from trust.policy_document import parse_policy
+from trust.policy_document import parse_policy, require_one_voice
 
 
 def stanza_document(stanza: Stanza) -> dict[str, Any]:
@@ -44,11 +44,12 @@ def add_stanza(path: Path, stanza: Stanza) -> bool:
     """Make ``stanza`` part of the policy file ``path``; return whether it was not there before.
 
     Raises:
-        InputError: the file speaks of the collection already, with other words.
+        InputError: the file speaks of the collection already, with other words, or of its images by another name.
         StateError: it cannot be written; it is as before.
     """
     text = path.read_text(encoding="utf-8") if path.exists() else "schema = 1\n"
-    for known in parse_policy(text, source=str(path)).stanzas:
+    there = parse_policy(text, source=str(path)).stanzas
+    for known in there:
         if known.collection == stanza.collection:
             if known.root == stanza.root and known.metadata == stanza.metadata:
                 return False
@@ -56,6 +57,7 @@ def add_stanza(path: Path, stanza: Stanza) -> bool:
                 f"policy {path} has another root or address for {stanza.collection}: it pins {known.root}",
                 hint="remove that stanza first, if you are sure",
             )
+    require_one_voice((*there, stanza))
     write_text(path, f"{text.rstrip()}\n\n{stanza_text(stanza)}")
     return True
 

@@ -98,6 +98,7 @@ def _policy(machine: Machine, name: str) -> Finding:
     text = machine.text(name)
     try:
         default = json.loads(text)["default"] if text else []
+        default = default if isinstance(default, list) else []
     except (ValueError, LookupError, TypeError, RecursionError):
         default = []
     if [entry.get("type") for entry in default if isinstance(entry, dict)] == ["reject"]:

@@ -172,10 +172,11 @@ class Authenticator:
             seconds = document.get("expires_in") or TOKEN_SECONDS
             if not isinstance(token, str) or not _TOKEN.fullmatch(token) or not isinstance(seconds, int):
                 raise TypeError  # noqa: TRY301 - one message for every other form
-        except (ValueError, TypeError, AttributeError, RecursionError):
+            lasts_seconds = max(1.0, seconds * 0.8)
+        except (ValueError, TypeError, AttributeError, OverflowError, RecursionError):
             # the cause may quote a token
             raise UnreachableError(f"{self._host}: no token: {realm.origin} answered in another form") from None
-        self._hold(scope, f"Bearer {token}", max(1.0, seconds * 0.8))
+        self._hold(scope, f"Bearer {token}", lasts_seconds)
 
 
 def _scope(path: str, actions: str) -> str:

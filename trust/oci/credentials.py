@@ -7,7 +7,6 @@ A secret is in no message and no repr.
 
 from __future__ import annotations
 
-import binascii
 import json
 from base64 import b64decode
 from collections.abc import Iterator, Mapping
@@ -166,7 +165,7 @@ def _credential(entry: object, key: str) -> Credential | None:
     if isinstance(packed, str) and packed:
         try:
             user, colon, secret = b64decode(packed, validate=True).decode("utf-8").partition(":")
-        except (binascii.Error, UnicodeDecodeError):
+        except ValueError:  # no base64, no ASCII, no UTF-8
             raise InputError(f"credentials file is malformed: auth of {key!r} is no base64") from None
         if not colon:
             raise InputError(f"credentials file is malformed: auth of {key!r} has no colon")

@@ -62,7 +62,7 @@ class Http:
         *,
         environ: Mapping[str, str],
         clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
+        sleep: Callable[[float], object] = time.sleep,
         certs_directory: Path | None = None,
         network: Network | None = None,
         user_agent: str = "content-trust",

@@ -63,12 +63,23 @@ def parse_url(text: str) -> Url:
     if match is None:
         raise InputError(f"address is malformed: expected http(s)://HOST[:PORT]/PATH, got {text[:120]!r}")
     scheme, host, target = match[1].lower(), match[2].lower(), match[4]
+    if host.startswith("[") and not _is_ipv6(host[1:-1]):
+        raise InputError(f"address has no such host: expected an IPv6 address in brackets, got {host}")
     port = int(match[3]) if match[3] else DEFAULT_PORTS[scheme]
     if not 0 < port <= _PORT_MAX:
         raise InputError(f"address has no such port: expected 1 to {_PORT_MAX}, got {port}")
     if not target.startswith("/"):
         target = f"/{target}"
     return Url(scheme=scheme, host=host, port=port, target=target)
+
+
+def _is_ipv6(text: str) -> bool:
+    import ipaddress  # noqa: PLC0415 - 2 ms, for the few who write addresses so
+
+    try:
+        return ipaddress.IPv6Address(text).scope_id is None
+    except ValueError:
+        return False
 
 
 def replace_target(base: Url, target: str) -> Url:

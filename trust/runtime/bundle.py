@@ -14,6 +14,7 @@ from typing import Any
 
 from trust.errors import InputError
 from trust.runtime.account import FILE_MAX_BYTES, Account, resolve_account
+from trust.runtime.command import require_own_command
 from trust.runtime.image import KERNEL_DIRECTORIES, ImageConfig, is_text
 from trust.runtime.limits import Limits
 from trust.runtime.options import Network, RunOptions, Tmpfs, Volume
@@ -112,16 +113,17 @@ def process_of(config: ImageConfig, options: RunOptions, *, tree: Path | int, ho
     """Return the process of a container of the image whose tree is ``tree``, a path or a descriptor.
 
     Raises:
-        InputError: no command, an unknown user, or a working directory that is one of the kernel's
-            (CVE-2024-21626).
+        InputError: no command, an unknown user, or a command or a working directory that is one of the kernel's
+            (CVE-2019-5736, CVE-2024-21626).
     """
     arguments = (*config.entrypoint, *(options.command or config.command))
     if not arguments:
         raise InputError("image names no command: expected one after its name", hint="trust run IMAGE COMMAND")
     if not all(is_text(word) for word in arguments):
         raise InputError("command is not UTF-8 text")
-    if arguments[0].startswith("/proc/"):
-        raise InputError(f"command lies in /proc, where it is one of the host's: got {arguments[0][:80]!r}")
+    environment = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname}
+    environment.update(config.environment)
+    environment.update(options.environment)
     with Root(tree) as root:
         account = resolve_account(
             config.user,
@@ -129,9 +131,8 @@ def process_of(config: ImageConfig, options: RunOptions, *, tree: Path | int, ho
             untrusted_group=root.read((b"etc", b"group"), max_bytes=FILE_MAX_BYTES) or b"",
         )
         working_directory = _resolved(root, config.working_directory)
-    environment = {"PATH": DEFAULT_PATH, "HOSTNAME": hostname, "HOME": account.home}
-    environment.update(config.environment)
-    environment.update(options.environment)
+        require_own_command(root, arguments[0], working_directory=working_directory, search=environment["PATH"])
+    environment = {"HOME": account.home, **environment}
     return Process(
         account=account, arguments=arguments, environment=environment, working_directory=working_directory
     )

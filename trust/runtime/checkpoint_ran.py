@@ -1,7 +1,7 @@
 """Owns what was run, of a snapshot: enough to make the container anew from an image that is verified anew.
 
 It is read from the container's own configuration, and from a snapshot's document. It is a request: image,
-command, volumes, limits are held against this machine's rules like whatever a user types.
+command, volumes, limits, the tier of integrity are held against this machine's rules like whatever a user types.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from trust.runtime.image import is_text, parse_directory, parse_variable
 from trust.runtime.limits import CPU_PERIOD_MICROSECONDS, CPUS_MIN, MEMORY_MIN_BYTES, PIDS_MAX, Limits
 from trust.runtime.options import Tmpfs, Volume
 from trust.runtime.record import Container
+from trust.runtime.tier import DEFAULT_TIER, Tier, parse_tier
 from trust.value import dataclass
 
 _HOSTNAME_MAX_LENGTH = 64  # sethostname(2)
@@ -41,6 +42,7 @@ class Ran:
     volumes: tuple[tuple[str, bool], ...]
     tmpfs: tuple[Tmpfs, ...] = ()
     limits: Limits = Limits()
+    integrity: Tier = DEFAULT_TIER
 
 
 def ran_of(container: Container, directory: Path) -> Ran:
@@ -75,6 +77,7 @@ def ran_of(container: Container, directory: Path) -> Ran:
             volumes=tuple((target, is_read_only) for target, is_read_only, _ in volumes_of(config, directory)),
             tmpfs=tuple(_tmpfs_of(config)),
             limits=_limits_of(config),
+            integrity=container.integrity,
         )
     except (LookupError, TypeError, ValueError) as err:
         raise StateError(f"configuration of container {container.name} is damaged: {err!r:.100}") from err
@@ -127,11 +130,12 @@ def ran_document(ran: Ran) -> dict[str, Any]:
             "pids": ran.limits.pids,
             "cpu_microseconds": None if ran.limits.cpus is None else ran.limits.cpu_quota_microseconds,
         },
+        "integrity": ran.integrity.value,
     }
 
 
 def parse_ran(document: Mapping[str, Any]) -> Ran:
-    """Return what a snapshot's document says was run; one of old has no limits.
+    """Return what a snapshot's document says was run; one of old has no limits, and names no tier of integrity.
 
     Raises:
         InputError, LookupError, TypeError, ValueError, AttributeError: malformed.
@@ -157,6 +161,7 @@ def parse_ran(document: Mapping[str, Any]) -> Ran:
             pids=_number(limits.get("pids"), 1, PIDS_MAX),
             cpus=None if quota is None else quota / CPU_PERIOD_MICROSECONDS,
         ),
+        integrity=parse_tier(document.get("integrity", DEFAULT_TIER.value)),
     )
 
 

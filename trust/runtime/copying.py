@@ -82,7 +82,7 @@ class _Copy:
             try:
                 target_fd = os.open(name, _NEW, 0o600, dir_fd=target)
                 try:
-                    _copy_content(source_fd, target_fd, state.st_size)
+                    copy_content(source_fd, target_fd, state.st_size)
                     self._dress(source_fd, target_fd, state)
                 finally:
                     os.close(target_fd)
@@ -108,16 +108,37 @@ class _Copy:
         os.utime(target, ns=(state.st_atime_ns, state.st_mtime_ns))
 
 
-def _copy_content(source: int, target: int, size: int) -> None:
+def copy_content(source: int, target: int, size: int) -> None:
+    """Have ``target`` hold the ``size`` bytes of ``source``, no more and no fewer.
+
+    Raises:
+        OSError: they cannot be read or written; or ``source`` is shorter or longer, so that somebody changes it.
+    """
+    if not _by_the_kernel(source, target, size):
+        os.lseek(source, 0, os.SEEK_SET)
+        os.ftruncate(target, 0)
+        os.lseek(target, 0, os.SEEK_SET)
+        while piece := os.read(source, _BUFFER_BYTES):
+            view = memoryview(piece)
+            while view:
+                view = view[os.write(target, view) :]
+    for name, fd in (("source", source), ("copy", target)):
+        got = os.fstat(fd).st_size
+        if got != size:
+            raise OSError(errno.EIO, f"{name} of a file has another size: expected {size} bytes, got {got}")
+
+
+def _by_the_kernel(source: int, target: int, size: int) -> bool:
+    """Copy where the kernel can; tell whether it did: of some file systems it copies nothing, without an error."""
     left = size
     try:
         while left > 0:
             copied = os.copy_file_range(source, target, min(left, _PIECE_BYTES))
             if copied == 0:
-                return
+                return False
             left -= copied
     except OSError as err:
         if err.errno not in _NO_KERNEL_COPY or left != size:
             raise
-        while piece := os.read(source, _BUFFER_BYTES):
-            os.write(target, piece)
+        return False
+    return True

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 from trust.errors import InputError, StateError
 from trust.runtime.account import FILE_MAX_BYTES, Account, resolve_account
-from trust.runtime.bundle import Process
+from trust.runtime.bundle import DEFAULT_PATH, Process
+from trust.runtime.command import require_own_command, require_spelled_elsewhere
 from trust.runtime.disk import read_document
 from trust.runtime.image import is_text
 from trust.runtime.walk import Root
@@ -32,10 +34,6 @@ def executed(execution: Execution, *, directory: Path, pid: int) -> Process:
     """
     if not all(is_text(word) for word in execution.command):
         raise InputError("command is not UTF-8 text")
-    if execution.command[0].startswith("/proc/"):  # CVE-2019-5736
-        raise InputError(
-            f"command lies in /proc, where it is one of the host's: got {execution.command[0][:80]!r}"
-        )
     config = read_document(directory / "config.json")
     if config is None:
         raise InputError("container has no OCI configuration, so that nothing can join it", hint="--engine runc")
@@ -60,12 +58,23 @@ def executed(execution: Execution, *, directory: Path, pid: int) -> Process:
                 f"user cannot be had: an ordinary user's container has one id, 0; got {execution.user[:80]!r}"
             )
     variables.update(execution.environment)
+    _require_own(execution.command[0], pid, working_directory, variables.get("PATH", DEFAULT_PATH))
     return Process(
         account=account,
         arguments=execution.command,
         environment=variables,
         working_directory=working_directory,
     )
+
+
+def _require_own(word: str, pid: int, working_directory: str, search: str) -> None:
+    """Return if ``word`` is a file of the container's, as it is now, and none of the kernel's (CVE-2019-5736)."""
+    require_spelled_elsewhere(word, working_directory=working_directory)
+    with (
+        suppress(OSError),
+        _RootOf(pid) as root,
+    ):  # another user's may not be looked into: the engine guards itself
+        require_own_command(root, word, working_directory=working_directory, search=search)
 
 
 class _RootOf(Root):

@@ -102,7 +102,8 @@ def parse_signal(text: str) -> int:
     else:
         number = 0
     if above:
-        number = number + int(above) if name == "RTMIN" and above.isascii() and above.isdigit() else 0
+        is_number = above.isascii() and above.isdigit() and len(above) <= 2  # noqa: PLR2004 - likewise
+        number = number + int(above) if name == "RTMIN" and is_number else 0
     if not 1 <= number <= SIGNAL_MAX:
         raise InputError(f"signal is unknown: got {text[:40]!r}")
     return number

@@ -23,7 +23,7 @@ from trust.runtime.course import read_course
 from trust.runtime.disk import read_document, remove_tree
 from trust.runtime.engine import Engine
 from trust.runtime.locks import RECORD, locked, not_starting
-from trust.runtime.names import bearers, release
+from trust.runtime.names import bearers, clear_names, release
 
 IDENTITY_LENGTH = 32
 MAKING = "making"  # it is being made; whoever makes it holds its lock meanwhile
@@ -38,8 +38,9 @@ def sweep(directory: Path, engine_named: Callable[[str], Engine]) -> None:
     """
     if not directory.is_dir():
         return
+    clear_names(directory)
     named = bearers(directory)
-    for path in directory.iterdir():
+    for path in tuple(directory.iterdir()):
         is_removed, is_one = path.name.startswith("."), len(path.name) == IDENTITY_LENGTH
         if is_removed or (is_one and path.name not in named):
             with suppress(InputError, FileNotFoundError, NotADirectoryError), locked(path, wait=False) as is_there:
@@ -48,7 +49,7 @@ def sweep(directory: Path, engine_named: Callable[[str], Engine]) -> None:
                 elif is_there and path.name not in bearers(directory):
                     _discard_nameless(path, engine_named)
     _sweep_marked(directory, engine_named)
-    for state in directory.parent.glob("engines/*/*"):
+    for state in tuple(directory.parent.glob("engines/*/*")):
         if len(state.name) == IDENTITY_LENGTH and not (directory / state.name).exists():
             with suppress(InputError, UnavailableError):
                 engine_named(state.parent.name).delete(state.name)
@@ -73,7 +74,7 @@ def discard(directory: Path, engine: Engine, name: str) -> None:
 
 def _sweep_marked(directory: Path, engine_named: Callable[[str], Engine]) -> None:
     for mark in (MAKING, EPHEMERAL):
-        for path in directory.glob(f"*/{mark}"):
+        for path in tuple(directory.glob(f"*/{mark}")):
             with suppress(InputError, FileNotFoundError), locked(path.parent, wait=False) as is_there:
                 if is_there:
                     _discard_unfinished(path, engine_named)

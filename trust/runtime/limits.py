@@ -34,7 +34,7 @@ class Limits:
     @property
     def cpu_quota_microseconds(self) -> int:
         """What may be used of each period."""
-        return int((self.cpus or 0) * CPU_PERIOD_MICROSECONDS)
+        return round((self.cpus or 0) * CPU_PERIOD_MICROSECONDS)
 
     def overridden_by(self, others: Limits) -> Limits:
         """Return these limits, but each of ``others`` where there is one."""

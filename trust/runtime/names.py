@@ -6,6 +6,7 @@ container that does not bear its own name is one on trial, one replaced, or one 
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,10 +26,21 @@ def bearer(containers: Path, name: str) -> str | None:
 
 
 def bearers(containers: Path) -> frozenset[str]:
-    """Return the identities of all that bear a name."""
-    with suppress(FileNotFoundError):
-        return frozenset(link.readlink().name for link in (containers / NAMES).iterdir() if link.is_symlink())
-    return frozenset()
+    """Return the identities of all that bear a name; a name that comes or goes meanwhile hides no other."""
+    try:
+        names = os.listdir(containers / NAMES)  # noqa: PTH208 - whole, since links come and go
+    except FileNotFoundError:
+        return frozenset()
+    found = (bearer(containers, name) for name in names if not name.startswith("."))
+    return frozenset(identity for identity in found if identity is not None)
+
+
+def clear_names(containers: Path) -> None:
+    """Have no name that was being handed over by somebody who was killed."""
+    with suppress(FileNotFoundError), locked(containers / NAMES, wait=True):
+        for name in os.listdir(containers / NAMES):  # noqa: PTH208
+            if name.startswith("."):
+                (containers / NAMES / name).unlink(missing_ok=True)
 
 
 def bears_its_name(directory: Path) -> bool:

@@ -114,8 +114,12 @@ def parse_volume(text: str) -> Volume:
     source, target = Path(parts[0]), parse_directory(parts[1])
     if target == "/":
         raise InputError("volume would hide the whole image: expected a directory below /")
-    if not source.exists():
-        raise InputError(f"volume is not there: {source}")
+    try:
+        is_there = source.exists()
+    except OSError:  # a name that no file can have
+        is_there = False
+    if not is_there:
+        raise InputError(f"volume is not there: {parts[0][:200]!r}")
     return Volume(source=source, target=target, is_read_only=parts[2] == "ro")
 
 

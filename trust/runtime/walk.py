@@ -148,6 +148,8 @@ class Root:
             make(place.fd, name, (*place.path, name))
             place.enter(name)
         except OSError as err:
+            if err.errno == errno.ENAMETOOLONG:  # of a link's target: names of entries are checked before
+                raise InputError(f"path goes through a name that no file can have: {name[:80]!r}") from err
             if err.errno not in (errno.ENOTDIR, errno.ELOOP):
                 raise
             try:

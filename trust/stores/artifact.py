@@ -81,7 +81,7 @@ def parse_artifact(untrusted_bytes: bytes) -> Artifact:
     manifest = parse_manifest(untrusted_bytes)
     if isinstance(manifest, Index) or manifest.artifact_type != ARTIFACT_TYPE:
         got = manifest.media_type if isinstance(manifest, Index) else manifest.artifact_type
-        raise InputError(f"what stands under the reserved tag is no trust metadata: got {got}")
+        raise InputError(f"what stands under the reserved tag is no trust metadata: got {got!r:.100}")
     files = {}
     for layer in manifest.layers:
         name = checked_name(layer.annotations.get(_TITLE, ""))

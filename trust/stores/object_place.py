@@ -68,7 +68,8 @@ def parse_place(url: str) -> Place:
     scheme, _, rest = url.partition(":")
     match = _ADDRESS.fullmatch(rest)
     if scheme not in SCHEMES or match is None or {"..", "."} & set(match[2].split("/")):
-        raise InputError(f"metadata address is malformed: expected {scheme}://BUCKET/PREFIX, got {url[:200]!r}")
+        shown = scheme if scheme in SCHEMES else "|".join(SCHEMES)
+        raise InputError(f"metadata address is malformed: expected {shown}://BUCKET/PREFIX, got {url[:200]!r}")
     return Place(scheme=scheme, bucket=match[1], prefix=match[2].strip("/"))
 
 
