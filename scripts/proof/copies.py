@@ -17,7 +17,7 @@ from pathlib import Path
 
 from scripts.bench.setting import CHECKOUT, BenchError, Setting
 
-_SECONDS_EACH = 240  # for one test that a mutant makes hang; most take less than three
+_SECONDS_EACH = 60  # for one test that a mutant makes hang; most take less than three
 _TAIL = 800
 _PASSED, _NOTICED, _NOTHING_RUN = 0, 1, 5
 
