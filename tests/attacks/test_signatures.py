@@ -145,29 +145,6 @@ def test_one_root_key_under_two_ids_does_not_rotate_the_root(tmp_path: Path) -> 
     assert consumer.refusal().reason is Reason.BELOW_THRESHOLD
 
 
-def test_root_key_that_a_root_names_twice_does_not_hand_it_over(tmp_path: Path) -> None:
-    """One stolen key of two, which the trusted root names under two ids, signs a root of the thief's own."""
-    world = World(tmp_path, keys_each=2, threshold=2)
-    world.sign()
-    consumer = world.consumer()
-    first, (thief,) = world.keys["root"][0], strangers()
-    alias = _same_key(first.public_key)["same"]
-    world.rotate(lambda root: root.add_key(alias, "root"))
-    consumer.allowed()
-
-    def taken_over(root: Root) -> None:
-        for keyid in list(root.roles["root"].keyids):
-            root.revoke_key(keyid, "root")
-        root.add_key(thief.public_key, "root")
-        root.roles["root"].threshold = 1
-
-    world.rotate(taken_over, signers=[first, thief])
-    root = world.attacker.current("root")
-    root.signatures[alias.keyid] = Signature(alias.keyid, root.signatures[first.public_key.keyid].signature)
-    world.attacker.put(f"{root.signed.version}.root.json", root.to_bytes())
-    assert consumer.refusal().reason is Reason.BELOW_THRESHOLD
-
-
 @pytest.mark.parametrize("role", ROLES)
 def test_signature_by_a_removed_key_is_refused(tmp_path: Path, role: str) -> None:
     world = World(tmp_path, keys_each=2)

@@ -58,6 +58,16 @@ def test_move_into_bins_and_back_is_noticed_by_nobody(world: World, consumer: Co
         assert fresh.allowed("registry.test/acme/web:7").digest == digests["7"]
 
 
+def test_revocation_outlives_the_move_into_bins_and_back(world: World) -> None:
+    digest = world.sign("2.0")
+    world.revoke(digest=digest)
+    for count in (8, 0):
+        assert bins(world, count).changed
+        fresh = world.consumer(f"of {count}")
+        for image in (f"registry.test/acme/web@{digest}", "registry.test/acme/web:2.0"):
+            assert fresh.denied(image).reason is Reason.REVOKED
+
+
 def test_edits_in_bins_are_what_they_are_in_one_file(world: World, consumer: Consumer) -> None:
     bins(world, 16)
     child = manifest_bytes("child")

@@ -41,12 +41,30 @@ def test_repeated_init_finds_what_is_there(world: World) -> None:
     assert world.attacker.files() == files
 
 
+def test_timestamp_and_snapshot_name_what_is_below_by_length_and_hash(world: World) -> None:
+    """By its version alone, a store could show any signed content of that version."""
+    world.sign("1.5")
+    files, attacker = world.attacker.files(), world.attacker
+    snapshot = attacker.current("snapshot").signed
+    named = {f"{link.version}.{name}": link for name, link in snapshot.meta.items()}
+    named[attacker.file_of("snapshot")] = attacker.current("timestamp").signed.snapshot_meta
+    assert len(named) == 2
+    for name, link in named.items():
+        assert (link.length, link.hashes) == (len(files[name]), {"sha256": sha256(files[name]).hex})
+
+
 def test_init_overwrites_no_other_collection(world: World) -> None:
     files = world.attacker.files()
     roles = world.roles({role: strangers() for role in TOP_LEVEL_ROLES})
     with pytest.raises(ConflictError, match="another collection is there already"):
         world.init(world.folder / "another home", roles=roles)
     assert world.attacker.files() == files
+
+
+@pytest.mark.parametrize("role", sorted(TOP_LEVEL_ROLES))
+def test_init_takes_no_root_for_its_own_in_which_one_role_is_a_strangers(world: World, role: str) -> None:
+    with pytest.raises(ConflictError, match="another collection is there already"):
+        world.init(world.folder / "another home", roles=world.roles({**world.keys, role: strangers()}))
 
 
 def test_init_that_died_halfway_is_completed_with_the_root_that_is_there(world: World) -> None:

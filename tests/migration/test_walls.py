@@ -75,6 +75,16 @@ def with_a_disk(images: Path) -> None:
         path.write_bytes(gzip.compress(out.getvalue()))
 
 
+def with_one_more_mount(images: Path) -> None:
+    """Name the last mount twice: its record is a length and as many bytes, at the end."""
+    for path in images.glob("mountpoints-*.img"):
+        data, at, last = path.read_bytes(), 8, b""
+        while at < len(data):
+            end = at + 4 + int.from_bytes(data[at : at + 4], "little")
+            at, last = end, data[at:end]
+        path.write_bytes(data + last)
+
+
 def with_a_network_device(images: Path) -> None:
     (images / "netdev-9.img").write_bytes(b"")
 
@@ -99,6 +109,7 @@ MOVES: dict[str, tuple[Callable[[Path], None], str]] = {
                             flags(2097166) + encoded(6, b"/sys")),
         "other mounts than a container here: at /proc/sys",
     ),
+    "one more mount": (with_one_more_mount, "other mounts than a container here"),
     "a disk": (with_a_disk, r"has a device that no container here has: ./sda"),
     "the host's network": (
         lambda images: edit(images / "ids-*.img", encoded(6, 10), encoded(6, 2)), "shares a namespace",

@@ -19,6 +19,8 @@ from trust.errors import ConflictError, InputError, RefusedError, StaleError, Tr
 from trust.pending import Pending, PendingRole, parse_pending, pending_bytes
 from trust.proposal import Waiting
 from trust.publish import Publisher
+from trust.revoke import Revocation, revoke
+from trust.roles import REVOKED_FIELD
 from trust.value import replace
 from trust.verdict import Reason
 
@@ -100,6 +102,29 @@ def test_change_of_which_one_field_is_not_shown_is_signed_by_nobody(
     assert bob.shown == []
     assert waiting(world) == before
     assert consumer.rows() == rows
+
+
+def test_change_that_takes_back_a_revocation_is_signed_by_nobody(
+    world: World, consumer: Consumer, people: list[Member]
+) -> None:
+    ann, bob, _ = people
+    bob.approve(_signed(ann).change.id)
+    both = [
+        Revocation(path="acme/web", tag=None, digest=sha256(manifest_bytes(f"acme/web:{tag}")))
+        for tag in ("1.4", "2.0")
+    ]
+    waits = ann.do(lambda publisher: revoke(publisher, both)).waits
+    assert waits is not None
+    bob.approve(waits.change.id)
+    assert consumer.denied().reason is Reason.REVOKED
+    ann.sign("3.0")
+    change = _tamper(
+        world, lambda role: role.metadata.signed.unrecognized_fields[REVOKED_FIELD].popitem(), signer=ann
+    )
+    before = waiting(world)
+    with pytest.raises(RefusedError, match="takes back the revocation"):
+        bob.approve(change.id)
+    assert waiting(world) == before
 
 
 def test_root_with_a_field_that_nobody_reads_is_signed_by_nobody(world: World) -> None:

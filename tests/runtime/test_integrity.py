@@ -15,6 +15,7 @@ import pytest
 
 from tests.runtime.conftest import Runner, Workshop
 from tests.runtime.images import Piece, directory, file, hard_link, layer, symlink
+from trust.digest import sha256
 from trust.errors import RefusedError, StateError, UnavailableError
 from trust.run import Ended, Started
 from trust.runtime.course import Course
@@ -23,6 +24,7 @@ from trust.runtime.execution import Execution
 from trust.runtime.image_mounts import why_not
 from trust.runtime.options import RunOptions
 from trust.runtime.restart import RestartPolicy
+from trust.runtime.sealed import sealed_copy
 from trust.runtime.tier import Tier, parse_tier
 
 ROOT = os.geteuid() == 0
@@ -233,6 +235,19 @@ def test_tree_that_is_changed_later_is_not_what_runs(
 
 
 @pytest.mark.root
+def test_sealed_memory_takes_no_write_even_of_its_owner(tmp_path: Path) -> None:
+    file = tmp_path / "image"
+    file.write_bytes(BIG)
+    with file.open("rb") as image:
+        sealed = sealed_copy(image.fileno(), sha256(BIG), where=file)
+    try:
+        with Path(f"/proc/self/fd/{sealed}").open("r+b", buffering=0) as raw, pytest.raises(PermissionError):
+            raw.write(b"x")
+        assert os.pread(sealed, len(BIG), 0) == BIG
+    finally:
+        os.close(sealed)
+
+
 def test_sealed_image_cannot_be_changed_while_it_runs(one: Runner) -> None:
     options = RunOptions(command=("/bin/sh", "-c", "sleep 60"), is_detached=True, integrity=Tier.SEALED)
     started = one.run(one.image(*PIECES), options)

@@ -208,3 +208,24 @@ def test_disk_that_fails_at_every_call_leaves_old_or_new(
     record_property("broken", len(broken))
     assert tried > 5
     assert broken == []
+
+
+@pytest.mark.parametrize("move", ["found", "publish", "wait"])
+def test_all_is_on_the_disk_before_it_is_named_and_each_name_before_the_next_step(
+    writers: Writers, tmp_path: Path, move: str
+) -> None:
+    """A power cut leaves nothing of what was not synced: no timestamp over what is not there, no lost answer."""
+    directory, log = prepared(tmp_path / "store", move), tmp_path / "log"
+    assert writers.traced(directory, move, "-y", "-o", str(log)).code == DONE
+    synced: set[str] = set()
+    named: dict[str, set[str]] = {}
+    for line in log.read_text().splitlines():
+        if match := re.match(r"fsync\(\d+<(.+)>\) += 0", line):
+            synced.add(match[1])
+            named.pop(match[1], None)
+        elif match := re.match(r"(?:link|rename)\w*\((?:AT\S+ )?\"(.+?)\", (?:AT\S+ )?\"(.+?)\"", line):
+            assert match[1] in synced, line
+            assert not line.count(TIMESTAMP) or not named, line
+            named.setdefault(str(Path(match[2]).parent), set()).add(match[2])
+    assert synced
+    assert not named, "the last names are synced before the answer"
