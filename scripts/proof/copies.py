@@ -47,8 +47,9 @@ class Copy:
             ],
             cwd=self.checkout, env=self._environ(), capture_output=True, text=True, check=False,
         )  # fmt: skip
+        said = done.stdout + done.stderr
         if done.returncode not in (_PASSED, _NOTICED, _NOTHING_RUN):
-            raise BenchError(f"pytest {' '.join(tests)} ended with {done.returncode}: {done.stdout[-_TAIL:]}")
+            raise BenchError(f"pytest {' '.join(tests)} ended with {done.returncode}: {said[-_TAIL:]}")
         return None if done.returncode == _NOTHING_RUN else done.returncode == _PASSED
 
     def _environ(self) -> dict[str, str]:
