@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.simulators.world import START, World, file_store, soon, strangers
-from trust.collect import GRACE, Superseded, collect, superfluous
+from tests.simulators.world import START, World, file_store, signed, soon, strangers
+from trust.collect import GRACE, READ_MAX, Superseded, collect, superfluous
 from trust.deadline import Deadline
 from trust.delegate import NewRole, add
 from trust.errors import LimitError, UnreachableError
@@ -138,6 +138,18 @@ def test_snapshots_beyond_what_one_run_reads_stay_with_what_they_may_name() -> N
         "1.snapshot.json", "2.snapshot.json", "3.snapshot.json", "1.targets.json", "2.targets.json",
     )  # fmt: skip
     assert superfluous(files, current=current, superseded=(), unread=tuple(range(1, 10)), now=START) == ()
+
+
+def test_valid_snapshots_beyond_what_one_run_reads_stay(world: World) -> None:
+    attacker, keys = world.attacker, world.keys["snapshot"]
+    snapshot = attacker.current("snapshot")
+    for version in range(2, READ_MAX + 5):
+        snapshot.signed.version = version
+        attacker.put(f"{version}.snapshot.json", signed(snapshot, keys))
+    attacker.forge("snapshot", lambda said: setattr(said, "version", READ_MAX + 5), bump=False)
+    before = attacker.files()
+    assert collected(world) == ()
+    assert attacker.files() == before
 
 
 numbers = st.integers(1, 12)

@@ -9,7 +9,7 @@ from tuf.api.metadata import MetaFile, Snapshot
 
 from tests.simulators.teams import WEB_ROLE, change_keys, delegate
 from tests.simulators.world import Attacker, Keys, World, strangers
-from trust.errors import InputError, TrustError
+from trust.errors import InputError, RefusedError, TrustError
 from trust.verdict import Denied, Reason
 
 LAST = 2**31 - 1
@@ -43,6 +43,19 @@ def _recover(world: World) -> Keys:
     stolen = world.keys["timestamp"]
     change_keys(world, "online", add=strangers(), stolen=stolen)
     return stolen
+
+
+def test_recovery_builds_on_nothing_from_before_what_was_published_from_here(teams: World) -> None:
+    """The thief takes the newest file away: what is left would bring back what was revoked since."""
+    digest = teams.sign("2.0", path="acme/other")
+    teams.revoke(digest=digest, path="acme/other")
+    newest = teams.attacker.current("targets").signed.version
+    (teams.directory / f"{newest}.targets.json").unlink()
+    _count_up(teams, targets=newest - 1)
+    files = teams.attacker.files()
+    with pytest.raises(RefusedError, match="not there in any version that its keys have signed"):
+        _recover(teams)
+    assert teams.attacker.files() == files
 
 
 def test_counted_up_versions_are_reset_at_a_warm_consumer(teams: World) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -17,7 +18,7 @@ from tests.simulators.world import ONLINE, START, Consumer, Keys, Relay, World, 
 from trust.deadline import Deadline
 from trust.draft import Changes, draft
 from trust.edition import sealed
-from trust.errors import ConflictError, InputError
+from trust.errors import ConflictError, InputError, UnreachableError
 from trust.loaded import Loaded
 from trust.repository import load
 from trust.stores.interface import Publication
@@ -179,6 +180,25 @@ def test_publisher_who_loaded_before_the_new_root_came_is_told_of_it(
     with pytest.raises(ConflictError):
         honest.publish(edition.publication, deadline=soon())
     consumer.allowed()
+
+
+@pytest.mark.parametrize("role", ["targets", "online"])
+def test_rotation_of_a_stolen_key_can_be_completed_wherever_it_was_cut_short(
+    world: World, consumer: Consumer, role: str
+) -> None:
+    """Nothing that the new keys alone have signed goes out before the root that names them."""
+
+    def die() -> None:
+        raise UnreachableError("the publisher died")
+
+    honest, before = world.store, dict(world.keys)
+    world.store = Between(honest=honest, moment=die)
+    with suppress(UnreachableError):
+        change_keys(world, role, add=strangers(), stolen=world.keys[roles_of(role)[0]])
+    world.store, world.home = honest, world.folder / "another home"
+    world.keys = {**before, **world.keys}
+    digest = world.sign("2.0")
+    assert consumer.allowed("registry.test/acme/web:2.0").digest == digest
 
 
 @pytest.mark.parametrize("bins", [0, 4])

@@ -96,6 +96,18 @@ def test_what_clients_send_stays_on_one_line_of_bounded_length(tmp_path: Path) -
     assert check_log(path).head.seq == 3
 
 
+@pytest.mark.parametrize(
+    ("said", "instead"), [(b'"denied"', b'"served"'), (b"web:1", b"web:9"), (b"192.0.2.7", b"192.0.2.8")]
+)
+def test_decision_that_was_edited_into_another_is_found(tmp_path: Path, said: bytes, instead: bytes) -> None:
+    path = _written(tmp_path / "log", 3)
+    lines = path.read_bytes().splitlines(keepends=True)
+    assert said in lines[1]
+    lines[1] = lines[1].replace(said, instead)
+    path.write_bytes(b"".join(lines))
+    assert check_log(path).broken is not None
+
+
 @given(st.data())
 def test_any_change_before_the_end_is_found(data: st.DataObject) -> None:
     with tempfile.TemporaryDirectory() as folder:
