@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,9 +49,19 @@ class Copy:
             ],
             cwd=self.checkout, env=self._environ(), capture_output=True, text=True, check=False,
         )  # fmt: skip
+        self._end_leftovers()
+        said = done.stdout + done.stderr
         if done.returncode not in (_PASSED, _NOTICED, _NOTHING_RUN):
-            raise BenchError(f"pytest {' '.join(tests)} ended with {done.returncode}: {done.stdout[-_TAIL:]}")
+            raise BenchError(f"pytest {' '.join(tests)} ended with {done.returncode}: {said[-_TAIL:]}")
         return None if done.returncode == _NOTHING_RUN else done.returncode == _PASSED
+
+    def _end_leftovers(self) -> None:
+        """End what a broken program left running, a shim that should not have started: it would write on here."""
+        ours = os.fsencode(self.checkout / ".venv/bin/python")
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):  # it has ended by itself
+                if (process / "cmdline").read_bytes().startswith(ours):
+                    os.kill(int(process.name), signal.SIGKILL)
 
     def _environ(self) -> dict[str, str]:
         programs = (self.checkout / ".lab/bin", self.checkout / ".venv/bin", self.setting.environ["PATH"])

@@ -16,8 +16,11 @@ import pytest
 import zstandard
 
 from tests.migration.harbour import CHECKOUT, COUNT, Machine, empty_cgroups, last, until
+from tests.migration.test_walls import CAPABILITIES, SYS_ADMIN
 from tests.simulators.registry import DockerRegistry
 from trust.digest import Digest, parse_digest, sha256
+from trust.runtime.checkpoint_document import IMAGES_TYPE
+from trust.runtime.checkpoint_images import encoded
 
 pytestmark = pytest.mark.root
 MANIFEST_TYPE = "application/vnd.oci.image.manifest.v1+json"
@@ -150,9 +153,15 @@ def test_image_is_no_snapshot_and_a_snapshot_no_image(counter: Machine, there: M
 
 
 def republished(
-    machine: Machine, registry: DockerRegistry, digest: Digest, tag: str, edit: Callable[[dict[str, Any]], None]
+    machine: Machine,
+    registry: DockerRegistry,
+    digest: Digest,
+    tag: str,
+    edit: Callable[[dict[str, Any]], None],
+    *,
+    images: bytes = b"",
 ) -> None:
-    """Push and sign a snapshot whose document was edited: its signer's own doing."""
+    """Push and sign a snapshot whose document was edited, or CRIU's ``images``: its signer's own doing."""
     from trust.deadline import deadline_in  # noqa: PLC0415
     from trust.oci.credentials import Credentials  # noqa: PLC0415
     from trust.oci.http import Http  # noqa: PLC0415
@@ -161,6 +170,10 @@ def republished(
     manifest = manifest_of(registry, digest)
     document = json.loads(registry.blob_file(manifest["config"]["digest"].partition(":")[2]).read_bytes())
     edit(document)
+    if images:
+        (layer,) = (one for one in manifest["layers"] if one["mediaType"] == IMAGES_TYPE)
+        document["images"] = {"digest": str(sha256(images)), "size": len(images)}
+        layer.update(document["images"])
     config = json.dumps(document).encode()
     manifest["config"].update(digest=str(sha256(config)), size=len(config))
     data = json.dumps(manifest).encode()
@@ -168,7 +181,8 @@ def republished(
         door = Registry(
             machine.registry, http=http, credentials=Credentials(environ={}, home=Path("/nonexistent"))
         )
-        door.push_blob("acme/counter", sha256(config), config)
+        for blob in (config, images):
+            door.push_blob("acme/counter", sha256(blob), blob)
         import time  # noqa: PLC0415
 
         door.put_manifest("acme/counter", tag, data, MANIFEST_TYPE, deadline=deadline_in(30, time.monotonic))
@@ -181,6 +195,31 @@ def test_snapshot_of_another_base_is_refused(counter: Machine, there: Machine, r
         counter, registry, snapshot(counter), "base", lambda document: document["container"].update(digest=other)
     )
     refused(there, there.image("counter:base"), code=1, words="image: expected", reason="tampered")
+
+
+def test_snapshot_of_another_platforms_image_is_refused(
+    counter: Machine, there: Machine, registry: DockerRegistry
+) -> None:
+    """Its base is what it says, and its memory is of what that index has for others."""
+    other = registry.link_of_tag("acme/web", "2").read_text()
+    republished(
+        counter, registry, snapshot(counter), "arm", lambda document: document["container"].update(manifest=other)
+    )
+    refused(there, there.image("counter:arm"), code=1, words="expected", reason="tampered")
+
+
+def test_snapshot_that_brings_a_capability_is_refused_whoever_signed_it(
+    counter: Machine, there: Machine, registry: DockerRegistry
+) -> None:
+    digest = snapshot(counter)
+    (layer,) = (one for one in manifest_of(registry, digest)["layers"] if one["mediaType"] == IMAGES_TYPE)
+    held = registry.blob_file(layer["digest"].partition(":")[2]).read_bytes()
+    content = zstandard.ZstdDecompressor().decompressobj().decompress(held)
+    plain, more = (encoded(11, CAPABILITIES | extra) for extra in (0, SYS_ADMIN))
+    assert plain in content
+    forged = zstandard.ZstdCompressor(level=1).compress(content.replace(plain, more))
+    republished(counter, registry, digest, "mighty", lambda _document: None, images=forged)
+    refused(there, there.image("counter:mighty"), code=1, words="has capabilities", reason="tampered")
 
 
 def test_snapshot_of_a_revoked_base_is_refused(here: Machine, there: Machine) -> None:
