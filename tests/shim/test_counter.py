@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -167,3 +168,34 @@ def test_image_that_is_denied_comes_with_a_warning_where_the_policy_merely_watch
         assert (reply.status, reply.body) == (200, OTHER.manifest)
         assert "unsigned" in reply.headers["warning"]
         assert reply.headers["cache-control"] == "no-store"
+
+
+def test_list_of_referrers_that_is_no_index_names_none(counter: Counter) -> None:
+    assert counter.ask("1").status == 200
+    address = f"/v2/{PATH}/referrers/{IMAGE.digest}"
+    counter.registry.rules[address] = lambda exchange: exchange.answer(200, OTHER.manifest)
+    reply = counter.ask(IMAGE.digest, "referrers")
+    assert (reply.status, json.loads(reply.body)["manifests"]) == (200, [])
+    counter.registry.rules[address] = lambda exchange: exchange.answer(200, b"no index")
+    assert counter.ask(IMAGE.digest, "referrers").status == 503
+
+
+def test_metadata_is_served_at_its_place_and_nothing_else_there(counter: Counter) -> None:
+    place = "/v2/acme/trust-metadata"
+    manifest = counter.get(f"{place}/manifests/_trust")
+    named = [layer["digest"] for layer in json.loads(manifest.body)["layers"]]
+    assert [counter.get(f"{place}/blobs/{digest}").status for digest in named] == [200] * len(named)
+    assert counter.get(f"{place}/blobs/{IMAGE.layer}").status == 403
+    assert counter.get(f"{place}/manifests/{named[0]}").status == 403
+
+
+@pytest.mark.parametrize(("auth", "status"), [("forward", 401), ("own", 200)])
+def test_client_is_let_in_by_the_registry_where_its_own_login_decides_and_else_by_the_shim(
+    tmp_path: Path, auth: str, status: int
+) -> None:
+    with Counter(tmp_path, auth=auth) as counter:
+        counter.registry.rules["/v2/"] = lambda exchange: exchange.answer(
+            401, b"{}", WWW_Authenticate='Basic realm="tests"'
+        )
+        assert counter.get("/v2/").status == status
+        assert bool(counter.asked()) is (auth == "forward")

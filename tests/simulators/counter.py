@@ -34,15 +34,15 @@ PATH = "acme/web"
 
 
 class Counter:
-    """A worker below ``folder``; ``rules`` are for its policy, ``settings`` for itself. A context manager."""
+    """A worker below ``folder``; ``rules`` are for its policy, ``upstream`` for its registry."""
 
-    def __init__(self, folder: Path, *, rules: dict[str, Any] | None = None, **settings: Any) -> None:
+    def __init__(self, folder: Path, *, rules: dict[str, Any] | None = None, **upstream: Any) -> None:
         self.world = World(folder / "world", now=datetime.now(timezone.utc))
         self.stanza = replace(self.world.stanza, **(rules or {}))
         self.registry = ScriptedRegistry()
         self.home = folder / "shim"
         self.heard: list[dict[str, Any]] = []
-        self._settings = settings
+        self._upstream = upstream
         self._generation = 0
         self._server = serving(self.registry)
         self._loop = asyncio.new_event_loop()
@@ -84,8 +84,12 @@ class Counter:
         return self
 
     def ask(self, last: object, kind: str = "manifests", method: str = "GET", **headers: str) -> Reply:
-        """Return what a client gets."""
+        """Return what a client gets of the repository."""
         return ask(self.port, f"/v2/{PATH}/{kind}/{last}", method, **headers)
+
+    def get(self, address: str) -> Reply:
+        """Return what a client gets."""
+        return ask(self.port, address)
 
     def asked(self) -> list[str]:
         """Return what the upstream was asked."""
@@ -112,7 +116,7 @@ class Counter:
         name = self.stanza.collection.host
         document = {
             "listen": "127.0.0.1:0", "home": str(self.home), "default": name,
-            "upstream": [{"name": name, "url": self._server.url}], **self._settings,
+            "upstream": [{"name": name, "url": self._server.url, **self._upstream}],
         }  # fmt: skip
         policy = policy_of([("policy.toml", policy_text(self.stanza))])
         self.worker = Worker(config_of(document, source="shim.toml"), policy, number=1)

@@ -9,12 +9,13 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from securesystemslib.signer import CryptoSigner, Key, SSlibKey
-from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Root, Targets
+from tuf.api.metadata import DelegatedRole, Delegations, Metadata, Root, SuccinctRoles, Targets
 
 from tests.simulators.world import World
+from trust.delegations import BINS_MAX
 from trust.errors import RefusedError
 from trust.metadata import delegations_of, identity_of, require_different, role_keys, without_keys
-from trust.roles import COLLECTION_FIELD
+from trust.roles import COLLECTION_FIELD, ROLE_FIELD
 
 EXPIRES = datetime(2031, 5, 1, tzinfo=timezone.utc)
 ECDSA = (
@@ -96,3 +97,16 @@ def test_delegation_by_hash_prefixes_is_refused() -> None:
     """Our walk knows patterns and bins: what it passed over, another reader would find."""
     with pytest.raises(RefusedError, match="by hash prefixes"):
         delegations_of(targets(role("acme.web", ["1"], path_hash_prefixes=["ab"])))
+
+
+def test_more_bins_than_are_understood_are_refused() -> None:
+    for bits, is_understood in ((14, True), (15, False)):
+        bins = SuccinctRoles(["1"], 1, bits, "acme.g1")
+        said = Targets(delegations=Delegations({}, succinct_roles=bins), unrecognized_fields={ROLE_FIELD: "acme"})
+        if is_understood:
+            found = delegations_of(said).bins
+            assert found is not None
+            assert found.count == BINS_MAX
+        else:
+            with pytest.raises(RefusedError, match="too many bins"):
+                delegations_of(said)

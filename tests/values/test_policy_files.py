@@ -145,3 +145,12 @@ def test_policy_that_is_not_text_is_refused(policy: Path) -> None:
     policy.write_bytes(b"schema = 1 # \xff")
     with pytest.raises(InputError, match="cannot be read"):
         read_policy(policy_files(policy, is_explicit=True))
+
+
+def test_policy_of_which_nobody_can_tell_whether_it_is_there_does_not_hand_over_to_the_systems(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "trust").symlink_to("trust")
+    for is_explicit in (True, False):
+        with pytest.raises(InputError, match="cannot be read"):
+            policy_files(tmp_path / "trust" / "policy.toml", is_explicit=is_explicit)
