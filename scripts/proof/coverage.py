@@ -53,6 +53,7 @@ TESTS = (
     "tests/attacks/test_delegations.py", "tests/attacks/test_freeze.py", "tests/attacks/test_malformed.py",
     "tests/attacks/test_rollback.py", "tests/attacks/test_roots.py", "tests/attacks/test_signatures.py",
     "tests/attacks/test_state.py", "tests/attacks/test_substitution.py",
+    "tests/attacks/test_shim_content.py", "tests/attacks/test_shim_upstream.py",
     "tests/shim/test_cache.py", "tests/shim/test_closure.py", "tests/shim/test_counter.py",
     "tests/shim/test_fills.py", "tests/shim/test_freshness.py", "tests/shim/test_gate.py",
     "tests/shim/test_policy_watch.py", "tests/shim/test_pull.py", "tests/shim/test_routes.py",
