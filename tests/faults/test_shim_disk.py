@@ -3,22 +3,13 @@
 from __future__ import annotations
 
 import resource
-from collections.abc import Iterator
-
-import pytest
 
 from tests.faults.places import Record, few, record
-from tests.faults.street import Street, is_true, street
+from tests.faults.street import Street, is_true
 from tests.faults.test_shim_kills import has_whole_content, has_whole_log
 from tests.simulators.shim import until
 
 LIMITS = (0, 100, 600, 4_096, 20_000, 45_000, 100_000, 290_000)
-
-
-@pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
-    with street(tmp_path_factory.mktemp("street")) as made:
-        yield made
 
 
 def have_room(here: Street, size_bytes: int) -> None:

@@ -3,14 +3,13 @@
 A worker is killed, and its keeper brings another; or all of it is, and it is started anew on the same directory.
 After each: what is under a digest in the cache is whole, a client who got all bytes got what was signed, what was
 acknowledged is served, and the chain of the decision log holds. ``TRUST_FAULTS=all`` tries each call, otherwise
-three of them.
+two of each.
 """
 
 from __future__ import annotations
 
 import re
 import shutil
-import signal
 import subprocess
 import sys
 from collections import Counter
@@ -19,10 +18,8 @@ from contextlib import contextmanager, suppress
 from http.client import HTTPException
 from pathlib import Path
 
-import pytest
-
 from tests.faults.places import Record, few, record
-from tests.faults.street import Street, is_true, street
+from tests.faults.street import Street, is_true
 from tests.simulators.killing import CHANGING
 from tests.simulators.shim import is_alive, until
 from tests.simulators.upstream import Picture
@@ -30,12 +27,6 @@ from trust.digest import sha256
 
 MIN_POINTS = 8
 RESTARTED, REPLACED = "started anew", "replaced"
-
-
-@pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
-    with street(tmp_path_factory.mktemp("street")) as made:
-        yield made
 
 
 @contextmanager
@@ -98,9 +89,7 @@ def is_whole(here: Street, tag: str, image: Picture, how: str) -> bool:
     """Tell whether the shim, which was killed, serves by itself or once it is started anew, as it should."""
     was_whole = has_whole_content(here)
     if how == RESTARTED:
-        here.shim.process.kill() if here.shim.process else None
-        here.shim.stop(number=signal.SIGKILL)
-        here.shim.start()
+        here.start_shim_anew()
     with suppress(AssertionError):
         until(lambda: serves(here, tag, image), "it serves")
         return was_whole and has_whole_content(here) and here.gives_nothing_unsigned() and has_whole_log(here)
@@ -131,8 +120,8 @@ def test_worker_killed_while_it_fills_its_cache_leaves_whole_content_or_none(
     found = points_of(log, here.shim.folder)
     assert len(found) > MIN_POINTS, found
     points, broken = 0, []
-    images = iter(here.signed(len(few(found, 3)) + 1).items())
-    for number, (call, count) in enumerate(few(found, 3)):
+    images = iter(here.signed(len(few(found, 2)) + 1).items())
+    for number, (call, count) in enumerate(few(found, 2)):
         tag, image = next(images)
         (worker,) = here.shim.workers
         how = (RESTARTED, REPLACED)[number % 2]
@@ -157,7 +146,7 @@ def test_keeper_killed_while_it_refreshes_comes_back_with_what_was_published(
     found = points_of(log, here.shim.folder)
     assert len(found) > MIN_POINTS, found
     points, broken = 0, []
-    for call, count in few(found, 3):
+    for call, count in few(found, 2):
         keeper = here.shim.process_id
         image = here.first
         tag = f"{call}-{count}"
