@@ -25,7 +25,8 @@ from trust.deadline import Deadline
 from trust.digest import Digest
 from trust.errors import InputError, RefusedError, StateError, UnavailableError
 from trust.manifest import MANIFEST_MAX_BYTES, Index, parse_manifest
-from trust.run import Host, Started, open_containers, open_content, planned, with_files
+from trust.prepare import planned, with_files
+from trust.run import Started
 from trust.runtime.bundle import Bundle
 from trust.runtime.checkpoint_archive import unpack_upper
 from trust.runtime.checkpoint_blobs import Seal
@@ -54,6 +55,7 @@ from trust.runtime.checkpoint_yardstick import yardstick
 from trust.runtime.content import pull
 from trust.runtime.criu import SETTINGS, restore_settings
 from trust.runtime.engine import Streams
+from trust.runtime.host import Host, open_containers, open_content
 from trust.runtime.integrity import Ground, ground
 from trust.runtime.limits import Limits
 from trust.runtime.options import RunOptions, Volume

@@ -19,7 +19,7 @@ from trust.manifest import OCI_MANIFEST
 from trust.publish import Publisher
 from trust.reference import Reference, parse_reference
 from trust.roles import Image
-from trust.run import open_containers
+from trust.runtime.host import open_containers
 from trust.sign import Order, read_image
 from trust.sign import sign as sign_images
 from trust.value import replace

@@ -17,13 +17,13 @@ from trust.cli.render import table
 from trust.cli.session import session
 from trust.errors import TrustError
 from trust.instant import format_utc
-from trust.run import open_containers
 from trust.runtime.bounded_log import pieces
 from trust.runtime.cgroup import Controllers
 from trust.runtime.containers import SHORT_LENGTH, Listed
 from trust.runtime.engine import Streams
 from trust.runtime.execution import Execution
 from trust.runtime.followed import decisions
+from trust.runtime.host import open_containers
 from trust.runtime.image import parse_variable
 from trust.runtime.supervision import attend
 from trust.runtime.usage import Usage

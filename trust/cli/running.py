@@ -21,12 +21,13 @@ from trust.cli.session import Session, session
 from trust.cli.verifying import refuse, warn_if_moved
 from trust.errors import TrustError
 from trust.instant import parse_duration
-from trust.run import Ended, Started, open_engine
+from trust.run import Ended, Started
 from trust.run import run as run_image
 from trust.runtime.bounded_log import MINIMUM_BYTES
 from trust.runtime.containers import SHORT_LENGTH
 from trust.runtime.engine import ENGINES
 from trust.runtime.health import HealthCheck, parse_retries, shell_check
+from trust.runtime.host import open_engine
 from trust.runtime.image import parse_variable
 from trust.runtime.limits import Limits, parse_cpus, parse_memory, parse_pids, parse_size
 from trust.runtime.options import RunOptions, parse_name, parse_network, parse_tmpfs, parse_volume
