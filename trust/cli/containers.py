@@ -147,9 +147,7 @@ def execute(
             containers.find(container), execution, Streams(stdin=stdin, stdout=None, stderr=None)
         )
     except TrustError as err:
-        from trust.cli import exit_code_of  # noqa: PLC0415 - the package is whole by now
-
-        this.output.error(str(err), err.hint, code=exit_code_of(err), reason=err.reason)
+        this.output.error(str(err), err.hint, code=err.exit_code, reason=err.reason)
         return RUN_FAILED
 
 

@@ -157,9 +157,7 @@ def run(
         pace = Pace(every=parse_duration(update_every), trial=parse_duration(update_trial)) if update else None
         return _run(this, image, stands_for, options, pace=pace, wanted=wanted, engine=engine)
     except TrustError as err:
-        from trust.cli import exit_code_of  # noqa: PLC0415 - the package is whole by now
-
-        this.output.error(str(err), err.hint, code=exit_code_of(err), reason=err.reason)
+        this.output.error(str(err), err.hint, code=err.exit_code, reason=err.reason)
         return RUN_FAILED
 
 
