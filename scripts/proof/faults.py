@@ -1,7 +1,8 @@
 """Proves that nothing acknowledged is lost and nothing unsigned believed, whatever fails.
 
-Commands are killed at every call that changes a disk, disks fail, and the network to a real registry drops,
-delays, resets, truncates, corrupts, duplicates, answers 5xx and drips, at every request in turn.
+Commands are killed at every call that changes a disk, disks fail, and the network drops, delays, resets,
+truncates, corrupts, duplicates, answers 5xx and drips, at every request in turn: between commands and a registry,
+between commands and an object store, and on each side of a running shim.
 """
 
 from __future__ import annotations
@@ -20,19 +21,27 @@ KILLED = (
     "tests/rotation/test_kill_rotation.py",
     "tests/stores/test_killed_file.py",
 )
-WIRE = "tests/faults/test_wire.py"
+WIRES = (
+    ("commands and their registry", "tests/faults/test_wire.py"),
+    ("commands and their object store", "tests/faults/test_object_wire.py"),
+    ("the shim and its clients, its upstream, its store", "tests/faults/test_shim_wire.py"),
+)
 
 
 def prove(setting: Setting) -> Proof:
     """Return at how many points something was made to fail, and at how many of them that did harm."""
     killed = tried(setting, *KILLED)
-    wired = tried(setting, WIRE, environ={} if setting.is_quick else {"TRUST_FAULTS": "all"})
+    environ = {} if setting.is_quick else {"TRUST_FAULTS": "all"}
+    wired = [(between, tried(setting, wire, environ=environ)) for between, wire in WIRES]
     return Proof(
         rows=(
             _survived("points at which a command was killed or its disk failed, survived", killed),
-            _survived("requests at which the network failed, survived", wired),
+            *(
+                _survived(f"requests at which the network between {b} failed, survived", tests)
+                for b, tests in wired
+            ),
         ),
-        failures=failed([*killed, *wired]),
+        failures=failed([*killed, *(test for _, tests in wired for test in tests)]),
     )
 
 
