@@ -28,7 +28,8 @@ import sys
 from pathlib import Path
 from tests.runtime.images import NOW, allowed, busybox_layer, deadline, file, host, image_bytes, layer
 from trust.oci.layout import Layout
-from trust.run import open_containers, open_engine, run
+from trust.run import run
+from trust.runtime.host import open_containers, open_engine
 from trust.runtime.options import RunOptions
 from trust.runtime.source import LayoutSource
 
