@@ -21,10 +21,10 @@ def some(places: Sequence[Place], number: int) -> Sequence[Place]:
 
 
 def few(places: Sequence[Place], count: int = 4) -> Sequence[Place]:
-    """Return all of ``places``; in the ordinary tests ``count`` of them, from the first to the last."""
+    """Return all of ``places``; in the ordinary tests ``count`` of them, from all over."""
     if EVERYWHERE or len(places) <= count:
         return places
-    return [places[number * (len(places) - 1) // (count - 1)] for number in range(count)]
+    return [places[(2 * number + 1) * len(places) // (2 * count)] for number in range(count)]
 
 
 def number_of(fault: str) -> int:

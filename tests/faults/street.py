@@ -1,18 +1,20 @@
 """A real shim, and a wire on each of its sides on which things go wrong: to clients, upstream registry and store.
 
-Behind the last two is one real docker-registry, with images that are signed, one that is not, and the metadata.
+Behind the last two is one real docker-registry, with images that are signed, one that is not, and the metadata; on
+a fourth wire comes who publishes.
 """
 
 from __future__ import annotations
 
+import os
 import random
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
 
 from tests.simulators.faulty import FaultyWire
 from tests.simulators.registry import DockerRegistry, docker_registry
@@ -39,9 +41,9 @@ UNSIGNED = picture(b"a small layer that nobody signed", b"and a large one " * 5_
 REFUSED = {403, 502, 503, 504}  # never an absence, which a client would believe
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)
 class Street:
-    """The three wires, what stands between them, and who publishes: past all of them."""
+    """The wires, what stands between them, and who publishes."""
 
     registry: Registry
     running: DockerRegistry
@@ -50,8 +52,29 @@ class Street:
     clients: FaultyWire
     upstream: FaultyWire
     store: FaultyWire
+    publisher: FaultyWire
     clients_host: str
     first: Picture  # signed as ``1``
+    folder: Path
+    starts: ExitStack
+
+    def start_registry(self) -> None:
+        """Have the registry anew, with its files, wherever it was asked before."""
+        self.running = self.starts.enter_context(docker_registry(self.folder / "registry"))
+        for wire in (self.upstream, self.store, self.publisher):
+            wire.host = self.running.host
+
+    def start_shim_anew(self) -> None:
+        """Have the shim killed, if it is not dead yet, and started on the same directory."""
+        if self.shim.process is not None:
+            self.shim.process.kill()
+        self.shim.stop(number=signal.SIGKILL)
+        self.shim.start()
+        self.clients.host = self.shim.host
+
+    def kill_registry(self) -> None:
+        """Have it killed: nothing that it had not yet done is done."""
+        os.kill(self.running.process_id, signal.SIGKILL)
 
     def push(self, image: Picture, tag: str) -> None:
         """Have an image in the registry."""
@@ -131,17 +154,15 @@ def has_unsigned(said: bytes) -> bool:
 
 
 @contextmanager
-def street(folder: Path, **settings: Any) -> Iterator[Street]:
-    """Have one meanwhile; ``settings`` are further keys of the shim's configuration."""
+def street(folder: Path) -> Iterator[Street]:
+    """Have one meanwhile."""
     with ExitStack() as stack:
         running = stack.enter_context(docker_registry(folder / "registry"))
-        http = stack.enter_context(Http(environ={}))
-        registry = Registry(
-            running.host, http=http, credentials=Credentials(environ={}, home=Path("/nonexistent"))
-        )
-        wires = [FaultyWire(host=running.host) for _ in range(3)]
-        clients, upstream, store = wires
+        wires = [FaultyWire(host=running.host) for _ in range(4)]
+        clients, upstream, store, publisher = wires
         hosts = [stack.enter_context(WireServer(script=wire.script)).host for wire in wires]
+        http = stack.enter_context(Http(environ={}))
+        registry = Registry(hosts[3], http=http, credentials=Credentials(environ={}, home=Path("/nonexistent")))
         place = RegistryStore("registry:", registry, METADATA, time.sleep)
         world = World(folder / "world", store=place, now=datetime.now(timezone.utc))
         stanza = replace(
@@ -153,12 +174,12 @@ def street(folder: Path, **settings: Any) -> Iterator[Street]:
                 {"name": "registry.test", "url": f"http://{hosts[1]}"},
                 {"name": "store.test", "url": f"http://{hosts[2]}", "prefix": "store"},
             ],
-            settings={"limits": {"upstream": "5s"}, **settings},
+            settings={"limits": {"upstream": "5s", "grant": "600s"}},  # its word on who may read outlives it
         )  # fmt: skip
         image = _image(0)
         made = Street(
             registry=registry, running=running, world=world, shim=shim, clients=clients, upstream=upstream,
-            store=store, clients_host=hosts[0], first=image,
+            store=store, publisher=publisher, clients_host=hosts[0], first=image, folder=folder, starts=stack,
         )  # fmt: skip
         made.push(UNSIGNED, "evil")
         made.push(image, "1")

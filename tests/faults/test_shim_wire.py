@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.places import EVERYWHERE, Record, each_fault, number_of, record, requests, some
-from tests.faults.street import PATH, REFUSED, Street, has_unsigned, is_true, street
+from tests.faults.street import PATH, REFUSED, Street, has_unsigned, is_true
 from tests.simulators.command_line import Done, Zygote, plain_environment
 from tests.simulators.faulty import FAULTS, HARMLESS, Fault
 from tests.simulators.shim import Reply, policy_text, receive_all, until
@@ -32,12 +32,6 @@ BROKEN_REQUESTS: dict[str, Callable[[bytes], bytes]] = {
     "sent twice": lambda data: data + data,
     "without an end": lambda data: data + data[:30],
 }
-
-
-@pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Street]:
-    with street(tmp_path_factory.mktemp("street")) as made:
-        yield made
 
 
 @pytest.fixture(scope="module")
