@@ -22,7 +22,10 @@ class KeysError(Exception):
     """Something failed; ``str()`` is one line that says what, what was expected and what came.
 
     ``hint`` is the safe next step, without the word "hint", or None. Neither ever holds a secret.
+    ``exit_code`` is what a command ends with that fails so.
     """
+
+    exit_code = 2
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -44,6 +47,8 @@ class WrongPinError(WrongPassphraseError):
 class KeyDamagedError(KeysError):
     """The key file is not one of ours, is damaged, or asks for absurd resources: it is not used."""
 
+    exit_code = 3
+
 
 class KeyTooWeakError(KeyDamagedError):
     """The key file is sound, but a thief could try passphrases too cheaply: it is not used."""
@@ -51,6 +56,8 @@ class KeyTooWeakError(KeyDamagedError):
 
 class KeyExposedError(KeysError):
     """Somebody else can read, replace or owns the key file or its directory: it is not used."""
+
+    exit_code = 3
 
 
 class KeyMissingError(KeysError):
@@ -64,9 +71,13 @@ class KeyExistsError(KeysError):
 class KeyChangedError(KeysError):
     """The key changed while we worked on it; nothing was written."""
 
+    exit_code = 4
+
 
 class KeysUnavailableError(KeysError):
     """Disk, permissions or memory did not allow it; the keys are as they were, unless the message says more."""
+
+    exit_code = 3
 
 
 class KeyElsewhereError(KeysUnavailableError):

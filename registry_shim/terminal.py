@@ -7,13 +7,13 @@ Results go to stdout, everything else to stderr; with ``--json`` there is exactl
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
-from trust.errors import ConflictError, InputError, RefusedError, TrustError
+from registry_shim.complaint import say
+from trust.errors import TrustError
 
 SCHEMA = 1
 _CONTROL = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], "?")
@@ -25,7 +25,7 @@ def run(command: click.Command, arguments: Sequence[str], *, program: str = "tru
         code = command.main(args=list(arguments), prog_name=program, standalone_mode=False)
     except click.exceptions.Exit as err:
         code = err.exit_code
-    except (click.ClickException, click.Abort, KeyboardInterrupt, TrustError, OSError) as err:
+    except (Exception, KeyboardInterrupt) as err:  # noqa: BLE001 - one line is all that anybody sees of it
         code = _failed(err, arguments)
     return code if isinstance(code, int) else 0
 
@@ -51,15 +51,14 @@ def say_result(context: click.Context, command: str, document: Mapping[str, Any]
 
 def say_error(message: str, hint: str | None = None) -> None:
     """Say what failed, in one line, then the safe next step."""
-    sys.stderr.write(f"error: {clean(message)}\n")
+    say(f"error: {clean(message)}")
     if hint:
-        sys.stderr.write(f"hint: {clean(hint)}\n")
+        say(f"hint: {clean(hint)}")
 
 
 def say_note(message: str) -> None:
     """Say what is so now, beside the results."""
-    sys.stderr.write(f"{clean(message)}\n")
-    sys.stderr.flush()
+    say(clean(message))
 
 
 def clean(text: str) -> str:
@@ -75,25 +74,21 @@ def _failed(err: BaseException, arguments: Sequence[str]) -> int:
             message, code = err.format_message(), 2
             hint = f"{context.command_path} --help" if context else None
         case TrustError():
-            hint, code = err.hint, _exit_code(err)
+            hint, code = err.hint, err.exit_code
         case OSError():
             message = f"{err.strerror or err}: {err.filename or 'input or output'}"
-        case _:
+        case click.Abort() | KeyboardInterrupt():
             message = "interrupted"
+        case _:
+            message = f"this is a defect of trust-shim: {type(err).__name__}: {err}"
+            hint = "nothing was decided; please report it"
     if "--json" in arguments and not isinstance(err, BrokenPipeError):
-        error = {"message": message, "hint": hint, "code": code, "reason": None}
+        error = {
+            "message": message,
+            "hint": hint,
+            "code": code,
+            "reason": err.reason if isinstance(err, TrustError) else None,
+        }
         click.echo(json.dumps({"schema": SCHEMA, "error": error}))
     say_error(message, hint)
     return code
-
-
-def _exit_code(err: TrustError) -> int:
-    match err:
-        case InputError():
-            return 2
-        case ConflictError():
-            return 4
-        case RefusedError():
-            return 1
-        case _:
-            return 3

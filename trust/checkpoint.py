@@ -24,7 +24,6 @@ from trust.digest import Digest, sha256
 from trust.errors import InputError
 from trust.manifest import MANIFEST_MAX_BYTES, OCI_MANIFEST, Descriptor
 from trust.oci.registry import Registry
-from trust.run import Host, open_containers
 from trust.runtime.checkpoint_archive import pack_images, pack_upper
 from trust.runtime.checkpoint_blobs import Blobs
 from trust.runtime.checkpoint_document import (
@@ -47,6 +46,7 @@ from trust.runtime.checkpoint_staging import staging
 from trust.runtime.course import want_stopped
 from trust.runtime.criu import SETTINGS, dump_settings, find_criu, streams_of
 from trust.runtime.engine import engine_environment, engine_program
+from trust.runtime.host import Host, open_containers
 from trust.runtime.record import Container, finished
 from trust.value import dataclass
 

@@ -18,7 +18,7 @@ from trust.deadline import Deadline
 from trust.digest import Digest
 from trust.errors import InputError
 from trust.restore import YARDSTICK, Asked, measure, plan_of, resume
-from trust.run import Host, Started, open_containers
+from trust.run import Started
 from trust.runtime.checkpoint_archive import pack_upper
 from trust.runtime.checkpoint_cgroups import take_cgroups
 from trust.runtime.checkpoint_fetch import Thawing, pieces_of
@@ -26,6 +26,7 @@ from trust.runtime.checkpoint_ran import volumes_of
 from trust.runtime.checkpoint_staging import staging
 from trust.runtime.checkpoint_walls import read_walls, require_within
 from trust.runtime.disk import read_document
+from trust.runtime.host import Host, open_containers
 from trust.runtime.options import Volume
 from trust.runtime.record import Container
 from trust.runtime.source import Source
@@ -52,7 +53,7 @@ def clone(
         InputError: the container does not run, or the name is taken.
         RefusedError, UnavailableError: as ``restore``. The original runs on in any case.
     """
-    asked = Asked(identity=identity, name=name, volumes=_volumes(container, host))
+    asked = Asked(identity=identity, name=name, volumes=_volumes(container, host), is_secret=container.is_secret)
     if any(one.container.name == name for one in open_containers(host).all()):
         raise InputError(f"container name is taken: {name}", hint=f"trust rm {name}")
     with staging(host.home) as place:

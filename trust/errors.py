@@ -22,10 +22,12 @@ class TrustError(Exception):
     """Something failed; ``str()`` is one line that says what, what was expected and what came.
 
     ``hint`` is the safe next step, without the word "hint", or None. It never suggests weakening a policy.
-    ``reason`` is a stable name of ``trust.verdict.Reason``, where what failed has one.
+    ``reason`` is a stable name of ``trust.verdict.Reason``, where what failed has one; ``exit_code`` is what a
+    command ends with that fails so.
     """
 
     reason: str | None = None
+    exit_code = 3
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
@@ -34,6 +36,8 @@ class TrustError(Exception):
 
 class InputError(TrustError):
     """What was typed or read is malformed: mend it and repeat."""
+
+    exit_code = 2
 
 
 class AmbiguousManifestError(InputError):
@@ -67,6 +71,8 @@ class StateError(UnavailableError):
 class ConflictError(TrustError):
     """Another publisher was first; nothing of this change was published."""
 
+    exit_code = 4
+
 
 class StaleError(ConflictError):
     """A change that waits for signatures was made on something that is no longer current."""
@@ -76,6 +82,7 @@ class RefusedError(TrustError):
     """What was found is not trusted; its ``reason`` says in which way."""
 
     reason: str
+    exit_code = 1
 
     def __init__(self, message: str, *, reason: str, hint: str | None = None) -> None:
         super().__init__(message, hint=hint)

@@ -25,7 +25,8 @@ from trust.deadline import Deadline
 from trust.digest import Digest
 from trust.errors import InputError, RefusedError, StateError, UnavailableError
 from trust.manifest import MANIFEST_MAX_BYTES, Index, parse_manifest
-from trust.run import Host, Started, open_containers, open_content, planned, with_files
+from trust.prepare import planned, with_files
+from trust.run import Started
 from trust.runtime.bundle import Bundle
 from trust.runtime.checkpoint_archive import unpack_upper
 from trust.runtime.checkpoint_blobs import Seal
@@ -54,6 +55,7 @@ from trust.runtime.checkpoint_yardstick import yardstick
 from trust.runtime.content import pull
 from trust.runtime.criu import SETTINGS, restore_settings
 from trust.runtime.engine import Streams
+from trust.runtime.host import Host, open_containers, open_content
 from trust.runtime.integrity import Ground, ground
 from trust.runtime.limits import Limits
 from trust.runtime.options import RunOptions, Volume
@@ -74,6 +76,7 @@ class Asked:
     """What whoever restores asks for; volumes are the only thing of this machine that a container gets.
 
     ``limits`` hold in place of those that the snapshot asks for, and so does ``integrity``, where it is given.
+    ``is_secret``: its memory came encrypted, and its record says so from now on.
     """
 
     identity: str
@@ -81,6 +84,7 @@ class Asked:
     volumes: tuple[Volume, ...] = ()
     limits: Limits = Limits()
     integrity: Tier | None = None
+    is_secret: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -143,6 +147,7 @@ def restore(
         UnavailableError: it could not be fetched, or resumed.
     """
     require_same(snapshot.facts, machine.facts)
+    asked = replace(asked, is_secret=seal is not None)
     fetching = Fetching(source=source, deadline=deadline, seal=seal)
     with (
         plan_of(
@@ -225,7 +230,7 @@ def plan_of(
             base, image, asked.identity, stands_on, options=options, host=host, engine=machine.engine, now=now
         )
         yield Plan(
-            container=replace(container, image=str(ran.image), arguments=ran.arguments),
+            container=replace(container, image=str(ran.image), arguments=ran.arguments, is_secret=asked.is_secret),
             bundle=replace(bundle, arguments=ran.arguments, hostname=ran.hostname),
             shared=stands_on,
         )

@@ -1,58 +1,31 @@
 """Owns the journey ``run``: from an ``Allowed`` to a container. Nothing is verified here, and no tag is asked for.
 
-1. the verdict must still hold, at ``now``
-2. the signed digest is fetched into the content store, each byte hashed
-3. its layers are unpacked, once, into a tree that nothing writes to afterwards; it is held to that by its tier
-4. the container is recorded, and gets a writable root of its own
-5. the engine runs it
+1. the image is brought here and prepared (``trust.prepare``)
+2. the container is recorded, and furnished
+3. the engine runs it, or, detached, the supervisor has it run
 """
 
 from __future__ import annotations
 
 import subprocess
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from datetime import datetime
-from pathlib import Path
 
 from trust.deadline import Deadline
 from trust.digest import Digest
-from trust.errors import InputError, RefusedError, StateError
-from trust.instant import format_utc
-from trust.manifest import Platform
-from trust.oci.layout import Layout
-from trust.runtime.bundle import Bundle, Caller, container_files, process_of
-from trust.runtime.containers import SHORT_LENGTH, Containers
-from trust.runtime.content import Image, pull
-from trust.runtime.disk import make_private_directory
-from trust.runtime.engine import Engine, Streams, engine_environment, engine_program
-from trust.runtime.engines import engine_of
+from trust.prepare import Ready, furnish, readied, untold
+from trust.runtime.engine import Engine, Streams
 from trust.runtime.following import Following, write_following
-from trust.runtime.health import HealthCheck
-from trust.runtime.integrity import Ground, ground
+from trust.runtime.host import Host, open_containers
 from trust.runtime.leftovers import EPHEMERAL, MAKING
 from trust.runtime.options import RunOptions
-from trust.runtime.overlay import WritableRoot, make_writable_root
-from trust.runtime.plan import Care, Plan, write_plan
-from trust.runtime.progress import UNTOLD, Progress
+from trust.runtime.progress import Progress
 from trust.runtime.record import Container, finished
 from trust.runtime.source import Source
 from trust.runtime.supervision import ask
-from trust.runtime.unpack import unpack
-from trust.runtime.user_namespace import first_id, stage
-from trust.value import dataclass, replace
+from trust.value import dataclass
 from trust.verdict import Allowed
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
-    """What containers need of this machine and its user; ``resolver`` is the content of its ``resolv.conf``."""
-
-    home: Path
-    caller: Caller
-    platform: Platform
-    environ: Mapping[str, str]
-    resolver: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,46 +41,6 @@ class Started:
     """A container was started, detached."""
 
     container: Container
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ready:
-    """A container whose image is here and verified; nothing of it is written yet."""
-
-    container: Container
-    bundle: Bundle
-    shared: Ground
-    care: Care
-
-
-def untold() -> AbstractContextManager[Progress]:
-    """Return a progress that nobody is told of."""
-    return nullcontext(UNTOLD)
-
-
-def open_engine(name: str | None, host: Host) -> Engine:
-    """Return the engine ``name``, or the first that is installed.
-
-    Raises:
-        InputError: it is unknown, or not installed.
-    """
-    found, program = engine_program(name, search_path=host.environ.get("PATH", ""))
-    return engine_of(found, program, home=host.home, environment=engine_environment(host.environ))
-
-
-def open_containers(host: Host) -> Containers:
-    """Return the containers of this user, whatever engine each was started with."""
-    return Containers(host.home, engine_named=lambda name: open_engine(name, host))
-
-
-def open_content(host: Host) -> Layout:
-    """Return the content store, made where there is none."""
-    directory = host.home / "content"
-    try:
-        make_private_directory(directory)
-    except OSError as err:
-        raise StateError(f"content store cannot be made: {directory}: {err.strerror}") from err
-    return Layout.create(directory)
 
 
 def run(
@@ -149,163 +82,6 @@ def run(
         return _run(ready, following=following, options=options, host=host, engine=engine)
 
 
-@contextmanager
-def readied(
-    allowed: Allowed,
-    *,
-    identity: str,
-    options: RunOptions,
-    host: Host,
-    engine: Engine,
-    source: Source,
-    now: datetime,
-    deadline: Deadline,
-    denied: frozenset[Digest] = frozenset(),
-    progress: Callable[[], AbstractContextManager[Progress]] = untold,
-) -> Iterator[Ready]:
-    """Give a container of an allowed image, ready to be furnished: pulled, unpacked, held to its tier, unrecorded.
-
-    Raises: as ``run``.
-    """
-    if now >= allowed.valid_until:
-        raise RefusedError(
-            f"verdict has expired: it was valid until {format_utc(allowed.valid_until)}",
-            reason="expired",
-            hint="verify the image again",
-        )
-    _check(options, engine)
-    store = open_content(host)
-    with progress() as told:
-        image = pull(
-            allowed,
-            platform=host.platform,
-            source=source,
-            store=store,
-            deadline=deadline,
-            denied=denied,
-            progress=told,
-        )
-        tree = unpack(image, store=store, home=host.home, progress=told)
-    with ground(tree, image.digest, options.integrity) as shared:
-        container, bundle = planned(
-            allowed, image, identity, shared, options=options, host=host, engine=engine, now=now
-        )
-        yield Ready(container=container, bundle=bundle, shared=shared, care=care_for(options, image, engine))
-
-
-def _check(options: RunOptions, engine: Engine) -> None:
-    if options.is_detached and (options.is_removed_after or options.interactive):
-        raise InputError("a detached container has nobody who removes it when it ends, and nothing to read")
-    if not options.is_detached and options.restart.when != "no":
-        raise InputError("a container in the foreground is not restarted", hint="--detach")
-    if options.has_own_ids and not engine.takes_user_namespace:
-        raise InputError(f"{engine.name} gives root's container no ids of its own", hint="--engine runc")
-    if options.ports and options.network == "host":
-        raise InputError("ports of the host's own network are not published: they are the host's")
-    if isinstance(options.health, HealthCheck) and (engine.name == "bubblewrap" or not options.is_detached):
-        raise InputError("health cannot be asked after under bubblewrap, or in the foreground", hint="--detach")
-
-
-def care_for(options: RunOptions, image: Image, engine: Engine) -> Care:
-    """Return what the supervisor is to do; bubblewrap lets nobody in to ask an image's own health check."""
-    health = image.config.health if options.health == "image" else None
-    if isinstance(options.health, HealthCheck):
-        health = options.health
-    return Care(
-        restart=options.restart,
-        health=health if options.is_detached and engine.name != "bubblewrap" else None,
-        ports=options.ports,
-        log_max_bytes=options.log_max_bytes,
-    )
-
-
-def planned(
-    allowed: Allowed,
-    image: Image,
-    identity: str,
-    shared: Ground,
-    *,
-    options: RunOptions,
-    host: Host,
-    engine: Engine,
-    now: datetime,
-) -> tuple[Container, Bundle]:
-    """Return the container and its bundle; nothing is written."""
-    hostname = identity[:SHORT_LENGTH]
-    process = process_of(image.config, options, tree=shared.root, hostname=hostname)
-    container = Container(
-        identity=identity,
-        name=options.name or hostname,
-        image=str(allowed.reference),
-        digest=str(allowed.digest),
-        manifest=str(image.digest),
-        engine=engine.name,
-        arguments=process.arguments,
-        created_at=now,
-        is_detached=options.is_detached,
-        stop_signal=image.config.stop_signal,
-        integrity=options.integrity,
-    )
-    directory = open_containers(host).directory(identity)
-    is_mapped = options.has_own_ids and host.caller.is_root  # an ordinary user's has a namespace anyway
-    bundle = Bundle(
-        identity=identity,
-        directory=directory,
-        root=stage(host.home) if is_mapped else directory / "rootfs",
-        caller=host.caller,
-        architecture=image.config.platform.architecture,
-        account=process.account,
-        arguments=process.arguments,
-        environment=process.environment,
-        working_directory=process.working_directory,
-        hostname=hostname,
-        network="private" if options.ports and options.network == "off" else options.network,
-        is_read_only=options.is_read_only,
-        volumes=options.volumes,
-        files={},
-        tmpfs=options.tmpfs,
-        limits=options.limits,
-        first_id=first_id(identity) if is_mapped else None,
-    )
-    return container, bundle
-
-
-def furnish(ready: Ready, directory: Path, *, host: Host, engine: Engine) -> tuple[Bundle, WritableRoot]:
-    """Have in ``directory`` all that it takes to start the container: its root, its files, its plan.
-
-    Raises:
-        StateError: it cannot be written.
-    """
-    container, care, shared = ready.container, ready.care, ready.shared
-    try:
-        bundle = ready.bundle
-        root = make_writable_root(
-            shared.tree,
-            directory,
-            user_namespaces=engine.takes_user_namespace,
-            image=shared.mount,
-            mapped=None if bundle.first_id is None else (bundle.root, bundle.first_id),
-        )
-        bundle = with_files(bundle, host.resolver)
-        plan = Plan(
-            engine=engine.name,
-            program=engine.program,
-            environment=dict(engine.environment),
-            bundle=bundle,
-            root=root,
-            care=care,
-            is_detached=container.is_detached,
-            tree=shared.tree,
-            manifest=container.manifest,
-            integrity=container.integrity,
-        )
-        if container.is_detached or care.ports:
-            write_plan(plan)
-    except OSError as err:
-        raise StateError(f"container cannot be made: {err.strerror or err}: {err.filename or directory}") from err
-    return bundle, root
-
-
 def _run(
     ready: Ready, *, following: Following | None, options: RunOptions, host: Host, engine: Engine
 ) -> Ended | Started:
@@ -330,15 +106,3 @@ def _run(
         else:
             containers.save(ended)
         return Ended(container=ended, exit_status=status)
-
-
-def with_files(bundle: Bundle, resolver: bytes) -> Bundle:
-    """Return ``bundle`` with the small files that the container is given, written."""
-    directory = bundle.directory / "files"
-    directory.mkdir(mode=0o755)
-    files = {}
-    for target, content in container_files(bundle, resolver=resolver).items():
-        files[target] = directory / Path(target).name
-        files[target].write_bytes(content)
-        files[target].chmod(0o644)
-    return replace(bundle, files=files)

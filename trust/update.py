@@ -23,13 +23,14 @@ from pathlib import Path
 from trust.deadline import Deadline
 from trust.digest import Digest, parse_digest
 from trust.errors import ConflictError, InputError, RefusedError, StateError, TrustError, UnavailableError
+from trust.prepare import furnish, readied
 from trust.reference import Reference
-from trust.run import Host, furnish, open_containers, readied
 from trust.runtime.containers import Containers
 from trust.runtime.course import want_stopped
 from trust.runtime.engine import Engine
 from trust.runtime.followed import Followed, Outcome, hand_on_log, read_followed, record_followed
 from trust.runtime.following import Following, write_following
+from trust.runtime.host import Host, open_containers
 from trust.runtime.record import Container
 from trust.runtime.source import Source
 from trust.runtime.supervision import ask, attend

@@ -28,9 +28,10 @@ from scripts.bench.setting import BenchError, Setting, component, launcher
 from trust.deadline import deadline_in
 from trust.policy_files import read_policy
 from trust.reference import parse_reference
-from trust.run import Host, open_containers, open_content, open_engine, run
+from trust.run import run
 from trust.runtime.bundle import Caller
 from trust.runtime.content import machine_platform
+from trust.runtime.host import Host, open_containers, open_content, open_engine
 from trust.runtime.options import RunOptions
 from trust.runtime.source import LayoutSource
 from trust.state import TrustedState

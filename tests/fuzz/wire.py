@@ -20,7 +20,7 @@ from trust.oci.framing import read_body, read_head
 from trust.oci.http import Http
 from trust.oci.message import Headers, Response
 from trust.oci.referrers import digests_in
-from trust.oci.registry import _tags
+from trust.oci.tag_list import _tags
 from trust.oci.url import parse_url
 from trust.oci.wire import Wire
 

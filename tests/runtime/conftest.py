@@ -24,8 +24,9 @@ from tests.runtime.images import (
     pulled,
 )
 from trust.oci.layout import Layout
-from trust.run import Ended, Started, open_containers, open_engine, run
+from trust.run import Ended, Started, run
 from trust.runtime.disk import remove_tree
+from trust.runtime.host import open_containers, open_engine
 from trust.runtime.layer import Budget
 from trust.runtime.options import RunOptions
 from trust.runtime.record import Container

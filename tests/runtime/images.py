@@ -22,9 +22,9 @@ from trust.digest import Digest, sha256
 from trust.manifest import OCI_INDEX, OCI_MANIFEST, Platform
 from trust.oci.layout import Layout
 from trust.reference import parse_reference
-from trust.run import Host
 from trust.runtime.bundle import Caller
 from trust.runtime.content import Image, machine_platform, pull
+from trust.runtime.host import Host
 from trust.runtime.source import LayoutSource
 from trust.verdict import Allowed
 

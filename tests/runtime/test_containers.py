@@ -15,8 +15,9 @@ import pytest
 from tests.runtime.conftest import Runner
 from tests.runtime.images import NOW, directory
 from trust.errors import InputError, StateError
-from trust.run import Ended, open_containers
+from trust.run import Ended
 from trust.runtime.containers import Containers
+from trust.runtime.host import open_containers
 from trust.runtime.options import RunOptions, Volume
 
 WAIT_SECONDS = 15.0

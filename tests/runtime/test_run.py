@@ -23,8 +23,9 @@ from tests.runtime.images import (
     symlink,
 )
 from trust.errors import InputError, RefusedError, TrustError, UnavailableError
-from trust.run import Ended, open_engine
+from trust.run import Ended
 from trust.runtime.engine import engine_program
+from trust.runtime.host import open_engine
 from trust.runtime.options import RunOptions, Volume
 from trust.value import replace
 
@@ -345,7 +346,8 @@ import secrets, sys
 from pathlib import Path
 from tests.runtime.images import NOW, allowed, deadline, host, image_bytes, busybox_layer
 from trust.oci.layout import Layout
-from trust.run import open_engine, run
+from trust.run import run
+from trust.runtime.host import open_engine
 from trust.runtime.engine import engine_program
 from trust.runtime.options import RunOptions
 from trust.runtime.source import LayoutSource

@@ -332,7 +332,8 @@ import secrets, sys
 from pathlib import Path
 from tests.runtime.images import NOW, allowed, deadline, host, image_bytes, busybox_layer
 from trust.oci.layout import Layout
-from trust.run import open_engine, run, open_containers
+from trust.run import run
+from trust.runtime.host import open_engine, open_containers
 from trust.runtime.options import RunOptions
 from trust.runtime.restart import parse_restart
 from trust.runtime.source import LayoutSource

@@ -19,7 +19,7 @@ from tests.runtime.images import busybox_layer, file, host, image_bytes, layer
 from tests.simulators.registry import DockerRegistry
 from trust.digest import Digest, sha256
 from trust.oci.layout import Layout
-from trust.run import open_containers
+from trust.runtime.host import open_containers
 
 WAIT_SECONDS = 40.0
 SERVES = "while :; do nc -ll -p 8080 -e cat /version; done"

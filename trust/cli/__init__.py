@@ -11,17 +11,11 @@ from typing import NoReturn
 
 import click
 
-from keys.errors import (
-    KeyChangedError,
-    KeyDamagedError,
-    KeyExposedError,
-    KeysError,
-    KeysUnavailableError,
-)
+from keys.errors import KeysError
 from trust import __version__
 from trust.cli.options import RUN_FAILED, Common, Group, RunCommand
 from trust.cli.render import Output
-from trust.errors import ConflictError, InputError, RefusedError, TrustError
+from trust.errors import TrustError
 
 COMMANDS = {
     "approve": "trust.cli.pending:approve",
@@ -124,10 +118,8 @@ def _failed(err: BaseException, output: Output) -> int:
             code = RUN_FAILED if context and isinstance(context.command, RunCommand) else 2
         case click.Abort() | KeyboardInterrupt():
             message = "interrupted; nothing was left half done"
-        case KeysError():
-            code = exit_code_of_keys(err)
-        case TrustError():
-            code = exit_code_of(err)
+        case KeysError() | TrustError():
+            code = err.exit_code
         case OSError():
             message = f"{err.strerror or err}: {err.filename or 'input or output'}"
         case _:
@@ -135,27 +127,3 @@ def _failed(err: BaseException, output: Output) -> int:
             hint = "nothing was decided; please report it with TRUST_LOG=debug"
     output.error(message, hint, code=code, reason=reason if isinstance(reason, str) else None)
     return code
-
-
-def exit_code_of(err: TrustError) -> int:
-    """Return the exit code of the contract for a failure."""
-    match err:
-        case InputError():
-            return 2
-        case ConflictError():
-            return 4
-        case RefusedError():
-            return 1
-        case _:
-            return 3
-
-
-def exit_code_of_keys(err: KeysError) -> int:
-    """Return the exit code of the contract for a failure of the keys."""
-    match err:
-        case KeyChangedError():
-            return 4
-        case KeyDamagedError() | KeyExposedError() | KeysUnavailableError():
-            return 3
-        case _:
-            return 2

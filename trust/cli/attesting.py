@@ -10,7 +10,8 @@ from trust.attest import Statement
 from trust.attest import attest as attest_image
 from trust.attestation_document import DOCUMENT_MAX_BYTES
 from trust.cli.options import Command
-from trust.cli.publishing import publisher, report, word_of
+from trust.cli.published import report, word_of
+from trust.cli.publishing import publisher
 from trust.cli.session import session
 from trust.errors import InputError
 from trust.reference import parse_reference

@@ -17,13 +17,13 @@ from trust.cli.render import table
 from trust.cli.session import session
 from trust.errors import TrustError
 from trust.instant import format_utc
-from trust.run import open_containers
 from trust.runtime.bounded_log import pieces
 from trust.runtime.cgroup import Controllers
 from trust.runtime.containers import SHORT_LENGTH, Listed
 from trust.runtime.engine import Streams
 from trust.runtime.execution import Execution
 from trust.runtime.followed import decisions
+from trust.runtime.host import open_containers
 from trust.runtime.image import parse_variable
 from trust.runtime.supervision import attend
 from trust.runtime.usage import Usage
@@ -147,9 +147,7 @@ def execute(
             containers.find(container), execution, Streams(stdin=stdin, stdout=None, stderr=None)
         )
     except TrustError as err:
-        from trust.cli import exit_code_of  # noqa: PLC0415 - the package is whole by now
-
-        this.output.error(str(err), err.hint, code=exit_code_of(err), reason=err.reason)
+        this.output.error(str(err), err.hint, code=err.exit_code, reason=err.reason)
         return RUN_FAILED
 
 

@@ -11,7 +11,8 @@ from trust.bins import rebin
 from trust.cli.delegation_file import read_delegation_file
 from trust.cli.new_keys import default_name, given_or_made
 from trust.cli.options import Command, Group
-from trust.cli.publishing import EXIT_OK, publisher, report, word_of
+from trust.cli.published import EXIT_OK, report, word_of
+from trust.cli.publishing import publisher
 from trust.cli.render import table
 from trust.cli.reporting import current, names_of_keys, who
 from trust.cli.secrets import Keyring

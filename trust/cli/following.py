@@ -9,8 +9,8 @@ from trust.cli.images import TypedImage
 from trust.cli.session import Session
 from trust.errors import InputError
 from trust.places import policy_place
-from trust.run import Host
 from trust.runtime.following import Following
+from trust.runtime.host import Host
 from trust.runtime.options import RunOptions
 from trust.value import dataclass
 

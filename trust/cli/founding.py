@@ -20,7 +20,8 @@ from trust.chain import TOP_LEVEL_ROLES
 from trust.cli.crontab import crontab_line
 from trust.cli.new_keys import default_name, given_or_made, is_name, missing_names
 from trust.cli.options import Command
-from trust.cli.publishing import EXIT_OK, EXIT_WAITS, assignment, publisher
+from trust.cli.published import EXIT_OK, EXIT_WAITS
+from trust.cli.publishing import assignment, publisher
 from trust.cli.reporting import names_of_keys
 from trust.cli.secrets import Keyring
 from trust.cli.session import KNOWN, PUBLISH_SECONDS, Session, session

@@ -7,9 +7,9 @@ import platform
 from pathlib import Path
 
 from trust.cli.session import Session
-from trust.run import Host
 from trust.runtime.bundle import Caller
 from trust.runtime.content import machine_platform, parse_platform
+from trust.runtime.host import Host
 
 _RESOLVER = Path("/etc/resolv.conf")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import click
 
 from trust.cli.options import Command
-from trust.cli.publishing import publisher, report, word_of
+from trust.cli.published import report, word_of
+from trust.cli.publishing import publisher
 from trust.cli.session import Session, session
 from trust.cli.stanzas import absolute_url, stanza_text
 from trust.cli.verifying import refuse, warn_if_moved

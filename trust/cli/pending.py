@@ -14,7 +14,8 @@ from trust.birth import approve_birth, waits_to_be_born
 from trust.carry import FILE_MAX_BYTES, CarriedStore, carried, exported, exported_birth
 from trust.ceremony import Born
 from trust.cli.options import Command
-from trust.cli.publishing import EXIT_OK, EXIT_WAITS, publisher, report, word_of
+from trust.cli.published import EXIT_OK, EXIT_WAITS, report, word_of
+from trust.cli.publishing import publisher
 from trust.cli.reporting import names_of_keys
 from trust.cli.session import KNOWN, Session, session
 from trust.cli.stanzas import absolute_url, add_stanza, stanza_text, write_bytes

@@ -14,24 +14,22 @@ from trust.approve import settle
 from trust.chain import ONLINE_ROLES
 from trust.cli.images import TypedImage, parse_image
 from trust.cli.options import Command
+from trust.cli.published import EXIT_OK, publish_document, report, versions_of, word_of
 from trust.cli.reporting import names_of_keys, who
 from trust.cli.secrets import Keyring
 from trust.cli.session import PUBLISH_SECONDS, Session, session
 from trust.cli.signing import read_digest_file, settled_digest
-from trust.cli.waiting import Review, waiting_document, waiting_lines
+from trust.cli.waiting import Review
 from trust.collect import collect
 from trust.digest import Digest
 from trust.errors import InputError, TrustError
 from trust.instant import parse_duration
 from trust.loaded import Loaded
 from trust.policy import Stanza
-from trust.publish import Published, Publisher
+from trust.publish import Publisher
 from trust.reference import Reference, parse_collection
 from trust.sign import Order, read_image
 from trust.sign import sign as sign_images
-
-EXIT_OK = 0
-EXIT_WAITS = 5
 
 
 @click.command("sign", cls=Command)
@@ -132,7 +130,7 @@ def renew(collection: str, roles: tuple[str, ...], *, dry_run: bool) -> int:
         **publish_document(published, dry_run=dry_run),
         "collected": list(removed),
     }
-    lines = [f"{word} {collection} {_versions(published)}"]
+    lines = [f"{word} {collection} {versions_of(published)}"]
     return report(run, "renew", stanza, {"collections": [document]}, lines, published, dry_run=dry_run)
 
 
@@ -153,7 +151,7 @@ def _publish(run: Session, collections: Iterable[str], *, dry_run: bool, periods
             "collected": list(() if dry_run else collect_old(run, by)),
         })  # fmt: skip
         lines += [f"published change {each}" for each in changes]
-        lines.append(f"published {name} {_versions(published)}")
+        lines.append(f"published {name} {versions_of(published)}")
         for each in settled.left:
             run.output.warn(f"change {each.id} of {each.place} is not published: {each.problem or 'it waits on'}")
     run.output.result("publish", {"collections": documents}, lines)
@@ -243,65 +241,3 @@ def assignment(text: str) -> tuple[str, str]:
     if not name or not equals:
         raise InputError(f"expected NAME=VALUE, got {text!r}")
     return name, value
-
-
-def word_of(published: Published, done: str, already: str, *, dry_run: bool) -> str:
-    """Return the word for what a publishing command did: it has, it would have, it was so already."""
-    if published.waits is not None:
-        return f"would wait to be {done}:" if dry_run else f"waits to be {done}:"
-    if not published.changed:
-        return already
-    return f"would be {done}" if dry_run else done
-
-
-def _versions(published: Published) -> str:
-    return " ".join(f"{name}={version}" for name, version in published.versions.items())
-
-
-def publish_document(published: Published, *, dry_run: bool) -> dict[str, object]:
-    """Return what every publishing command says of its publish, for ``--json``."""
-    return {
-        "changed": published.changed,
-        "dry_run": dry_run,
-        "rebased": published.rebased,
-        "versions": dict(published.versions),
-        "waits": waiting_document(published.waits) if published.waits is not None else None,
-        "discarded": list(published.discarded),
-        "dropped": [{"role": each.role, "id": str(each.id) if each.id else None} for each in published.dropped],
-    }
-
-
-def report(
-    run: Session,
-    command: str,
-    stanza: Stanza,
-    document: Mapping[str, object],
-    lines: list[str],
-    published: Published,
-    *,
-    dry_run: bool,
-) -> int:
-    """Print the result of a publishing command, what waits included; return its exit code: 5 where it waits."""
-    names = names_of_keys(run)
-    waits = published.waits
-    more = waiting_lines(waits, names) if waits is not None else []
-    run.output.result(command, {**publish_document(published, dry_run=dry_run), **document}, [*lines, *more])
-    if published.discarded:
-        run.output.warn(
-            f"the change that waited is another one now: signatures of {who(names, published.discarded)} "
-            "were discarded, and must be given again"
-        )
-    for each in published.dropped:
-        what = f"change {each.id} of {each.role}, which waited," if each.id else f"a change of {each.role}"
-        word = "would be" if dry_run else "is"
-        run.output.warn(f"{what} {word} dropped: nobody but the stolen key had signed it")
-    if waits is None:
-        return EXIT_OK
-    if not dry_run:
-        name = stanza.collection
-        run.output.hint(
-            f"whoever holds an online key publishes it: trust publish {name}"
-            if waits.is_complete
-            else f"who signs next sees it by: trust approve {name} {waits.change.id}"
-        )
-    return EXIT_WAITS

@@ -19,8 +19,9 @@ from trust.digest import parse_digest
 from trust.reference import Reference, parse_reference
 from trust.restore import Asked, read_snapshot
 from trust.restore import restore as resume
-from trust.run import Started, open_containers
+from trust.run import Started
 from trust.runtime.containers import SHORT_LENGTH
+from trust.runtime.host import open_containers
 from trust.runtime.limits import parse_limits
 from trust.runtime.options import parse_name, parse_volume
 from trust.runtime.source import RegistrySource

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 import click
 
 from trust.cli.options import Command
-from trust.cli.publishing import one_stanza, publisher, report, word_of
+from trust.cli.published import report, word_of
+from trust.cli.publishing import one_stanza, publisher
 from trust.cli.reporting import start_of
 from trust.cli.rotating import keyid_of
 from trust.cli.session import Session, session

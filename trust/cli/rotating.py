@@ -9,7 +9,8 @@ import click
 from keys.errors import KeyMissingError
 from keys.signers import tuf_key
 from trust.cli.options import Command
-from trust.cli.publishing import publisher, report, word_of
+from trust.cli.published import report, word_of
+from trust.cli.publishing import publisher
 from trust.cli.secrets import Keyring
 from trust.cli.session import session
 from trust.errors import InputError

@@ -21,12 +21,13 @@ from trust.cli.session import Session, session
 from trust.cli.verifying import refuse, warn_if_moved
 from trust.errors import TrustError
 from trust.instant import parse_duration
-from trust.run import Ended, Started, open_engine
+from trust.run import Ended, Started
 from trust.run import run as run_image
 from trust.runtime.bounded_log import MINIMUM_BYTES
 from trust.runtime.containers import SHORT_LENGTH
 from trust.runtime.engine import ENGINES
 from trust.runtime.health import HealthCheck, parse_retries, shell_check
+from trust.runtime.host import open_engine
 from trust.runtime.image import parse_variable
 from trust.runtime.limits import Limits, parse_cpus, parse_memory, parse_pids, parse_size
 from trust.runtime.options import RunOptions, parse_name, parse_network, parse_tmpfs, parse_volume
@@ -156,9 +157,7 @@ def run(
         pace = Pace(every=parse_duration(update_every), trial=parse_duration(update_trial)) if update else None
         return _run(this, image, stands_for, options, pace=pace, wanted=wanted, engine=engine)
     except TrustError as err:
-        from trust.cli import exit_code_of  # noqa: PLC0415 - the package is whole by now
-
-        this.output.error(str(err), err.hint, code=exit_code_of(err), reason=err.reason)
+        this.output.error(str(err), err.hint, code=err.exit_code, reason=err.reason)
         return RUN_FAILED
 
 

@@ -10,7 +10,8 @@ import click
 from trust.cli.bar import terminal
 from trust.cli.images import parse_image
 from trust.cli.options import Command
-from trust.cli.publishing import publisher, report, word_of
+from trust.cli.published import report, word_of
+from trust.cli.publishing import publisher
 from trust.cli.session import PUBLISH_SECONDS, session
 from trust.cli.verifying import refuse, warn_if_moved
 from trust.errors import InputError

@@ -15,9 +15,9 @@ from trust.cli.options import Command
 from trust.cli.session import Session, session
 from trust.errors import InputError
 from trust.reference import Reference, parse_reference
-from trust.run import open_containers
 from trust.runtime.followed import Followed
 from trust.runtime.following import Following, read_following
+from trust.runtime.host import open_containers
 from trust.runtime.record import Container
 from trust.runtime.source import RegistrySource
 from trust.runtime.starting import engine_for, planned

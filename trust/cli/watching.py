@@ -16,7 +16,8 @@ from datetime import datetime, timedelta, timezone
 
 from keys.errors import KeysError
 from trust.approve import publish_pending
-from trust.cli.publishing import EXIT_OK, collect_old, publisher
+from trust.cli.published import EXIT_OK
+from trust.cli.publishing import collect_old, publisher
 from trust.cli.secrets import Keyring
 from trust.cli.session import PUBLISH_SECONDS, Session
 from trust.errors import TrustError

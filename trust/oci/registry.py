@@ -6,21 +6,18 @@ and tags are checked before they become part of an address. Source: OCI distribu
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from trust.deadline import Deadline
 from trust.digest import Digest, sha256
-from trust.errors import InputError, LimitError, UnreachableError
+from trust.errors import InputError
 from trust.manifest import ACCEPTED_TYPES, MANIFEST_MAX_BYTES, OCI_INDEX
 from trust.oci.errors import tampered
 from trust.oci.http import IDLE_TIMEOUT_SECONDS, Http
 from trust.oci.message import Response
-from trust.oci.names import is_tag, manifest_target, repository_target, stated_digest
+from trust.oci.names import manifest_target, stated_digest
 from trust.oci.session import Ask, Session
-from trust.oci.url import Url, join_url
 from trust.value import dataclass, replace
 
 if TYPE_CHECKING:
@@ -29,13 +26,8 @@ if TYPE_CHECKING:
     from trust.oci.content import VerifiedChunks
     from trust.oci.credentials import Credentials
 
-TAG_PAGE_SIZE = 1000
-TAG_PAGE_MAX_BYTES = 16 * 1024 * 1024  # registries without pages answer with all tags at once
-TAG_PAGES_MAX = 1000
-
 _OK, _CREATED, _ACCEPTED, _NOT_MODIFIED, _NOT_FOUND = 200, 201, 202, 304, 404
 _NOT_PERMITTED = frozenset({400, 403, 405, 501})
-_NEXT_PAGE = re.compile(r'\s*<([^<>]+)>\s*;\s*rel="?next"?\s*', re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -198,25 +190,13 @@ class Registry:
         return digest
 
     def tags(self, path: str, *, after: str | None = None, deadline: Deadline) -> Iterator[str]:
-        """Yield the tags that sort above ``after`` by bytes, in the registry's order; none for no repository.
+        """Return the tags that sort above ``after`` by bytes, in the registry's order; none for no repository.
 
         Registries sort otherwise where they ignore case; ask for all tags where none may be missed.
         """
-        target = f"{repository_target(path)}/tags/list?n={TAG_PAGE_SIZE}"
-        where: str | Url = target if after is None else f"{target}&last={after}"
-        for _ in range(TAG_PAGES_MAX):
-            ask = Ask(method="GET", where=where, path=path, actions="pull", deadline=deadline)
-            answer = self._session.whole(ask, max_bytes=TAG_PAGE_MAX_BYTES)
-            if answer.status == _NOT_FOUND:
-                return
-            if answer.status != _OK:
-                raise self._session.error(f"list the tags of {self.host}/{path}", answer)
-            yield from (tag for tag in _tags(answer, self.host) if after is None or tag > after)
-            following = self._next_page(answer)
-            if following is None:
-                return
-            where = following
-        raise LimitError(f"{self.host}: too many tags in {path}: expected at most {TAG_PAGES_MAX} pages")
+        from trust.oci.tag_list import listed_tags  # noqa: PLC0415 - as above
+
+        return listed_tags(self._session, path, after=after, deadline=deadline)
 
     def referrers(self, path: str, subject: Digest, *, deadline: Deadline) -> tuple[Digest, ...]:
         """Return what the registry says refers to ``subject``: by its API or, without one, by the tag for it.
@@ -269,21 +249,6 @@ class Registry:
         fetched = self.manifest(path, reference, deadline=deadline)
         return fetched.digest if fetched is not None else None
 
-    def _next_page(self, answer: Response) -> Url | None:
-        links = answer.headers.each("link")
-        if not links:
-            return None
-        match = _NEXT_PAGE.fullmatch(links[0])
-        if match is None:
-            raise UnreachableError(f"{self.host}: link to more tags is malformed: got {links[0][:120]!r}")
-        try:
-            url = join_url(answer.url, match[1])
-        except InputError as err:
-            raise UnreachableError(f"{self.host}: link to more tags is malformed: {err}") from err
-        if url.origin != answer.url.origin:
-            raise UnreachableError(f"{self.host}: link to more tags refused: it leads to {url.origin}")
-        return url
-
 
 def _manifest_ask(method: str, path: str, reference: str | Digest, actions: str, deadline: Deadline) -> Ask:
     return Ask(
@@ -306,13 +271,3 @@ def _checked_digest(answer: Response, reference: str | Digest, what: str) -> Dig
         if isinstance(expected, Digest) and not expected.matches(answer.body):
             raise tampered(f"{what}: expected {expected}, got {sha256(answer.body)}")
     return reference if isinstance(reference, Digest) else sha256(answer.body)
-
-
-def _tags(answer: Response, host: str) -> list[str]:
-    try:
-        listed = json.loads(answer.body)["tags"] or []
-    except (ValueError, LookupError, TypeError, RecursionError) as err:
-        raise UnreachableError(f"{host}: list of tags is malformed: {err}") from err
-    if not isinstance(listed, list) or not all(isinstance(tag, str) and is_tag(tag) for tag in listed):
-        raise UnreachableError(f"{host}: list of tags is malformed: it holds what is no tag")
-    return listed

@@ -19,7 +19,6 @@ import fcntl
 import json
 import os
 import signal
-import stat
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack, suppress
@@ -27,10 +26,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from trust.errors import InputError, StateError, UnavailableError
-from trust.runtime.bundle import CAPABILITIES, MASKED_PATHS, READ_ONLY_PATHS, Bundle, Process
+from trust.runtime.bubblewrap_options import options_of
+from trust.runtime.bundle import Bundle, Process
 from trust.runtime.engine import Streams, exit_status, forwarded_signals, has_ended, held_process, launch
+from trust.runtime.mount_points import make_mount_points
 from trust.runtime.overlay import WritableRoot
-from trust.runtime.walk import Root
 
 if TYPE_CHECKING:
     from trust.runtime.cgroup import Groups
@@ -41,9 +41,7 @@ _PROCESSES = "processes.json"
 _LAST_PROCESS_SECONDS = 10.0
 _OUTSIDE_SECONDS = 2.0
 _STATUS_MAX_BYTES = 64 * 1024
-_KERNEL = ((b"proc",), (b"dev",), (b"sys",))
 _APPENDED = os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC
-_NEW_FILE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Bubblewrap:
@@ -158,7 +156,7 @@ class Bubblewrap:
 
             def start(words: list[str]) -> subprocess.Popen[bytes]:
                 make_mount_points(bundle)
-                _write(arguments, [*_options(bundle), *told])
+                _write(arguments, [*options_of(bundle), *told])
                 kept = (alive, status, arguments, writing, waiting)
                 return launch(words, streams, self.environment, kept=kept)
 
@@ -213,93 +211,6 @@ class Bubblewrap:
                 except (ValueError, TypeError) as err:
                     raise StateError(f"status of container {identity} is damaged: {err}") from err
         return found
-
-
-def make_mount_points(bundle: Bundle) -> None:
-    """Have in the container's own root a directory or file, behind no link, for everything that is mounted.
-
-    Bubblewrap would follow the image's links, even to ``/oldroot``, where it still holds the host.
-    """
-    with Root(bundle.root) as root:
-        for parts in _KERNEL:
-            with root.directory(parts, make=_make_directory) as place:
-                if place.path != parts:
-                    raise InputError(f"image has a link for /{parts[0].decode()}")
-        for target in bundle.files:
-            _make_mount_point(root, target, is_directory=False)
-        for one in bundle.tmpfs:
-            _make_mount_point(root, one.target, is_directory=True)
-        for volume in bundle.volumes:
-            _make_mount_point(root, volume.target, is_directory=volume.source.is_dir())
-
-
-def _make_mount_point(root: Root, target: str, *, is_directory: bool) -> None:
-    parts = [part.encode() for part in target.split("/") if part]
-    with root.directory(parts[:-1], make=_make_directory) as place:
-        if b"/".join(place.path) != b"/".join(parts[:-1]):
-            raise InputError(f"image has a link on the way to {target}, where something is to be mounted")
-        try:
-            mode = os.stat(parts[-1], dir_fd=place.fd, follow_symlinks=False).st_mode
-        except FileNotFoundError:
-            mode = 0
-        if mode and not (stat.S_ISDIR(mode) if is_directory else stat.S_ISREG(mode)):
-            if stat.S_ISDIR(mode):
-                raise InputError(f"image has a directory at {target}, where a file is to be mounted")
-            os.unlink(parts[-1], dir_fd=place.fd)
-            mode = 0
-        if mode == 0:
-            if is_directory:
-                os.mkdir(parts[-1], dir_fd=place.fd)
-            else:
-                os.close(os.open(parts[-1], _NEW_FILE, 0o644, dir_fd=place.fd))
-
-
-def _make_directory(parent_fd: int, name: bytes, _path: tuple[bytes, ...]) -> None:
-    os.mkdir(name, 0o755, dir_fd=parent_fd)
-
-
-def _options(bundle: Bundle) -> list[str]:
-    options = ["--unshare-pid", "--unshare-ipc", "--unshare-uts", "--unshare-cgroup-try", "--new-session"]
-    options += ["--hostname", bundle.hostname]
-    if bundle.network != "host":
-        options.append("--unshare-net")
-    if bundle.caller.is_root:
-        options += ["--cap-drop", "ALL"]
-        for capability in CAPABILITIES:
-            if capability != "CAP_MKNOD":  # without a cgroup of devices it would open the host's disks
-                options += ["--cap-add", capability]
-    else:
-        options += ["--unshare-user", "--disable-userns"]
-        options += ["--uid", str(bundle.account.uid), "--gid", str(bundle.account.gid)]
-    options += ["--bind", str(bundle.root), "/", "--proc", "/proc", "--dev", "/dev", "--mqueue", "/dev/mqueue"]
-    options += _masks()
-    for target, source in bundle.files.items():
-        options += ["--bind", str(source), target]
-    for one in bundle.tmpfs:
-        options += ["--perms", "1777", "--size", str(one.size_bytes), "--tmpfs", one.target]
-    for volume in bundle.volumes:
-        options += ["--ro-bind" if volume.is_read_only else "--bind", str(volume.source), volume.target]
-    if bundle.is_read_only:
-        options += ["--remount-ro", "/"]
-    options.append("--clearenv")
-    for name, value in bundle.environment.items():
-        options += ["--setenv", name, value]
-    return [*options, "--chdir", bundle.working_directory]
-
-
-def _masks() -> list[str]:
-    """Return what hides the kernel's files, and what keeps root from writing to the others."""
-    options = []
-    for text in READ_ONLY_PATHS:
-        if Path(text).exists():
-            options += ["--ro-bind", text, text]
-    for text in MASKED_PATHS:
-        path = Path(text)
-        if path.parts[1] == "proc" and path.exists():
-            options += (
-                ["--tmpfs", text, "--remount-ro", text] if path.is_dir() else ["--ro-bind", "/dev/null", text]
-            )
-    return options
 
 
 def _groups(bundle: Bundle) -> Groups | None:
