@@ -24,7 +24,7 @@ from tests.values.test_policy import (
     target,
 )
 from trust.digest import Digest
-from trust.policy import Evidence, Match, Policy, Rewrite
+from trust.policy import Evidence, Match, Policy, Rewrite, decide_pinned
 from trust.reference import parse_reference
 from trust.targets import Tombstone
 from trust.value import replace
@@ -159,3 +159,22 @@ def test_digest_that_nobody_looked_up_a_tag_for_is_not_current() -> None:
     evidence = Evidence(chain=chain(), target=target(), tombstone=None)
     allowed(judge(evidence, BY_DIGEST))
     assert reason(judge(evidence, BY_DIGEST, digests="current")) is Reason.REVOKED
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 86_400])
+def test_pin_is_over_from_its_date_on_for_ever(seconds: int) -> None:
+    reference = parse_reference("registry.test/pause:3")
+    verdict = decide_pinned(Policy(), PINNED, reference, NOW + timedelta(seconds=seconds))
+    assert reason(verdict) is Reason.EXPIRED
+
+
+def test_pin_says_nothing_of_sizes_signers_and_versions() -> None:
+    found = allowed(decide_pinned(Policy(), PINNED, parse_reference("registry.test/pause:3"), NOW - WEEK))
+    assert (found.size_bytes, found.signers, found.versions, found.notices) == (0, (), {}, ())
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_denied_key_costs_nothing_where_more_than_enough_others_signed(role: str) -> None:
+    denying = Policy(denied_keys=frozenset({"b"}))
+    fields = {"signers": ("a", "b", "c", "d"), "threshold": 1}
+    allowed(judge(replace(SIGNED, chain=chain(**{role: fields})), policy=denying))

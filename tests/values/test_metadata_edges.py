@@ -6,10 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from securesystemslib.signer import CryptoSigner
-from tuf.api.metadata import Metadata, Root, Signed, Targets
+from securesystemslib.signer import CryptoSigner, SSlibKey
+from tuf.api.metadata import Delegations, Metadata, Root, Signed, SuccinctRoles, Targets
 
-from tests.values.test_metadata import EXPIRES, key, role, targets
+from tests.values.test_metadata import ECDSA, EXPIRES, key, role, targets
+from tests.values.test_metadata import OTHER as OTHER_ECDSA
 from trust.errors import RefusedError
 from trust.metadata import (
     PERIOD_MAX_SECONDS,
@@ -18,6 +19,7 @@ from trust.metadata import (
     parse_metadata,
     period_of,
     require_binding,
+    require_different,
     require_distinct_keys,
     require_single_ids,
     signed_bytes_of,
@@ -84,6 +86,7 @@ def test_threshold_is_met_by_different_keys_alone() -> None:
     require_distinct_keys(both, signed(ONE, OTHER), "acme.web")
     require_distinct_keys(both, signed(ONE, OTHER, twins=True), "acme.web")
     require_distinct_keys(delegator(*IDS, "twin"), signed(ONE, twins=True), "acme.web")
+    require_distinct_keys(delegator(*IDS), signed(ONE, OTHER), "acme.web")
     for metadata in (signed(ONE, twins=True), signed(ONE), signed()):
         with pytest.raises(RefusedError, match="expected 2 signatures by different keys") as caught:
             require_distinct_keys(both, metadata, "acme.web")
@@ -93,9 +96,10 @@ def test_threshold_is_met_by_different_keys_alone() -> None:
 def test_role_that_lists_one_key_under_two_ids_is_refused_and_one_that_repeats_an_id_is_not() -> None:
     require_single_ids(delegator(*IDS), "acme.web")
     require_single_ids(delegator(*IDS, "nobody's"), "acme.web")
-    with pytest.raises(RefusedError, match="lists one key under two ids") as caught:
-        require_single_ids(delegator(IDS[0], "twin"), "acme.web")
-    assert reason(caught) == "below-threshold"
+    for keyids in ((IDS[0], "twin"), ("twin", IDS[0]), ("twin", *IDS)):
+        with pytest.raises(RefusedError, match="lists one key under two ids") as caught:
+            require_single_ids(delegator(*keyids), "acme.web")
+        assert reason(caught) == "below-threshold"
 
 
 def test_signers_are_those_of_the_role_that_have_validly_signed_in_order() -> None:
@@ -180,3 +184,23 @@ def test_delegation_keeps_what_was_signed_of_it() -> None:
     assert found.roles[0].terminating
     assert set(found.keys) == {*IDS, "twin"}
     assert found.keys[IDS[0]]["keyid"] == IDS[0]
+
+
+@pytest.mark.parametrize("kind", ["ecdsa", "rsa"])
+def test_keys_of_other_kinds_are_told_by_what_they_are(kind: str) -> None:
+    one, other = (key(keyid, public, "ecdsa") for keyid, public in (("1", ECDSA), ("2", OTHER_ECDSA)))
+    for each in (one, other):
+        each.keytype = kind
+    require_different("acme", [one, other])
+    with pytest.raises(RefusedError, match="one key under two ids"):
+        require_different("acme", [one, SSlibKey("3", kind, one.scheme, dict(one.keyval))])
+
+
+@pytest.mark.parametrize("bits", [1, 4, 14])
+def test_bins_are_read_as_they_were_signed(bits: int) -> None:
+    bins = SuccinctRoles(["1"], 2, bits, "acme.g1")
+    found = delegations_of(
+        Targets(delegations=Delegations({}, succinct_roles=bins), unrecognized_fields={ROLE_FIELD: "acme"})
+    ).bins
+    assert found is not None
+    assert (found.prefix, found.count, found.keyids, found.threshold) == ("acme.g1", 2**bits, ("1",), 2)
