@@ -15,7 +15,7 @@ from scripts.proof.copies import Copy, copy
 from scripts.proof.variants import Variant
 
 _GREEN_SECONDS = 300
-_PATIENCE = 5  # times as long as the unbroken tests took; what takes longer does not end
+_PATIENCE = 3  # times as long as the unbroken tests took; what takes longer does not end
 _PATIENCE_LEAST_SECONDS = 10.0
 _PASSED = 0
 _TAIL = 800

@@ -90,15 +90,13 @@ def test_version_whose_stored_content_is_damaged_is_no_second_content() -> None:
         require(signed("targets", fields={"extra": 1}), known(bodies={"targets": b"{}"}))
 
 
-def test_delegated_role_is_compared_with_what_is_stored_of_it() -> None:
-    below = replace(CHAIN, roles={**CHAIN.roles, "targets": replace(CHAIN.roles["targets"], delegator="above")})
+@pytest.mark.parametrize("above", ["acme", "targets", "zz"])
+def test_delegated_role_is_compared_with_what_is_stored_of_it(above: str) -> None:
+    """It is none of root's: whether what is stored is sound is not for root to say."""
+    below = replace(CHAIN, roles={**CHAIN.roles, "targets": replace(CHAIN.roles["targets"], delegator=above)})
     for body in (b"{}", signed("targets").to_bytes()):
-        checks = Floors(
-            stanza=stanza(),
-            known=known(chain=below, bodies={"targets": body}),
-            roots=roots(root(7)),
-            identity="id",
-        )
+        seen = known(chain=below, bodies={"targets": body})
+        checks = Floors(stanza=stanza(), known=seen, roots=roots(root(7)), identity="id")
         with pytest.raises(RefusedError, match="has two contents"):
             checks._require_one_content("targets", 7, b"other")
 
@@ -119,8 +117,9 @@ def test_revocation_that_was_seen_does_not_go() -> None:
     assert refused(signed("targets", version=8), seen) == "rolled-back"
     require(later({}), known())
     require(later({}), known(bodies={"targets": None}))
-    other = signed("snapshot", fields={REVOKED_FIELD: {"a": {}}}).to_bytes()
-    require(later({}, "snapshot"), known(bodies={"snapshot": other}), name="snapshot")
+    for name in ("snapshot", "timestamp"):
+        other = signed(name, fields={REVOKED_FIELD: {"a": {}}}).to_bytes()
+        require(later({}, name), known(bodies={name: other}), name=name)
     require(later({}), known(bodies={"targets": signed("targets", fields={REVOKED_FIELD: ["a"]}).to_bytes()}))
 
 
@@ -151,6 +150,9 @@ def test_bodies_whose_online_keys_a_newer_root_changed_are_no_floors(changed: st
     assert set(usable_bodies(known(), roots(old))) == set(ONLINE)
     assert set(usable_bodies(known(), roots(old, root(8)))) == set(ONLINE)
     assert set(usable_bodies(known(), roots(old, new))) == {"targets"}
+    back = {name: signed(name, by=NEW if name == changed else OLD).to_bytes() for name in ONLINE}
+    seen = replace(known(bodies=back), roots={7: root(7, **{changed: NEW}).to_bytes()})
+    assert set(usable_bodies(seen, roots(root(7, **{changed: NEW}), root(8)))) == {"targets"}
     assert set(usable_bodies(known(), roots(old, root(8, targets=NEW)))) == set(ONLINE)
     assert usable_bodies(replace(known(), chain=None), roots(old)) == {}
     assert set(usable_bodies(known(bodies={"targets": None}), roots(old))) == {"timestamp", "snapshot"}
