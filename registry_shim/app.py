@@ -11,7 +11,6 @@ Exit codes: 0 done · 1 denied · 2 the configuration is wrong · 3 it cannot se
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 import sys
@@ -23,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from registry_shim.cli_log import log
+from registry_shim.complaint import log_to_stderr, say
 from registry_shim.config import Address, Config
 from registry_shim.config_document import CONFIG_MAX_BYTES, config_of, parse_config
 from registry_shim.terminal import run, say_note, say_result
@@ -40,10 +40,10 @@ DISTRIBUTION = "content-trust"
 
 def main() -> None:
     """Run the command line of the shim; the process ends with its exit code."""
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="trust-shim: %(message)s")
+    log_to_stderr()
     code = run(program, sys.argv[1:])
     sys.stdout.flush()
-    sys.stderr.flush()
+    say()
     os._exit(code)  # all is closed: a thread that still waits for a store must not hold up the end
 
 

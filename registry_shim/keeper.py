@@ -12,7 +12,6 @@ import asyncio
 import fcntl
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from registry_shim.cache import Cache
+from registry_shim.complaint import complain
 from registry_shim.config import Config
 from registry_shim.decision_log import DecisionLog
 from registry_shim.freshness import Freshness
@@ -162,7 +162,7 @@ class Keeper:
             what()
         except StateError as err:
             if not lost:
-                sys.stderr.write(f"trust-shim: {err}\n")
+                complain(str(err))
         self._operations.log(lines=log.head.seq, lost=log.lost_total)
 
     def _note_head(self) -> None:
@@ -210,7 +210,7 @@ class Keeper:
             server_context(self._config)
             self._policy.read()
         except (TrustError, OSError) as err:
-            sys.stderr.write(f"trust-shim: policy and certificate stay as they were: {err}\n")
+            complain(f"policy and certificate stay as they were: {err}")
             return refreshing
         refreshing.cancel()
         self._notifier.reloading()

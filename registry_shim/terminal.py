@@ -7,12 +7,12 @@ Results go to stdout, everything else to stderr; with ``--json`` there is exactl
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
 
+from registry_shim.complaint import say
 from trust.errors import TrustError
 
 SCHEMA = 1
@@ -51,15 +51,14 @@ def say_result(context: click.Context, command: str, document: Mapping[str, Any]
 
 def say_error(message: str, hint: str | None = None) -> None:
     """Say what failed, in one line, then the safe next step."""
-    sys.stderr.write(f"error: {clean(message)}\n")
+    say(f"error: {clean(message)}")
     if hint:
-        sys.stderr.write(f"hint: {clean(hint)}\n")
+        say(f"hint: {clean(hint)}")
 
 
 def say_note(message: str) -> None:
     """Say what is so now, beside the results."""
-    sys.stderr.write(f"{clean(message)}\n")
-    sys.stderr.flush()
+    say(clean(message))
 
 
 def clean(text: str) -> str:

@@ -13,7 +13,6 @@ import os
 import signal
 import socket
 import ssl
-import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -25,6 +24,7 @@ from registry_shim.bodies import Whole
 from registry_shim.cache import Cache
 from registry_shim.channel import Channel, open_channel
 from registry_shim.closure import Closure
+from registry_shim.complaint import complain, log_to_stderr, say
 from registry_shim.config import Config
 from registry_shim.config_document import config_of
 from registry_shim.gate import Gate, Refusal, Ruling, Standing
@@ -241,7 +241,7 @@ def main() -> None:
     parser.add_argument("--channel", type=int, required=True)
     parser.add_argument("--listen", type=int, action="append", default=[])
     arguments = parser.parse_args()
-    logging.basicConfig(stream=sys.stderr, level=logging.WARNING, format="trust-shim: %(message)s")
+    log_to_stderr()
     # The keeper ends its workers: a ^C at the terminal is the keeper's to hear.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -249,9 +249,9 @@ def main() -> None:
     try:
         asyncio.run(_serve(arguments.channel, arguments.listen))
     except (TrustError, OSError) as err:
-        sys.stderr.write(f"trust-shim: worker: {err}\n")
+        complain(f"worker: {err}")
         code = 1
-    sys.stderr.flush()
+    say()
     os._exit(code)  # threads that still wait for an upstream are waited for otherwise
 
 

@@ -53,7 +53,7 @@ def clone(
         InputError: the container does not run, or the name is taken.
         RefusedError, UnavailableError: as ``restore``. The original runs on in any case.
     """
-    asked = Asked(identity=identity, name=name, volumes=_volumes(container, host))
+    asked = Asked(identity=identity, name=name, volumes=_volumes(container, host), is_secret=container.is_secret)
     if any(one.container.name == name for one in open_containers(host).all()):
         raise InputError(f"container name is taken: {name}", hint=f"trust rm {name}")
     with staging(host.home) as place:

@@ -76,6 +76,7 @@ class Asked:
     """What whoever restores asks for; volumes are the only thing of this machine that a container gets.
 
     ``limits`` hold in place of those that the snapshot asks for, and so does ``integrity``, where it is given.
+    ``is_secret``: its memory came encrypted, and its record says so from now on.
     """
 
     identity: str
@@ -83,6 +84,7 @@ class Asked:
     volumes: tuple[Volume, ...] = ()
     limits: Limits = Limits()
     integrity: Tier | None = None
+    is_secret: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +147,7 @@ def restore(
         UnavailableError: it could not be fetched, or resumed.
     """
     require_same(snapshot.facts, machine.facts)
+    asked = replace(asked, is_secret=seal is not None)
     fetching = Fetching(source=source, deadline=deadline, seal=seal)
     with (
         plan_of(
@@ -227,7 +230,7 @@ def plan_of(
             base, image, asked.identity, stands_on, options=options, host=host, engine=machine.engine, now=now
         )
         yield Plan(
-            container=replace(container, image=str(ran.image), arguments=ran.arguments),
+            container=replace(container, image=str(ran.image), arguments=ran.arguments, is_secret=asked.is_secret),
             bundle=replace(bundle, arguments=ran.arguments, hostname=ran.hostname),
             shared=stands_on,
         )

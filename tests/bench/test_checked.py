@@ -14,7 +14,7 @@ REFUSAL = b'{"errors": [{"code": "DENIED", "message": "unsigned: no", "detail": 
 
 def outcome_of(script: Script, ask: Ask) -> Outcome:
     with WireServer(script=script) as server:
-        return pulled(server.port, [ask], clients=1, seconds=0.05, each_moment=lambda _seconds: None)
+        return pulled(server.port, [ask], clients=1, seconds=0.5, each_moment=lambda _seconds: None)
 
 
 def saying(data: bytes) -> Script:

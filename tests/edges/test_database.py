@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import sqlite3
 import tempfile
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -63,10 +64,10 @@ def _broken_off(connection: sqlite3.Connection) -> None:
     raise KeyError("the caller stumbled")
 
 
-def _fill(connection: sqlite3.Connection, megabytes: int = 1) -> None:
-    connection.executemany(
-        "INSERT INTO root VALUES ('pin', ?, ?)", [(version, bytes(1_000_000)) for version in range(megabytes)]
-    )
+def _fill(connection: sqlite3.Connection, versions: range = range(1)) -> None:
+    """Write a megabyte for each version."""
+    rows = [(version, bytes(1_000_000)) for version in versions]
+    connection.executemany("INSERT INTO root VALUES ('pin', ?, ?)", rows)
 
 
 def test_change_that_is_broken_off_leaves_everything_as_it_was(tmp_path: Path) -> None:
@@ -79,14 +80,43 @@ def test_change_that_is_broken_off_leaves_everything_as_it_was(tmp_path: Path) -
         assert database.rows(COUNT) == [(1,)]
 
 
-def test_full_disk_is_told_and_leaves_everything_as_it_was(tmp_path: Path) -> None:
+@contextmanager
+def bounded(connection: sqlite3.Connection) -> Iterator[None]:
+    """Have the library take no more pages: what was begun goes on, and is for its caller to undo."""
+    ((pages,),) = connection.execute("PRAGMA page_count")
+    connection.execute(f"PRAGMA max_page_count={pages + 300}")
+    yield
+
+
+@contextmanager
+def full(connection: sqlite3.Connection) -> Iterator[None]:
+    """Have the disk take no more bytes: the library ends what was begun by itself."""
+    ((_, _, path),) = connection.execute("PRAGMA database_list")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (Path(path).stat().st_size + 1_000_000, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("limited", [bounded, full])
+def test_full_disk_is_told_and_leaves_everything_as_it_was(
+    tmp_path: Path, limited: Callable[[sqlite3.Connection], AbstractContextManager[None]]
+) -> None:
     with closing(Database(tmp_path)) as database:
         with database.transaction() as connection:
-            connection.execute("PRAGMA max_page_count=300")  # of 4,096 bytes: the library's own full disk
             _fill(connection)
-        with pytest.raises(StateError, match=r"cannot be written: .*full"), database.transaction() as connection:
-            _fill(connection, 9)
+        with (
+            pytest.raises(StateError, match=r"cannot be written: .*(disk I/O error|disk is full)"),
+            limited(connection),
+            database.transaction() as again,
+        ):
+            _fill(again, range(1, 10))
         assert database.rows(COUNT) == [(1,)]
+        with database.transaction() as connection:
+            connection.execute("DELETE FROM root")
+        assert database.rows(COUNT) == [(0,)]
 
 
 def test_file_that_is_gone_below_an_open_state_is_told(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from typing import Literal
 import pytest
 
 from keys.directory import KeyDirectory
+from tests.faults.places import Record, record
 
 ROOT = Path(__file__).parents[2]
 Action = Literal["first", "create", "replace", "remove"]
@@ -146,7 +147,9 @@ def calls(world: World) -> list[tuple[str, int, str]]:
     raise AssertionError(f"the trace has no {END}")
 
 
-def test_killed_at_every_call_that_could_change_the_disk_leaves_the_old_or_the_new_key(world: World) -> None:
+def test_killed_at_every_call_that_could_change_the_disk_leaves_the_old_or_the_new_key(
+    world: World, record_property: Record
+) -> None:
     steps = calls(world)
     left: collections.Counter[bytes | None] = collections.Counter()
     leftovers = 0
@@ -164,6 +167,7 @@ def test_killed_at_every_call_that_could_change_the_disk_leaves_the_old_or_the_n
         assert not world.leftovers(), line
     assert set(left) == world.allowed()  # both were seen, and nothing else
     assert (leftovers > 0) == (world.action != "remove")
+    record(record_property, len(steps), ())
 
 
 def test_bytes_reach_the_disk_before_the_name_and_the_name_before_the_return(world: World) -> None:
@@ -180,7 +184,9 @@ def test_bytes_reach_the_disk_before_the_name_and_the_name_before_the_return(wor
     )
 
 
-def test_every_call_that_fails_leaves_the_old_or_the_new_key_and_says_so(world: World) -> None:
+def test_every_call_that_fails_leaves_the_old_or_the_new_key_and_says_so(
+    world: World, record_property: Record
+) -> None:
     steps = [
         step for step in calls(world) if step[0] in {"openat", "flock", "write", "fsync", "linkat", "renameat"}
     ]
@@ -197,6 +203,7 @@ def test_every_call_that_fails_leaves_the_old_or_the_new_key_and_says_so(world: 
         else:
             assert world.state() == before
         assert not world.leftovers(), line
+    record(record_property, len(steps), ())
 
 
 def test_a_file_system_that_cannot_flush_directories_is_accepted(world: World) -> None:

@@ -68,6 +68,26 @@ def test_each_recipient_can_restore_and_nobody_else_reads_a_word(
     here.run("restore", image, "--name", "again", "--identity", first)
 
 
+def test_memory_that_came_encrypted_is_not_pushed_in_the_clear_unless_asked_for(
+    here: Machine, there: Machine, registry: DockerRegistry, tmp_path: Path
+) -> None:
+    private, public = identity(tmp_path, "mine")
+    started(here)
+    image, back = here.image("sealed:there"), here.image("sealed:back")
+    here.run("checkpoint", "counter", image, "--encrypt-to", public)
+    there.run("restore", image, "--name", "moved", "--identity", private)
+    there.run("clone", "moved", "copy")
+    for name in ("moved", "copy"):
+        said = there.run("checkpoint", name, back, code=2)["said"]
+        assert f"memory of {name} came here encrypted" in said
+        assert "--encrypt-to" in said
+    assert not registry.link_of_tag("acme/sealed", "back").exists()
+    done = there.run("checkpoint", "copy", back, "--no-sign", "--in-the-clear")
+    assert done["encrypted"] == 0
+    done = there.run("checkpoint", "moved", back, "--no-sign", "--encrypt-to", public)
+    assert done["encrypted"] == 1
+
+
 def test_second_encrypted_snapshot_sends_only_what_changed_and_shares_nothing_with_a_plain_one(
     here: Machine, tmp_path: Path
 ) -> None:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.places import Record, record
 from tests.migration.harbour import CHECKOUT, COUNT, Machine, empty_cgroups, last, until
 from tests.simulators.registry import DockerRegistry
 
@@ -68,7 +69,7 @@ def log(here: Machine) -> Path:
 
 @pytest.mark.parametrize("point", ["frozen.json", "images", "images/pstree.img", "blobs/*", "blobs/*[!.]*"])
 def test_checkpoint_that_is_killed_leaves_the_container_running(
-    here: Machine, registry: DockerRegistry, log: Path, point: str
+    here: Machine, registry: DockerRegistry, log: Path, point: str, record_property: Record
 ) -> None:
     with freezing(here, registry) as process:
         reached(process, lambda: staged(here, point))
@@ -78,9 +79,12 @@ def test_checkpoint_that_is_killed_leaves_the_container_running(
     assert here.container("counter")["status"] == "running"
     assert staged(here, "*") == []
     here.run("checkpoint", "counter", here.image("counter:again"), "--leave-running")
+    record(record_property, 1, ())
 
 
-def test_clone_that_is_killed_leaves_the_original_running(here: Machine, log: Path) -> None:
+def test_clone_that_is_killed_leaves_the_original_running(
+    here: Machine, log: Path, record_property: Record
+) -> None:
     process = begun(here, "clone", "counter", "dolly")
     reached(process, lambda: staged(here, "images/pstree.img"))
     process.kill()
@@ -88,10 +92,11 @@ def test_clone_that_is_killed_leaves_the_original_running(here: Machine, log: Pa
     counts_on(log)
     assert [one["name"] for one in here.run("ps")["containers"]] == ["counter"]
     assert staged(here, "*") == []
+    record(record_property, 1, ())
 
 
 def test_container_whose_guard_was_killed_too_is_thawed_by_the_next_command(
-    here: Machine, registry: DockerRegistry, log: Path
+    here: Machine, registry: DockerRegistry, log: Path, record_property: Record
 ) -> None:
     with freezing(here, registry) as process:
         reached(process, lambda: staged(here, "blobs/*"))
@@ -105,6 +110,7 @@ def test_container_whose_guard_was_killed_too_is_thawed_by_the_next_command(
     counts_on(log)
     assert last(log.read_text().splitlines()) > stands_at
     assert staged(here, "*") == []
+    record(record_property, 1, ())
 
 
 def guards_of(pid: int) -> list[int]:
@@ -121,7 +127,7 @@ def grows(log: Path) -> bool:
 
 
 def test_restore_that_is_killed_leaves_no_yardstick(
-    here: Machine, there: Machine, registry: DockerRegistry, log: Path
+    here: Machine, there: Machine, registry: DockerRegistry, log: Path, record_property: Record
 ) -> None:
     here.run("checkpoint", "counter", here.image("counter:live"), "--leave-running")
     there.run("restore", there.image("counter:live"), "--name", "first")  # the image is here then
@@ -137,3 +143,4 @@ def test_restore_that_is_killed_leaves_no_yardstick(
     until(lambda: there.leftovers() == before, "nothing to stay")
     until(lambda: not empty_cgroups() - cgroups, "the cgroups to be gone")
     counts_on(log)
+    record(record_property, 1, ())

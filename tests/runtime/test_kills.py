@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults.places import Record, record
 from tests.runtime.conftest import Runner
 from tests.runtime.images import file
 from tests.runtime.test_containers import read_until
@@ -117,17 +118,25 @@ def _image_is_here(runner: Runner) -> None:
 
 
 @pytest.mark.parametrize("runner", ["runc", pytest.param("crun", marks=pytest.mark.root)], indirect=True)
-def test_run_that_is_killed_at_any_call_leaves_a_container_that_runs_or_nothing(runner: Runner) -> None:
-    for identity in kills(runner, ("mkdir", "rename", "symlink", "sendmsg"), RUN, "detached"):
+def test_run_that_is_killed_at_any_call_leaves_a_container_that_runs_or_nothing(
+    runner: Runner, record_property: Record
+) -> None:
+    points, calls = 0, ("mkdir", "rename", "symlink", "sendmsg")
+    for identity in kills(runner, calls, RUN, "detached"):
         cleared(runner, {identity})
+        points += 1
+    record(record_property, points - len(calls), ())  # the last of each kind was not reached
 
 
 @pytest.mark.parametrize("runner", ["runc", "bubblewrap"], indirect=True)
-def test_run_in_the_foreground_that_is_killed_leaves_nothing_once_its_container_has_ended(runner: Runner) -> None:
+def test_run_in_the_foreground_that_is_killed_leaves_nothing_once_its_container_has_ended(
+    runner: Runner, record_property: Record
+) -> None:
     for number in range(1, CALLS_MAX):
         identity = os.urandom(16).hex()
         if not killed_at(runner, "rename", number, RUN.replace('"300"', '"0.1"'), identity, "removed"):
             assert number > 1
+            record(record_property, number - 1, ())
             break
         runner.containers.sweep()
         for one in runner.containers.all():
@@ -140,16 +149,21 @@ def test_run_in_the_foreground_that_is_killed_leaves_nothing_once_its_container_
 
 
 @pytest.mark.parametrize("runner", ["runc"], indirect=True)
-def test_removal_that_is_killed_at_any_call_is_completed_by_the_next_command(runner: Runner) -> None:
+def test_removal_that_is_killed_at_any_call_is_completed_by_the_next_command(
+    runner: Runner, record_property: Record
+) -> None:
+    points = 0
     for call in ("rename", "rmdir", "unlinkat"):
         for number in range(1, CALLS_MAX):
             container = start(runner, "echo ready; sleep 300")
             read_until(runner.containers.logs(container).stdout, "ready")
             was_killed = killed_at(runner, call, number, REMOVE, container.identity)
             cleared(runner, {container.identity})
+            points += was_killed
             if not was_killed:
                 assert number > 1, f"{call} is never called"
                 break
+    record(record_property, points, ())
 
 
 def test_containers_whose_supervisor_is_killed_are_removed_whole(runner: Runner) -> None:

@@ -19,6 +19,7 @@ from tests.simulators.shim import until
 from tests.simulators.upstream import basic, picture
 from trust.digest import sha256
 from trust.manifest import OCI_MANIFEST
+from trust.verdict import Reason
 
 MALLORY = basic("mallory")
 IMAGE, OTHER = picture(b"one layer"), picture(b"another layer")
@@ -199,3 +200,58 @@ def test_client_is_let_in_by_the_registry_where_its_own_login_decides_and_else_b
         )
         assert counter.get("/v2/").status == status
         assert bool(counter.asked()) is (auth == "forward")
+
+
+def test_blob_is_refused_with_what_names_it_and_where_nothing_does(counter: Counter) -> None:
+    assert counter.ask("1").status == counter.ask(IMAGE.layer, "blobs").status == 200
+    assert counter.ask(OTHER.layer, "blobs").reason == "unsigned"  # nobody asked for its manifest
+    counter.world.revoke(digest=IMAGE.digest)
+    counter.read()
+    assert counter.ask(IMAGE.layer, "blobs").status == 403
+    revoked = counter.ask(IMAGE.digest, "blobs")
+    assert (revoked.status, revoked.reason) == (403, "revoked")
+    assert IMAGE.manifest not in revoked.body
+
+
+def test_blob_that_a_denied_image_names_comes_with_a_warning_where_the_policy_merely_watches(
+    watching: Counter,
+) -> None:
+    watching.registry.push(PATH, "other", OTHER)
+    assert watching.ask(OTHER.layer, "blobs").status == 403  # which nothing names yet
+    assert watching.ask("other").status == 200
+    reply = watching.ask(OTHER.layer, "blobs")
+    assert (reply.status, reply.body) == (200, OTHER.blobs[-1])
+    assert "unsigned" in reply.headers["warning"]
+
+
+def test_blob_that_the_disk_has_cut_off_is_fetched_anew(counter: Counter) -> None:
+    assert counter.ask("1").status == counter.ask(IMAGE.layer, "blobs").status == 200
+    path = counter.home / "cache/sha256" / IMAGE.layer.hex[:2] / IMAGE.layer.hex
+    until(path.exists, "it is kept")
+    path.write_bytes(IMAGE.blobs[-1][:-1])
+    reply = counter.ask(IMAGE.layer, "blobs")
+    assert (reply.body, reply.is_whole) == (IMAGE.blobs[-1], True)
+
+
+def test_cache_beyond_its_bound_is_swept_and_the_keeper_told(counter: Counter) -> None:
+    counter.worker._pull._cache._max_bytes = 100
+    assert counter.ask("1").status == counter.ask(IMAGE.layer, "blobs").status == 200
+    until(lambda: "evicted" in json.dumps(counter.heard), "something went")
+    assert counter.ask("1").body == IMAGE.manifest
+
+
+def test_collection_that_is_refused_shows_neither_tags_nor_metadata(counter: Counter) -> None:
+    place = "/v2/acme/trust-metadata"
+    manifest = counter.get(f"{place}/manifests/_trust")
+    assert json.loads(counter.get(f"/v2/{PATH}/tags/list").body)["tags"] == ["1", "2"]
+    counter.refuse(Reason.ROLLED_BACK)
+    for address in (
+        f"/v2/{PATH}/tags/list",
+        f"{place}/manifests/_trust",
+        f"{place}/manifests/{sha256(manifest.body)}",
+    ):
+        reply = counter.get(address)
+        assert (reply.status, reply.reason) == (403, "rolled-back"), address
+    assert counter.ask("1").reason == "rolled-back"
+    assert counter.get("/v2/other/web/tags/list").reason == "no-policy"
+    until(lambda: '"tags"' in json.dumps(counter.heard), "the keeper is told of it")

@@ -109,6 +109,34 @@ def test_store_that_shows_what_is_not_trusted_is_a_refusal(world: World) -> None
     run(world, lambda _stanza: world.store, story)
 
 
+def test_status_says_whether_a_collection_is_unread_fresh_stale_or_refused(world: World) -> None:
+    is_away = [True]
+    seen: list[str] = []
+
+    def open_store(_stanza: Stanza) -> Store:
+        if is_away:
+            raise UnreachableError("away")
+        return world.store
+
+    def story(freshness: Freshness) -> bool:
+        (status,) = freshness.statuses()
+        if [status.freshness] == seen[-1:]:
+            return False
+        seen.append(status.freshness)
+        if status.freshness == "unread":
+            is_away.clear()
+        elif status.freshness == "fresh":
+            is_away.append(True)
+            world.later(seconds=10)
+        elif status.freshness == "stale":
+            world.attacker.put("timestamp.json", b"{}")
+            is_away.clear()
+        return status.freshness == "refused"
+
+    run(world, open_store, story)
+    assert seen == ["unread", "fresh", "stale", "refused"]
+
+
 def test_home_that_cannot_be_used_is_a_refusal(world: World) -> None:
     (world.folder / "shim").write_text("in the way")
 

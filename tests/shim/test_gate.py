@@ -382,6 +382,11 @@ def test_role_that_was_never_verified_here_refuses_what_it_covers_and_nothing_el
     assert gate.refused() is Reason.UNREACHABLE
 
 
+def test_collection_of_which_nothing_was_verified_has_no_snapshot(world: World) -> None:
+    with closing(TrustedState(world.folder / "new")) as state:
+        assert load_snapshot(world.stanza, state) is None
+
+
 class Busy(TrustedState):
     """A state into which another process writes ``times`` times while it is read."""
 

@@ -25,6 +25,7 @@ from trust.client import refresh
 from trust.policy_files import policy_of
 from trust.state import TrustedState
 from trust.value import replace
+from trust.verdict import Reason
 
 if TYPE_CHECKING:
     from typing_extensions import Self
@@ -77,8 +78,15 @@ class Counter:
         finally:
             state.close()
         self._generation += 1
+        return self._tell(None)
+
+    def refuse(self, reason: Reason) -> Self:
+        """Have the worker told that nothing of the collection is accepted now."""
+        return self._tell({"reason": reason.value, "detail": "the keeper says so", "hint": None})
+
+    def _tell(self, refusal: dict[str, Any] | None) -> Self:
         gate, before = self.worker._gate, self.worker._gate.epoch
-        said = {"pin": str(self.stanza.root), "generation": self._generation, "refusal": None}
+        said = {"pin": str(self.stanza.root), "generation": self._generation, "refusal": refusal}
         self.call(lambda: self._channel.send({"standings": [said]}))
         until(lambda: gate.epoch > before, "the worker stands on what is new")
         return self

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import http.client
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from tests.simulators.wire import Exchange
+from tests.simulators.wire import SILENCE_MAX_SECONDS, Exchange
 
 _HOP_BY_HOP = frozenset({"connection", "transfer-encoding", "keep-alive"})
 DELAY_SECONDS = 0.4
@@ -74,7 +75,7 @@ HARMLESS = frozenset({"delay", "drip"})  # slow, and whole
 class FaultyWire:
     """A script for ``WireServer`` before the server at ``host``: answer number ``at`` gets the ``fault``.
 
-    ``also_later``: and every answer after it, as of a server that has gone bad.
+    ``also_later``: and every answer after it, as of a server that has gone bad. While ``stopped``, requests wait.
     """
 
     host: str
@@ -83,6 +84,19 @@ class FaultyWire:
     also_later: bool = False
     count: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
+    _goes: threading.Event = field(default_factory=threading.Event)
+
+    def __post_init__(self) -> None:
+        self._goes.set()
+
+    @contextmanager
+    def stopped(self) -> Iterator[None]:
+        """Have every request wait meanwhile, as if it had come after."""
+        self._goes.clear()
+        try:
+            yield
+        finally:
+            self._goes.set()
 
     def set(self, fault: Fault | None, at: int = 0, *, also_later: bool = False) -> None:
         """Have that fault from now on, and count from zero."""
@@ -90,6 +104,7 @@ class FaultyWire:
             self.fault, self.at, self.also_later, self.count = fault, at, also_later, 0
 
     def script(self, exchange: Exchange) -> None:
+        self._goes.wait(SILENCE_MAX_SECONDS)
         with self._lock:
             number, fault = self.count, self.fault
             self.count += 1

@@ -7,6 +7,7 @@ import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from urllib.parse import parse_qs, urlsplit
 
 from tests.simulators.wire import Exchange
 
@@ -40,6 +41,8 @@ class MemoryS3:
         """Do what is asked; return status, body and headers."""
         request = exchange.request
         key = request.target.partition("?")[0]
+        if request.method == "GET" and "list-type=2" in request.target:
+            return self._listing(request.target)
         if request.method in {"GET", "HEAD"}:
             return self._read(key, request.headers.get("if-none-match"))
         if request.method == "PUT":
@@ -51,6 +54,21 @@ class MemoryS3:
             deleted = b"".join(b"<Deleted><Key>%s</Key></Deleted>" % name for name in names)
             return 200, b"<DeleteResult>%s</DeleteResult>" % deleted, {"Content_Type": "application/xml"}
         return 501, b"", {}
+
+    def _listing(self, target: str) -> tuple[int, bytes, dict[str, str]]:
+        """Return every object below the prefix that is asked for, however many."""
+        address = urlsplit(target)
+        bucket, prefix = address.path.rstrip("/"), parse_qs(address.query).get("prefix", [""])[0]
+        names = sorted(
+            key.removeprefix(f"{bucket}/") for key in self.objects if key.startswith(f"{bucket}/{prefix}")
+        )
+        entries = "".join(
+            f"<Contents><Key>{name}</Key><LastModified>2031-05-01T12:00:00.000Z</LastModified>"
+            f"<Size>{len(self.objects[f'{bucket}/{name}'])}</Size></Contents>"
+            for name in names
+        )
+        body = f"<ListBucketResult><IsTruncated>false</IsTruncated>{entries}</ListBucketResult>"
+        return 200, body.encode(), {"Content_Type": "application/xml"}
 
     def _read(self, key: str, unless: str | None) -> tuple[int, bytes, dict[str, str]]:
         if key not in self.objects:

@@ -58,7 +58,7 @@ def docker_registry(
     within: Sequence[str] = (),
     address: str = "127.0.0.1",
 ) -> Iterator[DockerRegistry]:
-    """Run a registry below ``directory`` meanwhile.
+    """Run a registry below ``directory`` meanwhile, with what another left there.
 
     ``login`` wants ``USER`` and ``PASSWORD`` by Basic, ``tokens`` wants tokens, ``tls`` is a certificate and its
     key. The port is the kernel's choice, read from the registry's log: two tests cannot race for one. ``within``
@@ -67,7 +67,7 @@ def docker_registry(
     program = shutil.which("docker-registry")
     assert program is not None, "docker-registry is not on PATH: run the tests through scripts/test"
     storage, log_file = directory / "storage", directory / "registry.log"
-    storage.mkdir(parents=True)
+    storage.mkdir(parents=True, exist_ok=True)
     http: dict[str, Any] = {"addr": f"{address}:0", "secret": "of the tests"}
     if tls is not None:
         http["tls"] = {"certificate": str(tls[0]), "key": str(tls[1])}

@@ -51,6 +51,7 @@ class _NotSignedError(UnavailableError):
     multiple=True,
     help="Encrypt it to whose X25519 public key is in FILE; each such can restore it.",
 )
+@click.option("--in-the-clear", is_flag=True, help="Let who may read IMAGE read memory that came here encrypted.")
 def checkpoint(
     container: str,
     image: str,
@@ -59,6 +60,7 @@ def checkpoint(
     sign: bool,
     keys: tuple[str, ...],
     recipients: tuple[str, ...],
+    in_the_clear: bool,
 ) -> int:
     """Freeze the running container NAME, push its memory and files as IMAGE, and sign them.
 
@@ -71,6 +73,11 @@ def checkpoint(
     readers = tuple(map(recipient_of, recipients))
     host = host_of(this, None)
     found = open_containers(host).find(container)
+    if found.is_secret and not readers and not in_the_clear:
+        raise InputError(
+            f"memory of {found.name} came here encrypted: expected --encrypt-to, got nothing",
+            hint="--encrypt-to FILE; or, for whoever may read the image to read it: --in-the-clear",
+        )
     machine = open_machine(found.engine, host)
     signer = _rehearsed(this, reference, keys) if sign else None
     phases = Phases()

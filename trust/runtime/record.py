@@ -39,6 +39,7 @@ class Container:
     stop_signal: int
     exit_status: int | None = None
     integrity: Tier = DEFAULT_TIER
+    is_secret: bool = False  # its memory came here encrypted
 
 
 def record_document(container: Container) -> dict[str, Any]:
@@ -56,6 +57,7 @@ def record_document(container: Container) -> dict[str, Any]:
         "stop_signal": container.stop_signal,
         "exit_status": container.exit_status,
         "integrity": container.integrity.value,
+        "secret": container.is_secret,
     }
 
 
@@ -79,6 +81,7 @@ def recorded(identity: str, document: Mapping[str, Any]) -> Container:
             stop_signal=document["stop_signal"],
             exit_status=document["exit_status"],
             integrity=parse_tier(document.get("integrity", DEFAULT_TIER.value)),
+            is_secret=document.get("secret", False),
         )
     except (LookupError, TypeError, InputError) as err:
         raise StateError(f"record of container {identity} is damaged: {err!r}") from err
