@@ -21,7 +21,7 @@ SUBJECT, OTHER = sha256(b"image"), sha256(b"another image")
 WEB = "acme/web"
 SPDX = {"spdxVersion": "SPDX-2.3", "SPDXID": "SPDXRef-DOCUMENT", "packages": []}
 CYCLONEDX = {"bomFormat": "CycloneDX", "specVersion": "1.6", "vulnerabilities": [{"score": 9.8}]}
-SARIF = {"version": "2.1.0", "runs": [{"tool": {"driver": {"name": "scanner"}}, "results": []}]}
+SARIF: dict[str, Any] = {"version": "2.1.0", "runs": [{"tool": {"driver": {"name": "scanner"}}, "results": []}]}
 STATEMENT = {
     "_type": "https://in-toto.io/Statement/v1",
     "subject": [
@@ -137,3 +137,27 @@ def test_what_is_said_of_an_index_that_is_not_signed_any_more_is_said_of_nothing
 def test_type_that_nobody_knows_is_refused() -> None:
     with pytest.raises(InputError, match="attestation type unknown"):
         parse_document("sbom", spelled(SPDX), SUBJECT)
+
+
+ODD: list[tuple[str, dict[str, Any], str]] = [
+    ("spdx", {**SPDX, "spdxVersion": 2.3}, "spdxVersion"),
+    ("spdx", {**SPDX, "spdxVersion": "SPDX-3.0"}, "spdxVersion"),
+    ("spdx", {**SPDX, "SPDXID": "SPDXRef-1"}, "SPDXID"),
+    ("cyclonedx", {**CYCLONEDX, "bomFormat": "cyclonedx"}, "bomFormat"),
+    ("cyclonedx", {**CYCLONEDX, "specVersion": 1.6}, "specVersion"),
+    ("slsa", {**STATEMENT, "_type": "https://in-toto.io/Statement/v2"}, "_type"),
+    ("slsa", {**STATEMENT, "predicateType": None}, "predicateType"),
+    ("vuln", {**SARIF, "version": "2.0.0"}, "SARIF 2.1.0"),
+    ("vuln", {**SARIF, "runs": []}, "SARIF 2.1.0 with runs"),
+    ("vuln", {**SARIF, "runs": "many"}, "SARIF 2.1.0 with runs"),
+    ("vuln", {**SARIF, "runs": [{"results": []}]}, "runs name their tool"),
+    ("vuln", {**SARIF, "runs": [*SARIF["runs"], "x"]}, "runs name their tool"),
+]
+
+
+@pytest.mark.parametrize(("kind", "document", "message"), ODD)
+def test_document_of_another_version_or_shape_is_refused(
+    kind: str, document: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(InputError, match=f"no {kind} document of this image: expected .*{message}"):
+        parse_document(kind, spelled(document), SUBJECT)
