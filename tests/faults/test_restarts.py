@@ -21,7 +21,7 @@ from tests.simulators.upstream import Picture
 from tests.simulators.wire import Exchange
 from trust.errors import TrustError
 
-TO_PULL, TO_REFRESH, TO_PUBLISH = 3, 5, 12
+TO_PULL, TO_REFRESH = 3, 6  # requests
 
 
 @dataclass(kw_only=True)
@@ -30,6 +30,7 @@ class Site:
 
     here: Street
     images: Iterator[tuple[str, Picture]]
+    to_publish: int  # requests
 
     @contextmanager
     def down_from(self, wire: FaultyWire, at: int) -> Iterator[None]:
@@ -63,7 +64,9 @@ def site(here: Street) -> Site:
         while True:
             yield from list(here.signed(8).items())[:-1]
 
-    return Site(here=here, images=pool())
+    here.publisher.set(None)
+    here.sign({"rehearsal": here.first})
+    return Site(here=here, images=pool(), to_publish=here.publisher.count)
 
 
 def died_at(count: int, story: Callable[[int], bool], record_property: Record) -> None:
@@ -116,7 +119,7 @@ def test_store_that_dies_in_a_publish_loses_nothing_that_was_acknowledged(
         site.here.sign({tag: image, f"{tag}-again": image})
         return is_right and all(site.comes_to_give(name, image) for name in ("1", tag, f"{tag}-again"))
 
-    died_at(TO_PUBLISH, story, record_property)
+    died_at(site.to_publish, story, record_property)
 
 
 def test_shim_that_is_killed_while_the_registry_is_away_comes_back_before_it(

@@ -67,6 +67,7 @@ def test_what_the_registry_hides_from_a_login_is_unknown_to_it_though_it_is_in_t
 ) -> None:
     what = IMAGE.digest if kind == "manifests" else IMAGE.layer
     assert counter.ask("1").status == counter.ask(what, kind).status == 200
+    counter.kept(what)
     counter.registry.rules[f"/v2/{PATH}/{kind}/{what}"] = lambda exchange: exchange.answer(404, b"{}")
     reply = counter.ask(what, kind, Authorization=MALLORY)
     assert (reply.status, reply.error["code"]) == (404, code)
@@ -98,7 +99,7 @@ def test_manifest_that_the_disk_has_changed_is_fetched_anew(counter: Counter) ->
     assert counter.ask("1").status == 200
     counter.worker._pull._images._kept.clear()
     counter.worker._pull._hot.clear()
-    path = counter.home / "cache/sha256" / IMAGE.digest.hex[:2] / IMAGE.digest.hex
+    path = counter.kept(IMAGE.digest)
     path.write_bytes(path.read_bytes()[:-1] + b"!")
     assert counter.ask("1").body == IMAGE.manifest
     assert path.read_bytes() == IMAGE.manifest
@@ -159,6 +160,7 @@ def test_manifest_with_two_readings_or_none_is_refused_though_the_policy_merely_
 
 def test_blob_in_the_cache_is_no_manifest_though_the_policy_merely_watches(watching: Counter) -> None:
     assert watching.ask("1").status == watching.ask(IMAGE.layer, "blobs").status == 200
+    watching.kept(IMAGE.layer)
     assert watching.ask(IMAGE.layer).status == 404
 
 
@@ -226,8 +228,7 @@ def test_blob_that_a_denied_image_names_comes_with_a_warning_where_the_policy_me
 
 def test_blob_that_the_disk_has_cut_off_is_fetched_anew(counter: Counter) -> None:
     assert counter.ask("1").status == counter.ask(IMAGE.layer, "blobs").status == 200
-    path = counter.home / "cache/sha256" / IMAGE.layer.hex[:2] / IMAGE.layer.hex
-    until(path.exists, "it is kept")
+    path = counter.kept(IMAGE.layer)
     path.write_bytes(IMAGE.blobs[-1][:-1])
     reply = counter.ask(IMAGE.layer, "blobs")
     assert (reply.body, reply.is_whole) == (IMAGE.blobs[-1], True)
@@ -255,3 +256,33 @@ def test_collection_that_is_refused_shows_neither_tags_nor_metadata(counter: Cou
     assert counter.ask("1").reason == "rolled-back"
     assert counter.get("/v2/other/web/tags/list").reason == "no-policy"
     until(lambda: '"tags"' in json.dumps(counter.heard), "the keeper is told of it")
+
+
+@pytest.mark.parametrize("kind", ["manifests", "blobs"])
+def test_what_is_in_the_cache_is_shown_to_a_login_once_the_registry_has_said_so(
+    counter: Counter, kind: str
+) -> None:
+    what = IMAGE.digest if kind == "manifests" else IMAGE.layer
+    assert counter.ask("1").status == counter.ask(what, kind).status == 200
+    counter.kept(what)
+    before = len(counter.asked())
+    for _ in range(2):
+        assert counter.ask(what, kind, Authorization=MALLORY).status == 200
+    assert [each.partition(" ")[0] for each in counter.asked()[before:]] == ["HEAD"]
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+def test_empty_blob_comes_once_it_was_verified_and_is_none_where_something_else_comes(
+    counter: Counter, method: str
+) -> None:
+    hollow = picture(b"")
+    counter.sign("hollow", hollow)
+    counter.read()
+    assert counter.ask("hollow").status == 200
+    address = f"/v2/{PATH}/blobs/{hollow.layer}"
+    counter.registry.rules[address] = lambda exchange: exchange.answer(200, b"something")
+    assert b"something" not in counter.ask(hollow.layer, "blobs").body
+    assert counter.ask(hollow.layer, "blobs").status == 403
+    counter.registry.rules.clear()
+    reply = counter.ask(hollow.layer, "blobs", method)
+    assert (reply.status, reply.body, reply.headers["content-length"]) == (200, b"", "0")

@@ -22,6 +22,7 @@ from tests.simulators.shim import Reply, ask, policy_text, until
 from tests.simulators.upstream import Picture, ScriptedRegistry, serving
 from tests.simulators.world import World, soon
 from trust.client import refresh
+from trust.digest import Digest
 from trust.policy_files import policy_of
 from trust.state import TrustedState
 from trust.value import replace
@@ -98,6 +99,12 @@ class Counter:
     def get(self, address: str) -> Reply:
         """Return what a client gets."""
         return ask(self.port, address)
+
+    def kept(self, digest: Digest) -> Path:
+        """Return the file of what is in the cache, or will be in a moment."""
+        path = self.home / "cache/sha256" / digest.hex[:2] / digest.hex
+        until(path.exists, f"{digest} is kept")
+        return path
 
     def asked(self) -> list[str]:
         """Return what the upstream was asked."""
