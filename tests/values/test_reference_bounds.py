@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from trust.digest import sha256
@@ -71,7 +73,7 @@ def test_host_is_told_from_the_path_as_docker_does(text: str, host: str, path: s
 
 
 @pytest.mark.parametrize(
-    "text", ["registry.test/acme/web:1", "registry.test:5000/web:1", "acme/web:1", f"web@{sha256(b'')}"]
+    "text", ["registry.test/acme/web:1", "registry.test:5000/web:1", "acme/web:1", "a/web:1", f"web@{sha256(b'')}"]
 )
 def test_collection_with_a_tag_or_a_digest_is_refused(text: str) -> None:
     with pytest.raises(InputError, match="a collection has no tag and no digest"):
@@ -116,3 +118,43 @@ def test_reference_under_a_tag_has_no_digest_and_by_digest_no_tag() -> None:
     both = parse_reference(f"{HOST}/web:1@{sha256(b'')}")
     assert str(with_tag(both, "2")) == f"{HOST}/web:2"
     assert str(both.at(sha256(b"x"))) == f"{HOST}/web@{sha256(b'x')}"
+
+
+@pytest.mark.parametrize(
+    ("path", "covered", "others"),
+    [
+        ("", ("acme", "acme/web", "z"), ()),
+        ("acme/", ("acme/web", "acme/team/web"), ("acme", "acmf", "acmd", "acmeweb", "acme-x/web", "a", "z")),
+        ("acme/web", ("acme/web",), ("acme", "acme/wea", "acme/wec", "acme/web2", "acme/web/x", "a", "z")),
+        ("web", ("web",), ("we", "web/x", "webs", "a", "z")),
+    ],
+)
+def test_collection_covers_what_is_below_its_slash_or_itself(
+    path: str, covered: tuple[str, ...], others: tuple[str, ...]
+) -> None:
+    collection = Collection(host=HOST, path=path)
+    assert collection.is_namespace == (path in {"", "acme/"})
+    assert [each for each in (*covered, *others) if collection.covers_path(each)] == list(covered)
+
+
+@pytest.mark.parametrize("parse", [parse_reference, parse_collection])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "image name is empty"),
+        ("registry.test/we\0b", "NUL byte"),
+        ("registry.test/we%62", "percent-encoded"),
+        ("https://registry.test/web", "has a scheme"),
+        ("registry.test/Web", "upper case"),
+        ("registry.test/a/../b", "has '..'"),
+        ("registry.test/", "repository name is empty"),
+        ("registry.test/a//b", "repository name is malformed"),
+        ("registry_test:5000/web", "registry host is malformed"),
+    ],
+)
+def test_each_strange_name_has_words_of_its_own(parse: Callable[[str], object], text: str, words: str) -> None:
+    if parse is parse_collection and text == "registry.test/":
+        assert parse(text) == Collection(host=HOST, path="")
+        return
+    with pytest.raises(InputError, match=words):
+        parse(text)
