@@ -115,32 +115,32 @@ class Cache:
         """
         self._came_bytes = 0
         try:
-            lock = (self._directory / "sweep.lock").open("a")
+            with (self._directory / "sweep.lock").open("a") as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX)  # waited for: it may have begun before the last content came
+                self._clear_abandoned()
+                return self._evict()
         except OSError:
             return 0
-        with lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX)  # waited for: it may have begun before the last content came
-            except OSError:
-                return 0
-            self._clear_abandoned()
-            found = sorted(self._kept())
-            total = sum(size for _, size, _ in found)
-            removed = 0
-            if total > self._max_bytes:
-                for _, size, path in found:
-                    if total <= self._max_bytes * LOW_WATER:
-                        break
-                    with suppress(OSError):
-                        Path(path).unlink()
-                        total -= size
-                        removed += 1
-            return removed
 
     def clear_incoming(self) -> None:
         """Remove what a former process left unfinished; only where none is at work."""
         for path in self._incoming.iterdir():
             path.unlink(missing_ok=True)
+
+    def _evict(self) -> int:
+        """Remove what was used longest ago, if there is more than the bound; return how many files went."""
+        found = sorted(self._kept())
+        total = sum(size for _, size, _ in found)
+        removed = 0
+        if total > self._max_bytes:
+            for _, size, path in found:
+                if total <= self._max_bytes * LOW_WATER:
+                    break
+                with suppress(OSError):
+                    Path(path).unlink()
+                    total -= size
+                    removed += 1
+        return removed
 
     def _clear_abandoned(self) -> None:
         with suppress(OSError):

@@ -95,17 +95,15 @@ class Pull:
         self._count("hit")
         return hot.answer
 
-    def _heat(self, request: web.BaseRequest, ruling: Ruling, answer: Whole) -> Whole:
-        if isinstance(ruling.verdict, Allowed):
-            if len(self._hot) >= HOT_MAX:
-                self._hot.clear()
-            self._hot[request.raw_path] = _Hot(
-                answer=answer,
-                ruling=ruling,
-                repository=ruling.verdict.reference.repository,
-                valid_until=ruling.verdict.valid_until.timestamp(),
-            )
-        return answer
+    def _heat(self, request: web.BaseRequest, ruling: Ruling, allowed: Allowed, answer: Whole) -> None:
+        if len(self._hot) >= HOT_MAX:
+            self._hot.clear()
+        self._hot[request.raw_path] = _Hot(
+            answer=answer,
+            ruling=ruling,
+            repository=allowed.reference.repository,
+            valid_until=allowed.valid_until.timestamp(),
+        )
 
     async def manifest(self, request: web.BaseRequest, ask: ManifestAsk) -> Whole:
         """Return the signed manifest that ``ask`` names.
@@ -118,19 +116,19 @@ class Pull:
         login = request.headers.get("Authorization")
         epoch, ruling = self._gate.epoch, self._gate.rule(reference)
         self._report(request, "manifest", ruling)
-        match ruling.verdict:
-            case Allowed() as allowed:
-                image = await self._images.get(repository, allowed.digest, allowed.size_bytes, login)
-                answer = _answer(image)
-                return self._heat(request, ruling, answer) if epoch == self._gate.epoch else answer
-            case Denied() as refused if not ruling.is_audited:
-                raise denied(refused)
-            case Denied() as refused:
-                if reference.digest is not None:
-                    image = await self._images.get(repository, reference.digest, 0, login)
-                else:
-                    image = await self._images.by_tag(repository, str(ask.reference), login)
-                return _answer(image, _warning(refused))
+        verdict = ruling.verdict
+        if isinstance(verdict, Allowed):
+            answer = _answer(await self._images.get(repository, verdict.digest, verdict.size_bytes, login))
+            if epoch == self._gate.epoch:
+                self._heat(request, ruling, verdict, answer)
+            return answer
+        if not ruling.is_audited:
+            raise denied(verdict)
+        if reference.digest is not None:
+            image = await self._images.get(repository, reference.digest, 0, login)
+        else:
+            image = await self._images.by_tag(repository, str(ask.reference), login)
+        return _answer(image, _warning(verdict))
 
     async def blob(self, request: web.BaseRequest, ask: BlobAsk) -> web.StreamResponse:
         """Answer with the blob, or with the signed manifest: some clients ask for one here.

@@ -62,11 +62,6 @@ class Snapshot:
         self._roots = roots
         self._verdicts: dict[tuple[str, Reference], Verdict] = {}
 
-    @property
-    def size(self) -> int:
-        """The number of targets."""
-        return sum(len(content.table.targets) for content in self._contents.values())
-
     def enter(self, role: str, delegator: str) -> Delegations:
         """Return what ``role`` delegates; see ``trust.delegations.Roles``."""
         refusal = self._refused.get(role)

@@ -75,8 +75,6 @@ class Database:
         try:
             yield
         except (sqlite3.OperationalError, OSError) as err:
-            if "malformed" in str(err):
-                raise self._damaged(str(err)) from err
             raise StateError(f"trusted state cannot be read: {self._path}: {err}") from err
         except (sqlite3.DatabaseError, ValueError, TypeError, OverflowError, InputError) as err:
             raise self._damaged(str(err)) from err

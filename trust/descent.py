@@ -21,7 +21,7 @@ from tuf.ngclient import Updater
 from trust.chain import STALE, RoleRefusal, TrustedRole
 from trust.delegations import TARGETS, VISITED_MAX, Delegations, walk
 from trust.digest import sha256
-from trust.errors import RefusedError, TrustError
+from trust.errors import TrustError
 from trust.floors import Floors
 from trust.metadata import (
     delegations_of,
@@ -158,11 +158,9 @@ class Descent:
         return delegations
 
     def _delegations(self, role: str) -> Delegations:
-        if role in self.said:
-            return self.said[role].delegations
         stored = self._floors.known.stored
-        if stored is None:
-            raise RefusedError(f"role {role} is not verified", reason=Reason.TAMPERED.value)
+        if role in self.said or stored is None:
+            return self.said[role].delegations
         return stored.enter(role, self._verified[role].delegator)
 
     def _kept(

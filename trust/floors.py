@@ -149,6 +149,8 @@ def require_sound(known: Known, roots: Roots, name: str) -> None:
         root.verify_delegate(name, signed_bytes_of(metadata), metadata.signatures)
     except (RefusedError, exceptions.RepositoryError) as err:
         raise damaged(name, str(err)) from err
+    if metadata.signed.type != name:  # one key may sign several roles
+        raise damaged(name, f"it is a {metadata.signed.type}")
 
 
 def damaged(name: str, cause: str) -> StateError:

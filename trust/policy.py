@@ -169,19 +169,19 @@ class _Case:
 def decide(policy: Policy, match: Match, reference: Reference, evidence: Evidence, now: datetime) -> Verdict:
     """Return the verdict on ``reference`` at ``now``, by the steps of this module."""
     case = _Case(policy=policy, stanza=match.stanza, reference=reference, evidence=evidence, now=now)
-    denials = (
-        step(case)
-        for step in (_locally_denied, _expired, _absent, _misnamed, _by_another_role, _not_current, _unattested)
-    )
-    denial = next((denial for denial in denials if denial is not None), None)
+    denial = _first(step(case) for step in (_locally_denied, _expired, _revoked))
     if denial is not None:
         return denial
-    if evidence.target is None:  # _absent has refused this already; the type checker cannot know
-        return case.denied(Reason.UNSIGNED, f"{reference} is not signed")
+    target = evidence.target
+    if target is None:
+        return _unsigned(case)
+    denial = _first(step(case, target) for step in (_misnamed, _by_another_role, _not_current, _unattested))
+    if denial is not None:
+        return denial
     return Allowed(
         reference=reference,
-        digest=evidence.target.digest,
-        size_bytes=evidence.target.size_bytes,
+        digest=target.digest,
+        size_bytes=target.size_bytes,
         role=evidence.role,
         signers=evidence.chain[-1].signers,
         versions={facts.name: facts.version for facts in evidence.chain},
@@ -189,6 +189,10 @@ def decide(policy: Policy, match: Match, reference: Reference, evidence: Evidenc
         notices=tuple(_notices(case)),
         attestations=evidence.attestations,
     )
+
+
+def _first(denials: Iterable[Denied | None]) -> Denied | None:
+    return next((denial for denial in denials if denial is not None), None)
 
 
 def decide_pinned(policy: Policy, pin: Pinned, reference: Reference, now: datetime) -> Verdict:
@@ -235,16 +239,19 @@ def _expired(case: _Case) -> Denied | None:
     return None
 
 
-def _absent(case: _Case) -> Denied | None:
+def _revoked(case: _Case) -> Denied | None:
     stone = case.evidence.overruled
-    if case.evidence.target is not None and stone is None:
+    if case.evidence.target is None:
+        stone = stone or case.evidence.tombstone
+    if stone is None:
         return None
-    stone = stone or case.evidence.tombstone
-    if stone is not None:
-        when = format_utc(stone.revoked_at)
-        return case.denied(
-            Reason.REVOKED, f"the publisher revoked {case.reference} on {when}", "use another tag that is signed"
-        )
+    when = format_utc(stone.revoked_at)
+    return case.denied(
+        Reason.REVOKED, f"the publisher revoked {case.reference} on {when}", "use another tag that is signed"
+    )
+
+
+def _unsigned(case: _Case) -> Denied:
     collection = case.stanza.collection
     return case.denied(
         Reason.UNSIGNED,
@@ -253,15 +260,15 @@ def _absent(case: _Case) -> Denied | None:
     )
 
 
-def _misnamed(case: _Case) -> Denied | None:
-    target, asked = case.evidence.target, case.reference.digest
-    if target is None or asked is None or target.digest == asked:
+def _misnamed(case: _Case, target: Target) -> Denied | None:
+    asked = case.reference.digest
+    if asked is None or target.digest == asked:
         return None
     detail = f"the signed target of {asked} is another manifest: got {target.digest}"
     return case.denied(Reason.TAMPERED, detail)
 
 
-def _by_another_role(case: _Case) -> Denied | None:
+def _by_another_role(case: _Case, _target: Target) -> Denied | None:
     role = case.evidence.role
     if not case.stanza.roles or role in case.stanza.roles:
         return None
@@ -269,9 +276,8 @@ def _by_another_role(case: _Case) -> Denied | None:
     return case.denied(Reason.WRONG_SIGNER, f"signed by role {role}, the policy asks for {asked}")
 
 
-def _not_current(case: _Case) -> Denied | None:
-    target = case.evidence.target
-    if case.stanza.digests == "signed" or case.reference.digest is None or target is None:
+def _not_current(case: _Case, target: Target) -> Denied | None:
+    if case.stanza.digests == "signed" or case.reference.digest is None:
         return None
     if target.tags or case.evidence.is_named:
         return None
@@ -280,9 +286,8 @@ def _not_current(case: _Case) -> Denied | None:
     )
 
 
-def _unattested(case: _Case) -> Denied | None:
-    target = case.evidence.target
-    if target is None or target.attests is not None:  # an attestation needs none that speaks of it
+def _unattested(case: _Case, target: Target) -> Denied | None:
+    if target.attests is not None:  # an attestation needs none that speaks of it
         return None
     missing = [kind for kind in case.stanza.attestations if not case.evidence.attestations.get(kind)]
     if not missing:

@@ -13,7 +13,7 @@ from trust.errors import InputError, TrustError
 
 if sys.version_info >= (3, 11):
     import tomllib
-else:
+else:  # pragma: no cover - one of the two, by the interpreter
     import tomli as tomllib
 
 T = TypeVar("T")

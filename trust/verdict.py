@@ -98,31 +98,29 @@ def exit_code(verdicts: Iterable[Verdict]) -> int:
 
 def verdict_json(verdict: Verdict) -> dict[str, Any]:
     """Return ``verdict`` as the JSON object of the command line contract, schema 1."""
-    match verdict:
-        case Allowed():
-            return {
-                "image": str(verdict.reference),
-                "verdict": "allowed",
-                "digest": str(verdict.digest),
-                "pinned": str(verdict.pinned),
-                "size_bytes": verdict.size_bytes,
-                "role": verdict.role,
-                "signers": list(verdict.signers),
-                "versions": dict(verdict.versions),
-                "valid_until": verdict.valid_until.strftime("%Y-%m-%dT%H:%M:%SZ"),
-                "notices": list(verdict.notices),
-                "attestations": attestations_json(verdict.attestations),
-            }
-        case Denied():
-            return {
-                "image": str(verdict.reference),
-                "verdict": "undecided" if verdict.reason in UNDECIDED else "denied",
-                "reason": verdict.reason.value,
-                "detail": verdict.detail,
-                "hint": verdict.hint,
-                "expected": str(verdict.expected) if verdict.expected else None,
-                "got": str(verdict.got) if verdict.got else None,
-            }
+    if isinstance(verdict, Allowed):
+        return {
+            "image": str(verdict.reference),
+            "verdict": "allowed",
+            "digest": str(verdict.digest),
+            "pinned": str(verdict.pinned),
+            "size_bytes": verdict.size_bytes,
+            "role": verdict.role,
+            "signers": list(verdict.signers),
+            "versions": dict(verdict.versions),
+            "valid_until": verdict.valid_until.strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "notices": list(verdict.notices),
+            "attestations": attestations_json(verdict.attestations),
+        }
+    return {
+        "image": str(verdict.reference),
+        "verdict": "undecided" if verdict.reason in UNDECIDED else "denied",
+        "reason": verdict.reason.value,
+        "detail": verdict.detail,
+        "hint": verdict.hint,
+        "expected": str(verdict.expected) if verdict.expected else None,
+        "got": str(verdict.got) if verdict.got else None,
+    }
 
 
 def reason_of(err: TrustError) -> Reason:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from scripts.bench.result import document, table
 from scripts.bench.setting import BenchError, Setting, own_environ
-from scripts.proof import coverage, faults, histories, inputs, load, matrix, mutants
+from scripts.proof import coverage, faults, histories, inputs, load, matrix, mutants, survivors
 from scripts.proof.finding import Proof
 
 Sections = Mapping[str, Callable[[Setting], Proof]]
@@ -24,6 +24,7 @@ SECTIONS: Sections = {
     matrix.SECTION: matrix.prove,
     histories.SECTION: histories.prove,
     mutants.SECTION: mutants.prove,
+    survivors.SECTION: survivors.prove,
     faults.SECTION: faults.prove,
     inputs.SECTION: inputs.prove,
     load.SECTION: load.prove,

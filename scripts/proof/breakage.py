@@ -68,9 +68,15 @@ def require_standing(mutants: Sequence[Mutant], checkout: Path) -> None:
 @contextmanager
 def applied(mutant: Mutant, checkout: Path) -> Iterator[None]:
     """Have ``mutant`` in ``checkout``, which is nobody else's at the time, as long as the context lasts."""
-    path = checkout / mutant.path
+    with replaced(checkout / mutant.path, _edited(mutant, checkout)):
+        yield
+
+
+@contextmanager
+def replaced(path: Path, text: str) -> Iterator[None]:
+    """Have ``text`` in the module ``path`` as long as the context lasts, and no compiled code of another."""
     whole = path.read_text(encoding="utf-8")
-    _write(path, _edited(mutant, checkout))
+    _write(path, text)
     try:
         yield
     finally:

@@ -36,6 +36,12 @@ class Copy:
         """The copy's own root."""
         return self.directory / "checkout"
 
+    @property
+    def environ(self) -> dict[str, str]:
+        """The environment in which the copy's own programs are found first."""
+        programs = (self.checkout / ".lab/bin", self.checkout / ".venv/bin", self.setting.environ["PATH"])
+        return {**self.setting.environ, "PATH": os.pathsep.join(map(str, programs))}
+
     def has_passed(self, tests: Sequence[str], *, options: Sequence[str] = ()) -> bool | None:
         """Return whether ``tests`` pass; None where this user may run none of them.
 
@@ -47,7 +53,7 @@ class Copy:
                 self.checkout / ".venv/bin/python", "-m", "pytest", "-q", "-x", "-p", "no:cacheprovider",
                 "--timeout", str(_SECONDS_EACH), f"--basetemp={self.directory / 't'}", *options, *tests,
             ],
-            cwd=self.checkout, env=self._environ(), capture_output=True, text=True, check=False,
+            cwd=self.checkout, env=self.environ, capture_output=True, text=True, check=False,
         )  # fmt: skip
         self._end_leftovers()
         said = done.stdout + done.stderr
@@ -62,10 +68,6 @@ class Copy:
             with suppress(OSError):  # it has ended by itself
                 if (process / "cmdline").read_bytes().startswith(ours):
                     os.kill(int(process.name), signal.SIGKILL)
-
-    def _environ(self) -> dict[str, str]:
-        programs = (self.checkout / ".lab/bin", self.checkout / ".venv/bin", self.setting.environ["PATH"])
-        return {**self.setting.environ, "PATH": os.pathsep.join(map(str, programs))}
 
 
 def copy(setting: Setting, name: str) -> Copy:

@@ -255,6 +255,20 @@ def test_delegate_that_copies_the_delegation_of_anothers_role_takes_nothing_from
     assert consumer.allowed("registry.test/acme/api:dev-1", offline=True).digest == digest
 
 
+def test_thief_who_signs_anew_makes_no_role_stale_for_its_own_delegator(world: World, consumer: Consumer) -> None:
+    """Of ``ci``, known under both, what is known under its own delegator holds while the thief's is stale."""
+    delegate(world, "ci", "acme/api:dev-*", delegator="acme.api")
+    digest = world.sign("dev-1", path="acme/api")
+    forge_below(world, "evil", "ci", "acme/evil:x*", keys=world.keys["ci"])
+    assert not whole(consumer)
+    assert {row[1] for row in consumer.rows()["link"]} == {"ci"}
+    world.attacker.forge_delegate("evil", lambda _said: None)
+    consumer.allowed()  # asks for neither
+    assert "link" not in consumer.rows()
+    assert consumer.allowed("registry.test/acme/api:dev-1", offline=True).digest == digest
+    assert consumer.denied("registry.test/acme/evil:x1", offline=True).reason is Reason.UNREACHABLE
+
+
 def test_state_of_before_goes_on_and_an_odd_link_in_it_is_never_a_crash(world: World, consumer: Consumer) -> None:
     """How a role was verified under a further delegator stands in rows of its own, which older homes lack."""
     delegate(world, "ci", "acme/api:dev-*", delegator="acme.api")

@@ -6,11 +6,14 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from tuf.api.exceptions import DownloadError
 from tuf.api.metadata import Root
 
-from tests.simulators.world import ONLINE, Consumer, Wire, World, signed, strangers
+from tests.simulators.world import ONLINE, Consumer, Wire, World, signed, soon, strangers
+from trust.digest import sha256
 from trust.refresh import ROOT_ROTATIONS_MAX
 from trust.verdict import Denied, Reason
+from trust.view_fetcher import ViewFetcher
 
 
 def _rotations(world: World, count: int) -> None:
@@ -155,3 +158,29 @@ def test_root_of_another_collection_with_the_same_keys_is_refused(world: World, 
     assert denied.reason is Reason.TAMPERED
     (world.attacker.directory / "2.root.json").unlink()
     consumer.allowed()
+
+
+@pytest.mark.parametrize("body", [b"{}", b"no metadata", b"{"])
+def test_pinned_file_that_is_no_root_is_refused_though_its_digest_is_the_pin(world: World, body: bytes) -> None:
+    world.attacker.put("1.root.json", body)
+    consumer = world.consumer(root=sha256(body))
+    assert consumer.refusal().reason is Reason.TAMPERED
+
+
+def test_verifier_without_room_for_its_working_files_decides_nothing(
+    world: World, consumer: Consumer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.sign("1.5")
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "none"))
+    denied = consumer.refusal("registry.test/acme/web:1.5")
+    assert denied.reason is Reason.STATE_DAMAGED
+    assert "no room for working files" in denied.detail
+
+
+def test_metadata_is_read_whole_and_capped_and_never_streamed(world: World) -> None:
+    view = world.store.view(known=None, deadline=soon())
+    assert view is not None
+    fetcher = ViewFetcher(view, roots_only=False)
+    with pytest.raises(DownloadError):
+        fetcher.fetch("view:/timestamp.json")
+    assert fetcher.fetched == {}

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import sqlite3
+import threading
 from collections.abc import Callable
 from contextlib import closing
 from datetime import timedelta
 
 import pytest
 
-from tests.simulators.world import Consumer, World
+from tests.simulators.world import Consumer, World, soon
 from trust.database import DATABASE
 from trust.errors import StateError
 from trust.verdict import Allowed, Denied, Reason, Verdict
@@ -246,3 +248,38 @@ def test_damaged_targets_body_could_not_be_decided(world: World, consumer: Consu
     with closing(sqlite3.connect(consumer.home / DATABASE)) as connection, connection:
         connection.execute("UPDATE role SET body = ? WHERE name = 'targets'", (body,))
     assert consumer.refusal().reason is Reason.STATE_DAMAGED
+
+
+def test_root_that_cannot_be_read_any_more_is_damage_and_not_the_publishers_fault(
+    world: World, consumer: Consumer
+) -> None:
+    world.rotate()
+    world.sign("1.5")
+    with closing(sqlite3.connect(consumer.home / DATABASE)) as connection, connection:
+        connection.execute("UPDATE root SET body = ?", (b"{}",))
+    assert consumer.refusal().reason is Reason.STATE_DAMAGED
+
+
+def test_process_that_hangs_over_its_refresh_costs_another_no_more_than_its_deadline(
+    world: World, consumer: Consumer
+) -> None:
+    world.sign("1.5")
+    (lock,) = consumer.home.glob("refresh-*.lock")
+    with lock.open() as held:
+        fcntl.flock(held.fileno(), fcntl.LOCK_EX)
+        assert consumer.refusal(ONE_FIVE, deadline=soon(0.2)).reason is Reason.LIMIT_REACHED
+        later = threading.Timer(0.2, fcntl.flock, (held.fileno(), fcntl.LOCK_UN))
+        later.start()
+        consumer.allowed(ONE_FIVE)  # it waits until the other is through
+        later.join()
+
+
+def test_home_in_which_no_lock_can_be_taken_keeps_nothing_and_decides_nothing(
+    world: World, consumer: Consumer
+) -> None:
+    world.sign("1.5")
+    (lock,) = consumer.home.glob("refresh-*.lock")
+    lock.unlink()
+    lock.mkdir()
+    assert consumer.refusal(ONE_FIVE).reason is Reason.STATE_DAMAGED
+    consumer.allowed(offline=True)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from tuf.api.metadata import Targets
 
-from tests.simulators.world import START, Consumer, Keys, World, strangers
+from tests.simulators.world import START, Consumer, Keys, World, signed, strangers
 from trust.delegate import NewRole, add, remove
 from trust.delegations import expanded
 from trust.errors import InputError, TrustError, UnavailableError
@@ -276,3 +276,15 @@ def test_denied_key_of_a_delegate_is_refused(world: World, consumer: Consumer) -
     keyid = world.keys["acme.web"][0].public_key.keyid
     consumer.policy = replace(consumer.policy, denied_keys=frozenset({keyid}))
     assert consumer.denied().reason is Reason.WRONG_SIGNER
+
+
+def test_delegate_with_two_contents_of_one_version_is_refused(world: World, consumer: Consumer) -> None:
+    delegate(world, "acme.web", "acme/web")
+    consumer.allowed()
+    name = world.attacker.delegate_file("acme.web")
+    metadata = world.attacker.metadata(name)
+    metadata.signed.expires += timedelta(days=1)
+    world.attacker.name_delegate("acme.web", metadata.signed.version, signed(metadata, world.keys["acme.web"]))
+    denied = consumer.refusal()
+    assert denied.reason is Reason.TAMPERED
+    assert "has two contents" in denied.detail

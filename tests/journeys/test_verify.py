@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import timedelta
 
 import pytest
 
-from tests.simulators.world import WEB, Consumer, Wire, World, index_bytes, manifest_bytes
+from tests.simulators.world import WEB, Consumer, Relay, Wire, World, index_bytes, manifest_bytes
 from trust.digest import sha256
+from trust.errors import InputError
 from trust.policy import Pinned, Policy
 from trust.reference import parse_reference
+from trust.stores.interface import View
 from trust.verdict import Denied, Reason, Verdict
 from trust.verify import compare_tag
 
@@ -205,3 +209,31 @@ def test_longest_match_decides_and_where_it_fails_no_shorter_one_is_asked(
     for path in inner.attacker.directory.glob("*"):
         path.unlink()
     assert consumer.refusal().reason is Reason.UNREACHABLE
+
+
+@dataclass(kw_only=True)
+class Odd(Relay):
+    """A store that answers with what ``seen`` returns."""
+
+    seen: Callable[[], View | None]
+
+    def view(self, **_asked: object) -> View | None:
+        return self.seen()
+
+
+def test_what_is_wrong_with_this_machines_own_configuration_is_told_and_is_no_verdict(
+    world: World, consumer: Consumer
+) -> None:
+    def seen() -> View | None:
+        raise InputError("no credentials here")
+
+    before = consumer.rows()
+    with pytest.raises(InputError, match="no credentials here"):
+        consumer.verify(store=Odd(honest=world.store, seen=seen))
+    assert consumer.rows() == before
+
+
+def test_store_that_says_not_modified_to_whoever_knows_nothing_is_not_believed(world: World) -> None:
+    denied = world.consumer().refusal(store=Odd(honest=world.store, seen=lambda: None))
+    assert denied.reason is Reason.UNREACHABLE
+    assert "not modified" in denied.detail

@@ -180,3 +180,23 @@ def test_sweep_of_a_directory_that_is_gone_is_no_error(tmp_path: Path) -> None:
     (tmp_path / "cache/incoming").rmdir()
     (tmp_path / "cache").rmdir()
     assert cache.sweep() == 0
+
+
+def test_sweep_goes_on_over_what_cannot_be_removed(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, 10)
+    (tmp_path / "sha256/ab/in the way").mkdir(parents=True)
+    kept = sha256(b"x" * 20)
+    cache.put(kept, b"x" * 20)
+    assert cache.sweep() == 1
+    assert cache.open(kept) is None
+    assert (tmp_path / "sha256/ab/in the way").is_dir()
+
+
+def test_sweep_that_cannot_take_its_lock_removes_nothing(tmp_path: Path) -> None:
+    cache = Cache(tmp_path, 10)
+    (tmp_path / "sweep.lock").mkdir()
+    cache.put(sha256(b"x" * 20), b"x" * 20)
+    assert cache.sweep() == 0
+    kept = cache.open(sha256(b"x" * 20))
+    assert kept is not None
+    kept.file.close()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -79,3 +81,40 @@ def test_damaged_closure_is_an_error_that_says_what_to_do(tmp_path: Path) -> Non
     with pytest.raises(StateError, match="closure cannot be used") as caught:
         Closure(tmp_path)
     assert caught.value.hint is not None
+
+
+def test_closure_without_a_place_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StateError, match="closure cannot be used"):
+        Closure(tmp_path / "file" / "home")
+
+
+def test_closure_that_is_damaged_while_it_is_open_tells_nothing_and_keeps_nothing(tmp_path: Path) -> None:
+    closure = Closure(tmp_path)
+    closure.add(WEB, IMAGE.digest, parse_manifest(IMAGE.manifest))
+    with closing(sqlite3.connect(tmp_path / "closure.db")) as other:
+        other.execute("ALTER TABLE part RENAME TO gone")
+        with pytest.raises(StateError, match="closure cannot be used"):
+            closure.add(DB, IMAGE.digest, parse_manifest(IMAGE.manifest))
+        with pytest.raises(StateError, match="closure cannot be used"):
+            closure.parts(WEB, IMAGE.layer)
+        other.execute("ALTER TABLE gone RENAME TO part")
+    assert closure.parts(DB, IMAGE.layer) == []
+    assert closure.parts(WEB, IMAGE.layer)
+    closure.close()
+
+
+def test_closure_that_another_process_holds_too_long_is_an_error_and_no_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("registry_shim.closure._BUSY_SECONDS", 0.1)
+    closure = Closure(tmp_path)
+    with closing(sqlite3.connect(tmp_path / "closure.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StateError, match="locked"):
+            closure.add(WEB, IMAGE.digest, parse_manifest(IMAGE.manifest))
+        other.execute("ROLLBACK")
+    assert closure.parts(WEB, IMAGE.layer) == []
+    closure.add(WEB, IMAGE.digest, parse_manifest(IMAGE.manifest))
+    assert closure.parts(WEB, IMAGE.layer)
+    closure.close()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -16,6 +18,7 @@ from registry_shim.freshness import RETRY_FIRST_SECONDS, Freshness
 from registry_shim.grants import GRANTS_MAX, Grants
 from registry_shim.pull import WARNING_MAX_LENGTH, _warning
 from tests.simulators.world import Wire, World, soon
+from trust.database import DATABASE
 from trust.digest import sha256
 from trust.errors import LimitError, UnreachableError
 from trust.policy import Stanza
@@ -102,6 +105,55 @@ def test_store_that_shows_what_is_not_trusted_is_a_refusal(world: World) -> None
     def story(freshness: Freshness) -> bool:
         refusal = freshness.refusal(pin(world))
         return refusal is not None and refusal.reason is Reason.TAMPERED
+
+    run(world, lambda _stanza: world.store, story)
+
+
+def test_status_says_whether_a_collection_is_unread_fresh_stale_or_refused(world: World) -> None:
+    is_away = [True]
+    seen: list[str] = []
+
+    def open_store(_stanza: Stanza) -> Store:
+        if is_away:
+            raise UnreachableError("away")
+        return world.store
+
+    def story(freshness: Freshness) -> bool:
+        (status,) = freshness.statuses()
+        if [status.freshness] == seen[-1:]:
+            return False
+        seen.append(status.freshness)
+        if status.freshness == "unread":
+            is_away.clear()
+        elif status.freshness == "fresh":
+            is_away.append(True)
+            world.later(seconds=10)
+        elif status.freshness == "stale":
+            world.attacker.put("timestamp.json", b"{}")
+            is_away.clear()
+        return status.freshness == "refused"
+
+    run(world, open_store, story)
+    assert seen == ["unread", "fresh", "stale", "refused"]
+
+
+def test_home_that_cannot_be_used_is_a_refusal(world: World) -> None:
+    (world.folder / "shim").write_text("in the way")
+
+    def story(freshness: Freshness) -> bool:
+        refusal = freshness.refusal(pin(world))
+        return refusal is not None and refusal.reason is Reason.STATE_DAMAGED
+
+    run(world, lambda _stanza: world.store, story)
+
+
+def test_state_that_is_damaged_below_a_refresher_is_a_refusal_and_never_what_was_known(world: World) -> None:
+    def story(freshness: Freshness) -> bool:
+        refusal = freshness.refusal(pin(world))
+        if refusal is None and freshness.generation(pin(world)) == 1:
+            with closing(sqlite3.connect(world.folder / "shim" / DATABASE)) as other, other:
+                other.execute("UPDATE role SET expires = 'soon'")
+        return refusal is not None and refusal.reason is Reason.STATE_DAMAGED
 
     run(world, lambda _stanza: world.store, story)
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Collection, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -15,8 +17,10 @@ from registry_shim.snapshot import KEPT_VERDICTS_MAX, Snapshot, load_snapshot
 from tests.delegation.test_delegate import delegate
 from tests.simulators.world import START, WEB, Consumer, World, index_bytes, manifest_bytes, soon, strangers
 from trust.client import refresh
+from trust.database import DATABASE
 from trust.deadline import Deadline
 from trust.digest import Digest, sha256
+from trust.errors import StateError
 from trust.policy import Pinned, Policy, Rewrite
 from trust.reference import Repository, parse_collection, parse_reference
 from trust.state import TrustedState
@@ -43,9 +47,16 @@ class Gateway:
         state = TrustedState(self.consumer.home)
         try:
             refresh(stanza, state, self.world.store, paths=None, now=self.world.now, deadline=soon())
-            self.gate.stand(stanza.root, Standing(snapshot=load_snapshot(stanza, state)))
         finally:
             state.close()
+        return self.stand_on_what_is_stored()
+
+    def stand_on_what_is_stored(self) -> Gateway:
+        """Have the gate stand on the trusted state as it is."""
+        with closing(TrustedState(self.consumer.home)) as state:
+            self.gate.stand(
+                self.consumer.stanza.root, Standing(snapshot=load_snapshot(self.consumer.stanza, state))
+            )
         return self
 
     def rule(self, image: str = WEB) -> Ruling:
@@ -348,3 +359,55 @@ def test_attestation_that_the_policy_asks_for_must_be_signed_also_for_the_childr
     assert [gate.allowed(image).attestations for image in images] == [{"spdx": (said,)}] * 3
     assert gate.allowed(f"registry.test/acme/web@{said}").digest == said
     assert gate.refused() is Reason.ATTESTATION_MISSING
+
+
+def test_tags_of_a_repository_that_no_collection_covers_are_nobodys(world: World) -> None:
+    pin = Pinned(
+        reference=parse_reference(f"other.test/pause:latest@{sha256(b'third party')}"), until=START + timedelta(1)
+    )
+    gate = gateway(world, Policy(pinned=(pin,))).read()
+    denied = gate.gate.tags(Repository(host="other.test", path="acme/web"))
+    assert isinstance(denied, Denied)
+    assert denied.reason is Reason.NO_POLICY
+    assert gate.gate.tags(Repository(host="other.test", path="pause")) == ()  # the digest is, no tag of it
+
+
+def test_role_that_was_never_verified_here_refuses_what_it_covers_and_nothing_else(world: World) -> None:
+    world.sign("1", path="acme/api")
+    delegate(world, "acme.web", "acme/web")
+    gate = gateway(world)
+    gate.consumer.allowed("registry.test/acme/api:1")  # a command's look-up, which needed no delegate
+    gate.stand_on_what_is_stored()
+    assert gate.allowed("registry.test/acme/api:1").role == "targets"
+    assert gate.refused() is Reason.UNREACHABLE
+
+
+def test_collection_of_which_nothing_was_verified_has_no_snapshot(world: World) -> None:
+    with closing(TrustedState(world.folder / "new")) as state:
+        assert load_snapshot(world.stanza, state) is None
+
+
+class Busy(TrustedState):
+    """A state into which another process writes ``times`` times while it is read."""
+
+    times = 0
+
+    def roots(self, pin: Digest) -> dict[int, bytes]:
+        if self.times:
+            self.times -= 1
+            with closing(sqlite3.connect(self.home / DATABASE)) as other, other:
+                other.execute("UPDATE role SET threshold = threshold + 1")
+        return super().roots(pin)
+
+
+@pytest.mark.parametrize(("times", "is_read"), [(0, True), (3, True), (1000, False)])
+def test_snapshot_is_of_one_moment_or_none(consumer: Consumer, times: int, *, is_read: bool) -> None:
+    with closing(Busy(consumer.home)) as state:
+        state.times = times
+        if not is_read:
+            with pytest.raises(StateError, match="does not stand still"):
+                load_snapshot(consumer.stanza, state)
+            return
+        snapshot = load_snapshot(consumer.stanza, state)
+    assert snapshot is not None
+    assert {role.facts.threshold for role in snapshot.chain.roles.values()} == {1 + times}

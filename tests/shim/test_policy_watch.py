@@ -52,3 +52,14 @@ def test_policy_that_is_wrong_changes_nothing_and_is_read_again_once_it_is_mende
     assert has_changed(watch)
     watch.read()
     assert watch.policy.denied_digests == {NEW}
+
+
+def test_policy_that_is_taken_for_changed_is_read_again(tmp_path: Path) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text(denying(OLD))
+    watch = PolicyWatch(lambda: [file])
+    watch.touch()
+    assert has_changed(watch)
+    watch.read()
+    assert watch.policy.denied_digests == {OLD}
+    assert not has_changed(watch)

@@ -126,3 +126,14 @@ def test_circle_of_signed_indexes_ends() -> None:
     one, other = targets[f"{WEB}@{A.digest}"], targets[f"{WEB}@{AB.digest}"]
     targets[f"{WEB}@{AB.digest}"] = replace(other, inside=(one.digest,))
     assert attestations_of(targets.get, WEB, A.digest) == {}
+
+
+def test_what_is_said_of_an_index_that_is_not_signed_any_more_is_said_of_nothing() -> None:
+    table = attest(sign(EMPTY, WEB, "multi", AB), WEB, AB.digest, "slsa")
+    targets = {name: target for name, target in table.targets.items() if name != f"{WEB}@{AB.digest}"}
+    assert attestations_of(targets.get, WEB, A.digest) == {}
+
+
+def test_type_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(InputError, match="attestation type unknown"):
+        parse_document("sbom", spelled(SPDX), SUBJECT)

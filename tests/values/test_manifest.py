@@ -140,6 +140,7 @@ MALFORMED: dict[str, tuple[object, str]] = {
     "docker schema 1": ({"schemaVersion": 1, "fsLayers": [], "history": []}, "Docker schema 1"),
     "schema 1 in schema 2": (image(fsLayers=[]), "Docker schema 1"),
     "unknown type": (image(mediaType="application/json"), "type unsupported"),
+    "empty type": (image(mediaType=""), "mediaType is empty"),
     "type is no text": (image(mediaType=5), "mediaType is not text"),
     "no config": (without(image(), "config"), "config holds no descriptor"),
     "no layers": (without(image(), "layers"), "layers is not a list"),

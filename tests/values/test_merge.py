@@ -151,3 +151,23 @@ def test_attestation_that_was_revoked_does_not_come_back() -> None:
         merged = merge(here, base=base, theirs=there)
         assert merged.targets[f"{WEB}@{A.digest}"].attestations == {}
         assert f"{WEB}@{said}" not in merged.targets
+
+
+def test_attestation_that_one_tagged_outlives_the_image_that_the_other_revoked() -> None:
+    base = attest(sign(EMPTY, WEB, "1", A), WEB, A.digest, "spdx")
+    said = attestation_of(WEB, A.digest, "spdx")
+    tagged, revoked = sign(base, WEB, "sbom", said, at=1), revoke_tag(base, path=WEB, tag="1")
+    for here, there in ((tagged, revoked), (revoked, tagged)):
+        merged = merge(here, base=base, theirs=there)
+        assert tags_of(merged) == {f"{WEB}:sbom": said.digest}
+        left = merged.targets[f"{WEB}@{said.digest}"]
+        assert (left.tags, left.attests) == (("sbom",), None)
+
+
+def test_attestation_goes_with_the_image_that_the_other_took_back() -> None:
+    base = sign(EMPTY, WEB, "1", A)
+    attested, revoked = attest(base, WEB, A.digest, "spdx", at=1), revoke_tag(base, path=WEB, tag="1")
+    for here, there in ((attested, revoked), (revoked, attested)):
+        merged = merge(here, base=base, theirs=there)
+        assert f"{WEB}:1" not in merged.targets
+        require_in_step(merged)

@@ -14,7 +14,7 @@ from trust.chain import RoleFacts
 from trust.digest import sha256
 from trust.policy import Evidence, Match, Pinned, Policy, Rewrite, Stanza, decide, decide_pinned
 from trust.reference import Reference, parse_collection, parse_reference
-from trust.targets import Target, Tombstone
+from trust.targets import Attests, Target, Tombstone
 from trust.value import replace
 from trust.verdict import Allowed, Denied, Reason, Verdict
 
@@ -301,3 +301,38 @@ def test_pinned_digest_is_admitted_until_its_date() -> None:
     before = decide_pinned(Policy(), PINNED, reference, NOW - timedelta(seconds=1))
     assert (allowed(before).digest, allowed(before).role, allowed(before).valid_until) == (DIGEST, "pinned", NOW)
     assert reason(decide_pinned(Policy(), PINNED, reference, NOW)) is Reason.EXPIRED
+
+
+def test_pinned_digest_that_is_denied_here_is_revoked() -> None:
+    denying = Policy(denied_digests=frozenset({DIGEST}))
+    before = NOW - timedelta(seconds=1)
+    for image in ("registry.test/pause:3", f"registry.test/pause@{DIGEST}"):
+        assert reason(decide_pinned(denying, PINNED, parse_reference(image), before)) is Reason.REVOKED
+
+
+def test_image_that_a_role_above_revoked_is_revoked_though_it_is_signed() -> None:
+    stone = Tombstone(revoked_at=NOW, revoked_by=("t1",), paths=())
+    for image in (WEB, BY_DIGEST):
+        assert reason(judge(replace(SIGNED, overruled=stone), image)) is Reason.REVOKED
+
+
+def test_attestation_needs_none_that_speaks_of_it() -> None:
+    said = replace(SIGNED, target=target(attests=Attests(subject=OTHER, type="spdx")))
+    allowed(judge(said, BY_DIGEST, attestations=("spdx",)))
+    assert reason(judge(SIGNED, BY_DIGEST, attestations=("spdx",))) is Reason.ATTESTATION_MISSING
+
+
+@pytest.mark.parametrize(
+    ("host", "prefixes"),
+    [
+        ("registry.test", ("hub/acme/", "acme/")),
+        ("mirror.test", ("hub/acme/",)),
+        ("other.test", ()),
+    ],
+)
+def test_images_of_a_collection_stand_below_the_names_that_are_rewritten_to_it(
+    host: str, prefixes: tuple[str, ...]
+) -> None:
+    mirrored = stanza(registries=("mirror.test",), rewrites=(Rewrite(source="hub/acme/", to="acme/"),))
+    assert mirrored.prefixes(host) == prefixes
+    assert all(mirrored.path_of(parse_reference(f"{host}/{prefix}web:1")) == "acme/web" for prefix in prefixes)

@@ -119,3 +119,38 @@ def test_policy_without_a_directory_beside_it_is_whole(policy: Path) -> None:
     (policy.parent / "policy.d").mkdir()
     (policy.parent / "policy.d" / "note.txt").mkdir()
     assert policy_files(policy, is_explicit=True) == [policy]
+
+
+def test_policy_that_was_named_and_is_not_there_is_not_replaced_by_another(policy: Path) -> None:
+    with pytest.raises(InputError, match="policy file is missing"):
+        policy_files(policy.parent / "elsewhere" / "policy.toml", is_explicit=True)
+    with pytest.raises(InputError, match="policy file is missing"):
+        policy_files(policy / "policy.toml", is_explicit=True)  # below what is no directory
+
+
+def test_user_without_a_policy_has_the_systems_and_his_own_is_never_joined_to_it(
+    policy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trust.policy_files.SYSTEM_POLICY", policy)
+    own = tmp_path / "policy.toml"
+    assert policy_files(own, is_explicit=False) == [policy, policy.parent / "policy.d" / "deny.toml"]
+    own.write_text("schema = 1\n")
+    assert policy_files(own, is_explicit=False) == [own]
+    monkeypatch.setattr("trust.policy_files.SYSTEM_POLICY", tmp_path / "none" / "policy.toml")
+    own.unlink()
+    assert policy_files(own, is_explicit=False) == []
+
+
+def test_policy_that_is_not_text_is_refused(policy: Path) -> None:
+    policy.write_bytes(b"schema = 1 # \xff")
+    with pytest.raises(InputError, match="cannot be read"):
+        read_policy(policy_files(policy, is_explicit=True))
+
+
+def test_policy_of_which_nobody_can_tell_whether_it_is_there_does_not_hand_over_to_the_systems(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "trust").symlink_to("trust")
+    for is_explicit in (True, False):
+        with pytest.raises(InputError, match="cannot be read"):
+            policy_files(tmp_path / "trust" / "policy.toml", is_explicit=is_explicit)

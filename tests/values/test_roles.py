@@ -36,6 +36,7 @@ from tests.simulators.images import (
 from trust.digest import Digest, parse_digest
 from trust.errors import InputError
 from trust.roles import Image, revoke_digest, revoke_tag
+from trust.value import replace
 
 WEB, BASE = "acme/web", "acme/db"
 images, paths, tags = st.sampled_from(IMAGES), st.sampled_from(PATHS), st.sampled_from(TAGS)
@@ -210,3 +211,21 @@ def test_image_that_is_signed_again_keeps_its_attestations() -> None:
     table = attest(sign(EMPTY, WEB, "1", A), WEB, A.digest, "spdx")
     again = sign(table, WEB, "2", A, {"commit": "2"}, at=1)
     assert again.targets[f"{WEB}@{A.digest}"].attestations == table.targets[f"{WEB}@{A.digest}"].attestations
+
+
+def test_image_that_is_in_an_index_on_two_ways_is_revoked_with_all_above_it() -> None:
+    both = image_of("twice", AB, image_of("beside", A))
+    revoked = revoke_digest(sign(EMPTY, WEB, "1", both), digest=A.digest, signature=signature(1))
+    assert revoked.targets == {}
+    assert {str(digest) for digest in (A.digest, AB.digest, both.digest)} <= set(revoked.revoked)
+
+
+def test_tag_whose_digest_another_tool_left_out_is_revoked_and_moved_all_the_same() -> None:
+    signed = sign(sign(EMPTY, WEB, "1", A), WEB, "2", C)
+    bare = replace(
+        signed, targets={name: each for name, each in signed.targets.items() if name != f"{WEB}@{A.digest}"}
+    )
+    assert tags_of(revoke_tag(bare, path=WEB, tag="1")) == {f"{WEB}:2": C.digest}
+    moved = sign(bare, WEB, "1", C)
+    assert tags_of(moved) == {f"{WEB}:1": C.digest, f"{WEB}:2": C.digest}
+    require_in_step(moved)

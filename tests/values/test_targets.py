@@ -164,3 +164,11 @@ def test_one_path_answers_a_reference_and_a_digest_beats_the_tag(text: str, path
 def test_path_of_a_tag_is_never_the_path_of_a_digest() -> None:
     assert tag_path("acme/web", "1.4") == "acme/web:1.4"
     assert digest_path("acme/web", DIGEST) == f"acme/web@{DIGEST}"
+
+
+def test_usual_signer_of_a_role_is_left_out_and_every_other_is_numbered() -> None:
+    for by, spelled in (("a",), None), (("b",), [1]), (("a", "b"), [0, 1]):
+        one = parse_target(hashes={"sha256": "0" * 64}, size_bytes=1, custom={**GOOD, "by": list(by)})
+        custom = target_custom(one, {"a": 0, "b": 1})
+        assert custom.get("by") == spelled
+        assert parse_target(hashes={"sha256": "0" * 64}, size_bytes=1, custom=custom, signers=["a", "b"]) == one

@@ -94,3 +94,36 @@ def test_hidden_field_is_in_no_text_and_counts_for_equality() -> None:
     assert login != Login(user="me", secret="another")
     with pytest.raises(TypeError):
         Login(user="me")  # type: ignore[call-arg]
+
+
+def test_class_that_is_not_frozen_slotted_and_keyword_only_is_no_value() -> None:
+    said = {"frozen": True, "slots": True, "kw_only": True}
+    for word in said:
+        with pytest.raises(TypeError, match="frozen, slotted and keyword-only"):
+            value.dataclass(**{**said, word: False})
+
+
+def test_value_is_checked_once_all_its_fields_are_there() -> None:
+    @value.dataclass(frozen=True, slots=True, kw_only=True)
+    class Span:
+        first: int
+        last: int = 9
+
+        def __post_init__(self) -> None:
+            if self.first > self.last:
+                raise ValueError("a span ends before it begins")
+
+    assert Span(first=3).last == 9
+    with pytest.raises(ValueError, match="ends before it begins"):
+        Span(first=10)
+    with pytest.raises(ValueError, match="ends before it begins"):
+        value.replace(Span(first=3), last=2)
+
+
+def test_value_without_fields_is_every_other_of_its_class() -> None:
+    @value.dataclass(frozen=True, slots=True, kw_only=True)
+    class Ping:
+        pass
+
+    assert Ping() == Ping()
+    assert len({Ping(), Ping()}) == 1

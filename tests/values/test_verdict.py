@@ -10,8 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trust.digest import sha256
+from trust.errors import (
+    AmbiguousManifestError,
+    LimitError,
+    RefusedError,
+    StateError,
+    TrustError,
+    UnavailableError,
+    UnreachableError,
+)
 from trust.reference import parse_reference
-from trust.verdict import UNDECIDED, Allowed, Denied, Reason, Verdict, exit_code, verdict_json
+from trust.verdict import UNDECIDED, Allowed, Denied, Reason, Verdict, exit_code, reason_of, verdict_json
 
 REFERENCE = parse_reference("registry.test/acme/web:1.4")
 ALLOWED = Allowed(
@@ -74,3 +83,20 @@ def test_what_may_be_used_is_the_digest_and_no_tag() -> None:
 def test_verdict_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
         ALLOWED.digest = sha256(b"other")  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("err", "reason"),
+    [
+        (RefusedError("x", reason="rolled-back"), Reason.ROLLED_BACK),
+        (LimitError("x"), Reason.LIMIT_REACHED),
+        (StateError("x"), Reason.STATE_DAMAGED),
+        (UnreachableError("x"), Reason.UNREACHABLE),
+        (AmbiguousManifestError("x"), Reason.AMBIGUOUS),
+        (UnavailableError("x"), Reason.UNREACHABLE),
+    ],
+)
+def test_error_that_ends_a_verification_has_its_reason_and_without_one_could_not_be_asked(
+    err: TrustError, reason: Reason
+) -> None:
+    assert reason_of(err) is reason
