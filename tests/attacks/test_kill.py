@@ -1,6 +1,6 @@
 """Killed at every call that changes the disk: the next command works, nothing that was acknowledged is lost.
 
-``TRUST_FAULTS=all`` tries each call, otherwise five of each command.
+``TRUST_FAULTS=all`` tries each call, otherwise three of each command.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def test_killed_command_is_repeated_without_repair(
     calls = ",".join(f"?{call}" for call in CHANGING)
     assert rehearsal.traced(["-y", "-o", str(log), "-e", f"trace={calls}"], *_filled(rehearsal, story)).code == 0
     points, broken = points_of(log, story.told_elsewhere), []
-    tried = few(points, 5)
+    tried = few(points, 3)
     for call, count in tried:
         user = start.copy(tmp_path / f"{call}-{count}")
         inject = ["-o", os.devnull, "-e", f"inject={call}:signal=KILL:when={count}"]

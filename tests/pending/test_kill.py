@@ -1,6 +1,6 @@
 """Killed at every call that changes the disk: a change waits, or is published, and never half of either.
 
-``TRUST_FAULTS=all`` tries each call, otherwise five of each command.
+``TRUST_FAULTS=all`` tries each call, otherwise three of each command.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def test_killed_signer_loses_no_change_and_publishes_no_half(
     calls = ",".join(f"?{call}" for call in CHANGING)
     assert who.traced(["-y", "-o", str(log), "-e", f"trace={calls}"], *argv).code == expected
     points, broken = points_of(log, "/user-tmp/"), []
-    tried = few(points, 5)
+    tried = few(points, 3)
     for call, count in tried:
         people = _copies(two, folder / f"{call}-{count}")
         who, argv = command(people)

@@ -1,6 +1,6 @@
 """A rotation killed at every call that changes the store: old keys or new ones, and the next command goes on.
 
-``TRUST_FAULTS=all`` tries each call, otherwise five of each command.
+``TRUST_FAULTS=all`` tries each call, otherwise three of each command.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def test_killed_rotation_leaves_old_keys_or_new_ones(
     calls = ",".join(f"?{call}" for call in CHANGING)
     assert rehearsal.traced(["-y", "-o", str(log), "-e", f"trace={calls}"], *argv).code == 0
     points, broken = points_of(log, ELSEWHERE), []
-    tried = few(points, 5)
+    tried = few(points, 3)
     for call, count in tried:
         user = start.copy(tmp_path / f"{call}-{count}")
         done = user.traced(["-o", os.devnull, "-e", f"inject={call}:signal=KILL:when={count}"], *argv)

@@ -60,9 +60,9 @@ class Checkout:
 
 
 def minimal_environ(**changes: str) -> Mapping[str, str]:
-    """This process's environment with the machine's own ``PATH``, and without CI's mark."""
+    """This process's environment with the machine's own ``PATH``, and without what was set for its run."""
     return {
-        **{name: value for name, value in os.environ.items() if name != "CI"},
+        **{name: value for name, value in os.environ.items() if name not in {"CI", "TEST_WORKERS"}},
         "PATH": "/usr/bin:/bin",
         **changes,
     }

@@ -40,7 +40,7 @@ def test_every_kind_runs_and_pytests_closing_line_is_last(ready: Checkout) -> No
         "ruff format --check --quiet .",
         "mypy --no-error-summary",
         "lint-imports --no-logo",
-        f"python -m pytest -n 2 {'' if os.geteuid() == 0 else '-m not root '}tests/values -x",
+        f"python -m pytest -n 3 {'' if os.geteuid() == 0 else '-m not root '}tests/values -x",
     ]
     assert lines[-1] == "== 3 passed in 0.1s =="
     assert done.stderr == ""
