@@ -212,7 +212,7 @@ def _bins(role: SuccinctRoles, owner: object) -> Bins:
     return Bins(
         prefix=checked_name(f"{role.name_prefix}.json").removesuffix(".json"),
         count=role.number_of_bins,
-        keyids=tuple(role.keyids),
+        keyids=_texts(role.keyids, "key ids"),
         threshold=role.threshold,
         period=_seconds(role.unrecognized_fields.get(EXPIRY_FIELD)),
     )
@@ -221,14 +221,22 @@ def _bins(role: SuccinctRoles, owner: object) -> Bins:
 def _delegation(role: DelegatedRole) -> Delegation:
     if role.paths is None:
         raise InputError(f"role {role.name} is delegated by hash prefixes, which are not understood here")
+    (name,) = _texts([role.name], "the name of a role")
     return Delegation(
-        name=checked_role(role.name),
-        patterns=tuple(map(checked_pattern, role.paths)),
-        keyids=tuple(role.keyids),
+        name=checked_role(name),
+        patterns=tuple(map(checked_pattern, _texts(role.paths, "paths"))),
+        keyids=_texts(role.keyids, "key ids"),
         threshold=role.threshold,
         terminating=role.terminating,
         period=_seconds(role.unrecognized_fields.get(EXPIRY_FIELD)),
     )
+
+
+def _texts(values: object, what: str) -> tuple[str, ...]:
+    """Return a list of texts; python-tuf takes whatever stands there."""
+    if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
+        raise InputError(f"{what} is malformed: expected text, got {values!r}"[:200])
+    return tuple(values)
 
 
 def role_keys(delegator: Delegator, name: str) -> Role:

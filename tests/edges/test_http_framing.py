@@ -102,6 +102,17 @@ def test_head_with_two_readings_is_refused(http: Http, fields: bytes, what: str)
         get(http, b"HTTP/1.1 200 OK\r\n" + fields + b"\r\n5\r\nhello\r\n0\r\n\r\n")
 
 
+@pytest.mark.parametrize("status", [b"204", b"304"])
+def test_chunks_where_there_is_no_body_are_none_of_it(http: Http, status: bytes) -> None:
+    """RFC 9112 allows the field in a 304, which has no body, and not in a 204, where others would read one."""
+    raw = b"HTTP/1.1 " + status + b" -\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n"
+    if status == b"304":
+        assert get(http, raw).body == b""
+    else:
+        with pytest.raises(MalformedAnswerError, match="where there is no body"):
+            get(http, raw)
+
+
 @pytest.mark.parametrize(
     "raw",
     [

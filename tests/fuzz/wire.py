@@ -75,6 +75,8 @@ def _second_answer(untrusted: bytes, found: tuple[int, bytes]) -> None:
         body = response.read()
     except (HTTPException, ValueError, OSError):
         return
+    if response.status == 304:
+        body = b""  # it reads chunks, where there are none
     require((response.status, body) == found, "two readers, one answer")
 
 

@@ -99,6 +99,30 @@ def test_delegation_by_hash_prefixes_is_refused() -> None:
         delegations_of(targets(role("acme.web", ["1"], path_hash_prefixes=["ab"])))
 
 
+@pytest.mark.parametrize(
+    ("roles", "what"),
+    [
+        ([{"name": 3}], "the name of a role"),
+        ([{"keyids": "1"}], "key ids"),
+        ([{"keyids": [1]}], "key ids"),
+        ([{"paths": "acme"}], "paths"),
+        ({"keyids": "1"}, "key ids"),
+    ],
+)
+def test_delegation_of_other_types_than_text_is_refused(roles: Any, what: str) -> None:
+    """python-tuf takes them, and a text for a list of its letters."""
+    if isinstance(roles, list):
+        plain = {"name": "acme.web", "keyids": ["1"], "threshold": 1, "terminating": True, "paths": ["acme/web:*"]}
+        said: dict[str, Any] = {"roles": [plain | changes for changes in roles]}
+    else:
+        plain = {"keyids": ["1"], "threshold": 1, "bit_length": 3, "name_prefix": "acme.g1"}
+        said = {"succinct_roles": plain | roles}
+    delegations = Delegations.from_dict({"keys": {}, **said})
+    signed = Targets(version=1, expires=EXPIRES, delegations=delegations, unrecognized_fields={ROLE_FIELD: "acme"})
+    with pytest.raises(RefusedError, match=f"{what} is malformed"):
+        delegations_of(signed)
+
+
 def test_more_bins_than_are_understood_are_refused() -> None:
     for bits, is_understood in ((14, True), (15, False)):
         bins = SuccinctRoles(["1"], 1, bits, "acme.g1")

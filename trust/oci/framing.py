@@ -28,7 +28,8 @@ _CHUNK_LINE_MAX_BYTES = 4096
 
 _OK = 200
 _SWITCHING = 101
-_WITHOUT_BODY = frozenset({204, 304})
+_NO_CONTENT = 204
+_WITHOUT_BODY = frozenset({_NO_CONTENT, 304})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +102,8 @@ def _framed(wire: Wire, method: str, status: int, headers: Headers, *, minor: in
     lengths = {value.strip() for value in headers.get("content-length", "").split(",")} - {""}
     if codings and (lengths or codings != ["chunked"] or minor == 0):
         raise _malformed(wire, f"Transfer-Encoding {codings} beside Content-Length {sorted(lengths)}"[:200])
+    if codings and status == _NO_CONTENT:  # RFC 9112 §6.1: some read chunks there, and some the next answer
+        raise _malformed(wire, f"Transfer-Encoding {codings} where there is no body")
     if len(lengths) > 1 or not all(_LENGTH.fullmatch(value) for value in lengths):
         raise _malformed(wire, f"expected one Content-Length, got {sorted(lengths)}"[:200])
     length = int(lengths.pop()) if lengths else None
