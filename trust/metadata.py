@@ -206,7 +206,9 @@ def delegations_of(targets: Targets) -> Delegations:
 def _bins(role: SuccinctRoles, owner: object) -> Bins:
     # Names are global in a snapshot: bins under the names of another's would be read in the place of those.
     if not re.fullmatch(rf"{re.escape(str(owner))}\.g[0-9]{{1,9}}", role.name_prefix, re.ASCII):
-        raise InputError(f"bins of role {owner} have the names of another's: got {role.name_prefix[:80]!r}")
+        raise InputError(
+            f"bins have the names of another role's: expected {str(owner)[:80]!r}, got {role.name_prefix[:80]!r}"
+        )
     if role.number_of_bins > BINS_MAX:
         raise InputError(f"too many bins: expected at most {BINS_MAX}, got {role.number_of_bins}")
     return Bins(
@@ -219,11 +221,11 @@ def _bins(role: SuccinctRoles, owner: object) -> Bins:
 
 
 def _delegation(role: DelegatedRole) -> Delegation:
+    (name,) = map(checked_role, _texts([role.name], "the name of a role"))
     if role.paths is None:
-        raise InputError(f"role {role.name} is delegated by hash prefixes, which are not understood here")
-    (name,) = _texts([role.name], "the name of a role")
+        raise InputError(f"role {name} is delegated by hash prefixes, which are not understood here")
     return Delegation(
-        name=checked_role(name),
+        name=name,
         patterns=tuple(map(checked_pattern, _texts(role.paths, "paths"))),
         keyids=_texts(role.keyids, "key ids"),
         threshold=role.threshold,
