@@ -248,6 +248,7 @@ def test_sealed_memory_takes_no_write_even_of_its_owner(tmp_path: Path) -> None:
         os.close(sealed)
 
 
+@pytest.mark.root
 def test_sealed_image_cannot_be_changed_while_it_runs(one: Runner) -> None:
     options = RunOptions(command=("/bin/sh", "-c", "sleep 60"), is_detached=True, integrity=Tier.SEALED)
     started = one.run(one.image(*PIECES), options)
