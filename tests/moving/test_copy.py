@@ -211,11 +211,14 @@ def test_image_moves_within_a_registry_without_being_sent(own_places: Places) ->
     assert manifest(host, "mirror/acme/web", "single") is not None
 
 
-def test_referrers_that_nobody_signed_bring_no_terabyte(own_places: Places) -> None:
+@pytest.mark.parametrize("is_read_first", [True, False])
+def test_referrers_that_nobody_signed_bring_no_terabyte(own_places: Places, *, is_read_first: bool) -> None:
+    """Another referrer has the same blob, in its true size."""
     places = own_places
     claimed = json.loads(referrer_bytes(places.single, b"a note"))
     claimed["layers"][0]["size"] = 2 * 1024**3
-    data = json.dumps(claimed).encode()
+    spelled = (json.dumps({**claimed, "annotations": {"n": str(number)}}).encode() for number in range(100))
+    data = next(data for data in spelled if (sha256(data) < places.note) is is_read_first)
     with door(places.source.host) as registry:
         registry.put_manifest(PATH, sha256(data), data, claimed["mediaType"], deadline=soon())
         registry.add_referrer(PATH, places.single, data, deadline=soon())
