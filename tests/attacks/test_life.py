@@ -75,6 +75,7 @@ class Life(RuleBasedStateMachine):
         self.binned: set[str] = set()
         self.number = 0
         self.step = 0
+        self.version = 0  # of the timestamp that was published last
         self.fresh: set[str] = set()  # who has seen the newest publication, whole
         self.past: list[Edition] = []
         self.seen = dict.fromkeys(CONSUMERS, -1)  # the newest publication that each has seen
@@ -84,6 +85,11 @@ class Life(RuleBasedStateMachine):
         shutil.rmtree(self.folder)
 
     def published(self) -> None:
+        """Keep what was acknowledged; where there was nothing to do, nothing new was."""
+        version = self.world.attacker.current("timestamp").signed.version
+        if version == self.version:
+            return
+        self.version = version
         self.fresh.clear()
         kept = self.folder / f"past-{len(self.past)}"
         shutil.copytree(self.world.directory, kept)
