@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from scripts.bench.result import Row
 from scripts.bench.setting import Setting
-from scripts.proof.evidence import failed, total, tried
+from scripts.proof.evidence import Test, failed, total, tried
 from scripts.proof.finding import Proof
 
 SECTION = "histories"
@@ -23,5 +23,12 @@ def prove(setting: Setting) -> Proof:
             Row(figure=SECTION, what="verdicts asked for in them", value=total(tests, "verdicts"), unit=""),
             Row(figure=SECTION, what="histories with a wrong verdict", value=len(wrong), unit="", limit=0),
         ),
+        lines=tuple(_again(test, count) for test in tests if not test.has_passed),
         failures=wrong,
     )
+
+
+def _again(test: Test, count: int) -> str:
+    """Return how the same histories are lived again, and what went wrong in them is told."""
+    seed = dict(test.recorded).get("seed")
+    return f"again: TRUST_LIFE_SEED={seed} TRUST_LIFE_HISTORIES={count} pytest --timeout 0 {test.name}"

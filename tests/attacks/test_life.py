@@ -270,6 +270,7 @@ def test_whatever_was_published_every_consumer_says_what_was_acknowledged(
 ) -> None:
     number = int(os.environ.get("TRUST_LIFE_SEED") or random.SystemRandom().randrange(2**32))
     sys.stdout.write(f"TRUST_LIFE_SEED={number}\n")
+    record_property("seed", number)
     chosen = settings(
         max_examples=HISTORIES,
         stateful_step_count=STEPS,
