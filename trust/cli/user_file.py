@@ -29,6 +29,22 @@ def require_file(path: Path) -> None:
             )
 
 
+def read_bytes(path: Path, *, what: str, max_bytes: int) -> bytes:
+    """Return the whole content of ``path``, which messages call ``what``; never a part of it.
+
+    Raises:
+        InputError: it cannot be read, or is larger, as a device without an end is.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)
+    except OSError as err:
+        raise InputError(f"{what} cannot be read: {path}: {err.strerror}") from err
+    if len(data) > max_bytes:
+        raise InputError(f"{what} is too large: {path}: expected at most {max_bytes} bytes")
+    return data
+
+
 def edit_text(path: Path, edit: Callable[[str | None], str]) -> bool:
     """Make what ``edit`` makes of its text the content of ``path``; return whether that is another one.
 
