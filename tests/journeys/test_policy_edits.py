@@ -61,6 +61,17 @@ def test_edited_policy_is_read_by_whom_it_was(tmp_path: Path, command: tuple[str
     assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
 
 
+@pytest.mark.parametrize("command", [("policy", "init"), ("policy", "deny", DENIED[0]), STANZA])
+def test_new_policy_is_nobody_elses_to_write(tmp_path: Path, command: tuple[str, ...]) -> None:
+    policy = tmp_path / "policy.toml"
+    umask = os.umask(0)
+    try:
+        said(policy, *command)
+    finally:
+        os.umask(umask)
+    assert policy.stat().st_mode & 0o777 == 0o644
+
+
 def test_denial_goes_where_the_link_leads(tmp_path: Path) -> None:
     kept, policy = tmp_path / "kept" / "site.toml", tmp_path / "policy.toml"
     said(kept, "policy", "init")

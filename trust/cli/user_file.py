@@ -15,6 +15,8 @@ from pathlib import Path
 
 from trust.errors import InputError, StateError
 
+_MODE = 0o644  # at most, whatever the umask: whoever else could write a policy decides what is trusted
+
 
 def require_file(path: Path) -> None:
     """Return if ``path`` is a file, or nothing yet: what is renamed over a device would take its place.
@@ -75,7 +77,8 @@ def write_bytes(path: Path, data: bytes) -> None:
     temporary = place.with_name(f".{place.name}.{os.getpid()}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
+        with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             _keep_readers(file.fileno(), place)
             file.flush()
