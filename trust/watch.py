@@ -21,11 +21,11 @@ from typing import Any
 from tuf.api.metadata import Metadata
 
 from trust.chain import ONLINE_ROLES, RoleFacts
+from trust.decision import WARN_FRACTION
 from trust.errors import ConflictError, LimitError, TrustError, UnreachableError
 from trust.instant import format_span, format_utc
 from trust.loaded import Loaded
 from trust.metadata import Delegator, trusted_role
-from trust.policy import WARN_FRACTION
 from trust.publish import Published, Publisher
 from trust.value import dataclass, field, replace
 

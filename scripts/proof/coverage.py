@@ -27,9 +27,10 @@ PARTS: Mapping[str, Sequence[str]] = {
         "trust/toml_table.py", "trust/value.py", "trust/verdict.py",
     ),
     "rules": (
-        "trust/attestation_document.py", "trust/delegations.py", "trust/division.py", "trust/merge.py",
-        "trust/naming.py", "trust/places.py", "trust/policy.py", "trust/policy_document.py",
-        "trust/policy_files.py", "trust/relocation.py", "trust/roles.py", "trust/turns.py",
+        "trust/attestation_document.py", "trust/decision.py", "trust/delegations.py", "trust/division.py",
+        "trust/merge.py", "trust/naming.py", "trust/places.py", "trust/policy.py",
+        "trust/policy_document.py", "trust/policy_files.py", "trust/relocation.py", "trust/roles.py",
+        "trust/turns.py",
     ),
     "verifier": (
         "trust/canonical.py", "trust/client.py", "trust/database.py", "trust/descent.py", "trust/floors.py",
