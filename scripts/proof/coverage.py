@@ -58,7 +58,8 @@ TESTS = (
     "tests/attacks/test_unreadable_roles.py",
     "tests/shim/test_cache.py", "tests/shim/test_closure.py", "tests/shim/test_counter.py",
     "tests/shim/test_fills.py", "tests/shim/test_freshness.py", "tests/shim/test_gate.py",
-    "tests/shim/test_policy_watch.py", "tests/shim/test_pull.py", "tests/shim/test_routes.py",
+    "tests/shim/test_gate_metadata.py", "tests/shim/test_policy_watch.py", "tests/shim/test_pull.py",
+    "tests/shim/test_routes.py",
 )  # fmt: skip
 _SETTINGS = """[run]
 branch = True
