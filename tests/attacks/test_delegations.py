@@ -25,9 +25,10 @@ from tests.attacks.thief import (
 )
 from tests.delegation.test_bins import bins
 from tests.delegation.test_delegate import API, delegate
+from tests.simulators.attacker import link_of, strangers
 from tests.simulators.team import Member
 from tests.simulators.teams import change_keys
-from tests.simulators.world import Consumer, World, link_of, strangers
+from tests.simulators.world import Consumer, World
 from trust.database import DATABASE
 from trust.delegate import remove
 from trust.delegations import Delegation

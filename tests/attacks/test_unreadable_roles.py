@@ -11,8 +11,9 @@ from tuf.api.metadata import DelegatedRole, Delegations, SuccinctRoles, Targets
 
 from tests.attacks.thief import checked_at, forge_below, robbed, whole
 from tests.delegation.test_delegate import API
+from tests.simulators.attacker import Edit, strangers
 from tests.simulators.teams import change_keys
-from tests.simulators.world import Consumer, Edit, World, file_store, soon, strangers
+from tests.simulators.world import Consumer, World, file_store, soon
 from trust.delegate import remove
 from trust.rebuild import rebuild
 from trust.replica import plan_move, publish_replica, read_replica

@@ -11,7 +11,8 @@ from tuf.api.metadata import DelegatedRole, Delegations, Metadata, TargetFile, T
 
 from registry_shim.snapshot import load_snapshot
 from tests.delegation.test_delegate import delegate
-from tests.simulators.world import Consumer, Keys, World, manifest_bytes, signed, soon
+from tests.simulators.attacker import Keys, signed
+from tests.simulators.world import Consumer, World, manifest_bytes, soon
 from trust.chain import RoleRefusal
 from trust.client import StoredRoles, refresh
 from trust.delegations import walk

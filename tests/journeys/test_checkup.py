@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from tests.delegation.test_delegate import delegate
+from tests.simulators.attacker import strangers
 from tests.simulators.registry import docker_registry
-from tests.simulators.world import Consumer, World, file_store, soon, strangers
+from tests.simulators.world import Consumer, World, file_store, soon
 from trust.checkup import clock_finding, collection_finding, home_findings, probe_finding
 from trust.finding import Finding
 from trust.oci.credentials import Credentials

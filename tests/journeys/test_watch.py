@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from tests.simulators.world import START, World, soon, strangers
+from tests.simulators.attacker import strangers
+from tests.simulators.world import START, World, soon
 from trust.deadline import Deadline
 from trust.delegate import NewRole, add
 from trust.errors import ConflictError, RefusedError, StateError, UnavailableError, UnreachableError

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from tuf.api.metadata import Root, TargetFile
 
+from tests.simulators.attacker import Keys, strangers
+from tests.simulators.relay import Relay
 from tests.simulators.team import Member, team, waiting, words
-from tests.simulators.world import Consumer, Keys, Relay, World, manifest_bytes, soon, strangers
+from tests.simulators.world import Consumer, World, manifest_bytes, soon
 from trust.bins import rebin
 from trust.deadline import Deadline
 from trust.delegate import NewRole, add, remove

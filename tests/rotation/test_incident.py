@@ -8,8 +8,9 @@ from pathlib import Path
 import pytest
 
 from registry_shim.snapshot import load_snapshot
+from tests.simulators.attacker import strangers
 from tests.simulators.teams import WEB_ROLE, change_keys, delegate, ids
-from tests.simulators.world import Consumer, World, index_bytes, manifest_bytes, soon, strangers
+from tests.simulators.world import Consumer, World, index_bytes, manifest_bytes, soon
 from trust.client import refresh
 from trust.digest import sha256
 from trust.errors import InputError

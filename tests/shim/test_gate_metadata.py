@@ -13,7 +13,8 @@ from registry_shim.gate import Refusal, Standing
 from registry_shim.snapshot import KEPT_VERDICTS_MAX, Snapshot, load_snapshot
 from tests.delegation.test_delegate import delegate
 from tests.shim.gateway import BESIDE, REPOSITORY, gateway
-from tests.simulators.world import WEB, Consumer, World, strangers
+from tests.simulators.attacker import strangers
+from tests.simulators.world import WEB, Consumer, World
 from trust.database import DATABASE
 from trust.deadline import Deadline
 from trust.digest import Digest, sha256

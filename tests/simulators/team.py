@@ -9,7 +9,8 @@ from typing import Any
 
 from securesystemslib.signer import Signer
 
-from tests.simulators.world import Keys, World, manifest_bytes, soon
+from tests.simulators.attacker import Keys
+from tests.simulators.world import World, manifest_bytes, soon
 from trust.approve import Listed, Settled, approve, listed, reject, settle
 from trust.difference import Difference
 from trust.pending import Pending, parse_pending, pending_bytes

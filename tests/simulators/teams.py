@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 from securesystemslib.signer import CryptoSigner
 
-from tests.simulators.world import ONLINE, Keys, World, strangers
+from tests.simulators.attacker import Keys, strangers
+from tests.simulators.world import ONLINE, World
 from trust.delegations import Bins, Delegation, Delegations, expanded
 from trust.draft import Changes
 from trust.loaded import Loaded
