@@ -15,6 +15,7 @@ import os
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -40,9 +41,13 @@ DISTRIBUTION = "content-trust"
 
 def main() -> None:
     """Run the command line of the shim; the process ends with its exit code."""
+    # Closed by whoever started us: what is written there goes nowhere, and the exit code still tells.
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - for the whole process
+    sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
     log_to_stderr()
     code = run(program, sys.argv[1:])
-    sys.stdout.flush()
+    with suppress(OSError):  # whoever was to read it is gone: that has been said
+        sys.stdout.flush()
     say()
     os._exit(code)  # all is closed: a thread that still waits for a store must not hold up the end
 

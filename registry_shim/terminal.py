@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any
 
 import click
 
 from registry_shim.complaint import say
-from trust.errors import TrustError
+from trust.errors import TrustError, UnavailableError
 
 SCHEMA = 1
 _CONTROL = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], "?")
@@ -25,6 +26,8 @@ def run(command: click.Command, arguments: Sequence[str], *, program: str = "tru
         code = command.main(args=list(arguments), prog_name=program, standalone_mode=False)
     except click.exceptions.Exit as err:
         code = err.exit_code
+    except SystemExit:  # click's own, where the reader of stdout is gone; its 1 would be "something is wrong"
+        code = _failed(UnavailableError("nobody reads the output"), arguments)
     except (Exception, KeyboardInterrupt) as err:  # noqa: BLE001 - one line is all that anybody sees of it
         code = _failed(err, arguments)
     return code if isinstance(code, int) else 0
@@ -69,6 +72,10 @@ def clean(text: str) -> str:
 def _failed(err: BaseException, arguments: Sequence[str]) -> int:
     message, hint, code = str(err), None, 3
     match err:
+        case click.exceptions.NoArgsIsHelpError() if "--json" not in arguments:
+            for line in err.format_message().splitlines():
+                say(clean(line))
+            return 2
         case click.ClickException():
             context = err.ctx if isinstance(err, click.UsageError) else None
             message, code = err.format_message(), 2
@@ -89,6 +96,7 @@ def _failed(err: BaseException, arguments: Sequence[str]) -> int:
             "code": code,
             "reason": err.reason if isinstance(err, TrustError) else None,
         }
-        click.echo(json.dumps({"schema": SCHEMA, "error": error}))
+        with suppress(OSError):  # the exit code still tells
+            click.echo(json.dumps({"schema": SCHEMA, "error": error}))
     say_error(message, hint)
     return code

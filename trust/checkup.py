@@ -1,4 +1,4 @@
-"""Owns the examination of what verification rests on here: the home, the clock, the metadata of each collection.
+"""Owns the examination of what verification rests on here: policy, home, clock, and each collection's metadata.
 
 It refreshes trusted state as a verification does, and decides nothing. Only ``probe_finding`` writes to a store.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
 
@@ -30,20 +30,34 @@ def home_findings(home: Path) -> list[Finding]:
         return [unknown(f"home {home} cannot be read: {err.strerror}")]
     if home not in found:
         return [warning(f"home {home} is not there yet: the first verification will be a first use")]
-    findings = []
+    findings: list[Finding] = []
     for path, status in found.items():
-        if status.st_mode & stat.S_IWOTH:
-            what = f"everybody can write {path}: who can write it decides what is trusted here"
-            findings.append(error(what, f"chmod o-w {path}, and verify once with a new --home"))
-        elif status.st_mode & stat.S_IWGRP:
-            findings.append(
-                warning(f"a group can write {path}: it decides what is trusted here", f"chmod g-w {path}")
-            )
-        if status.st_uid not in {0, os.geteuid()}:
-            findings.append(warning(f"{path} belongs to another user, who decides what is trusted here"))
+        findings += _writers(path, status, f"chmod o-w {path}, and verify once with a new --home")
     if not os.access(home, os.W_OK):
         findings.append(warning(f"home {home} cannot be written: newer metadata cannot be kept"))
     return findings or [fine(f"home {home} can be written, by its owner alone")]
+
+
+def policy_findings(files: Iterable[Path]) -> list[Finding]:
+    """Return who else could change the policy: each of ``files``, and the directories where more would be read."""
+    try:
+        found = {path: path.stat() for file in files for path in (file, file.parent)}
+    except OSError as err:
+        return [unknown(f"policy {err.filename} cannot be examined: {err.strerror}")]
+    return [
+        finding
+        for path, status in sorted(found.items())
+        for finding in _writers(path, status, f"chmod o-w {path}, and read the policy again")
+    ]
+
+
+def _writers(path: Path, status: os.stat_result, hint: str) -> Iterator[Finding]:
+    if status.st_mode & stat.S_IWOTH:
+        yield error(f"everybody can write {path}: who can write it decides what is trusted here", hint)
+    elif status.st_mode & stat.S_IWGRP:
+        yield warning(f"a group can write {path}: it decides what is trusted here", f"chmod g-w {path}")
+    if status.st_uid not in {0, os.geteuid()}:
+        yield warning(f"{path} belongs to another user, who decides what is trusted here")
 
 
 def clock_finding(stanzas: Iterable[Stanza], state: TrustedState, *, now: datetime) -> Finding:

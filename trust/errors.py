@@ -6,6 +6,7 @@
     ├── UnavailableError   nothing could be decided or done: try again      (exit 3)
     │   ├── UnreachableError         a registry or store did not answer
     │   ├── LimitError               a cap on bytes, time or rotations was reached
+    │   ├── ClockError               this clock cannot be right: set it
     │   └── StateError               what is on this disk is damaged or cannot be written
     ├── ConflictError      another publisher was first: nothing published   (exit 4)
     │   └── StaleError               a change that waits was made on what is no longer current
@@ -60,6 +61,12 @@ class LimitError(UnavailableError):
     """A cap on bytes, time, rotations or delegations was reached before an answer was found."""
 
     reason = "limit-reached"
+
+
+class ClockError(UnavailableError):
+    """By this clock, which trusted state shows to be wrong, nothing can be signed that anybody would accept."""
+
+    reason = "clock"
 
 
 class StateError(UnavailableError):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from trust.errors import InputError
 from trust.policy import Policy
-from trust.policy_document import join_policies, parse_policy
+from trust.policy_document import POLICY_MAX_BYTES, join_policies, parse_policy
 
 SYSTEM_POLICY = Path("/etc/trust/policy.toml")
 
@@ -29,7 +29,7 @@ def policy_files(path: Path, *, is_explicit: bool) -> list[Path]:
     """
     for candidate in [path] if is_explicit else [path, SYSTEM_POLICY]:
         found = [candidate] if _is_there(candidate) else []
-        found += _files_of(candidate.with_name("policy.d"))
+        found += _files_of(candidate.parent / "policy.d")
         if found:
             return found
     if is_explicit:
@@ -104,6 +104,10 @@ def policy_of(texts: Iterable[tuple[str, str]]) -> Policy:
 
 def _text(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8")  # TOML has its own word on ends of lines
+        with path.open("rb") as file:
+            data = file.read(POLICY_MAX_BYTES + 1)
+        if len(data) > POLICY_MAX_BYTES:  # its beginning alone could have lost what it denies
+            raise InputError(f"policy {path} is too large: expected at most {POLICY_MAX_BYTES} bytes")
+        return data.decode("utf-8")  # TOML has its own word on ends of lines
     except (OSError, UnicodeDecodeError) as err:
         raise InputError(f"policy {path} cannot be read: {err}") from err

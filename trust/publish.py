@@ -101,7 +101,12 @@ class Publisher:
     distrusted: tuple[str, ...] = ()  # key ids, or beginnings: stolen, and their signatures count for nothing
 
     def load(self) -> Loaded:
-        """Return the current metadata of the store, verified."""
+        """Return the current metadata of the store, verified.
+
+        Raises:
+            ClockError: by this clock, all that would be signed would have expired for everybody else.
+        """
+        self.memory.require_clock(self.now)
         view = self.store.view(known=None, deadline=self.deadline)
         if view is None:
             raise UnreachableError(f"the store answered 'not modified' to nobody's question: {self.store.url}")

@@ -23,8 +23,9 @@ def main() -> NoReturn:
     gc.set_threshold(COLLECT_EVERY)
     for name in DEAR_TO_SIGNERS:
         sys.modules.setdefault(name, None)  # type: ignore[arg-type]  # None is a word of the import machinery
-    # Closed by whoever started us: what is written there goes nowhere, and the exit code still tells.
-    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123 - for the whole process
+    # Closed by whoever started us: nothing comes from there and nothing goes there, and the exit code still tells.
+    sys.stdin = sys.stdin or open(os.devnull, encoding="utf-8")  # noqa: SIM115, PTH123 - for the whole process
+    sys.stdout = sys.stdout or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
     sys.stderr = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115, PTH123
     from trust.cli import main as run  # noqa: PLC0415 - after the line above, which it profits from
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.simulators.command_line import NAME, CommandLine
+from trust.cli.delegation_file import FILE_MAX_BYTES
 
 FILE = """
 [[role]]
@@ -74,6 +75,20 @@ def test_file_delegates_many_roles_in_one_publish(user: CommandLine) -> None:
 def test_wrong_file_is_told_in_one_line(user: CommandLine, text: str, words: str) -> None:
     (user.folder / "roles.toml").write_text(text)
     assert words in user.expect(2, "delegate", "apply", NAME, str(user.folder / "roles.toml"))
+
+
+def test_file_that_is_too_large_is_refused_and_not_cut(user: CommandLine) -> None:
+    roles = user.folder / "roles.toml"
+    roles.write_text(f"# {'é' * (FILE_MAX_BYTES // 2)}\n{FILE}")
+    assert "too large" in user.expect(2, "delegate", "apply", NAME, str(roles))
+
+
+def test_who_may_sign_is_not_said_to_have_signed(user: CommandLine) -> None:
+    user.expect(0, "key", "generate", "spare")
+    user.expect(0, "rotate", NAME, "targets", "--add", "spare")
+    said = user.expect(0, "inspect", NAME)
+    assert "spare" in said
+    assert "SIGNED BY" not in said
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from tests.simulators.gate import RecordingGate
 from tests.simulators.node import Node
 from tests.simulators.wire import WireServer
 from trust.gates.containerd import config_text
+from trust.gates.files import FILE_MAX_BYTES
 from trust.gates.podman import DROP_IN
 
 DROP_INS = "etc/containers/registries.conf.d"
@@ -84,6 +85,15 @@ def test_installation_with_bad_input_writes_nothing(
 ) -> None:
     root = tmp_path / "root"
     assert said in user.expect(2, "gate", "install", "--runtime", "podman", f"--root={root}", *options)
+    assert not root.exists()
+
+
+def test_authority_that_is_too_large_is_not_installed(user: CommandLine, tmp_path: Path) -> None:
+    ca, root = tmp_path / "ca.pem", tmp_path / "root"
+    with ca.open("wb") as file:
+        file.truncate(FILE_MAX_BYTES + 1)
+    options = ("--gate", "https://gate.test", f"--root={root}", "--ca", str(ca))
+    assert "too large" in user.expect(2, "gate", "install", "--runtime", "podman", *options)
     assert not root.exists()
 
 

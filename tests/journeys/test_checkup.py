@@ -12,7 +12,7 @@ from tests.delegation.test_delegate import delegate
 from tests.simulators.attacker import strangers
 from tests.simulators.registry import docker_registry
 from tests.simulators.world import Consumer, World, file_store, soon
-from trust.checkup import clock_finding, collection_finding, home_findings, probe_finding
+from trust.checkup import clock_finding, collection_finding, home_findings, policy_findings, probe_finding
 from trust.finding import Finding
 from trust.oci.credentials import Credentials
 from trust.oci.http import Http
@@ -40,6 +40,24 @@ def test_home_that_others_can_write_decides_what_is_trusted(
     consumer.home.chmod(0o755)
     (consumer.home / name).chmod(mode)
     assert [finding.level for finding in home_findings(consumer.home)] == [level]
+
+
+@pytest.mark.parametrize(("mode", "level"), [(0o777, "error"), (0o775, "warning"), (0o755, None)])
+@pytest.mark.parametrize("name", [".", "policy.toml", "policy.d", "policy.d/deny.toml"])
+def test_policy_that_others_can_write_is_no_rule(mode: int, level: str | None, name: str, tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "policy.d").mkdir(mode=0o755)
+    files = [tmp_path / "policy.toml", tmp_path / "policy.d" / "deny.toml"]
+    for file in files:
+        file.write_text("schema = 1\n")
+        file.chmod(0o644)
+    (tmp_path / name).chmod(mode)
+    assert [finding.level for finding in policy_findings(files)] == ([level] if level else [])
+
+
+def test_policy_that_is_gone_is_not_called_fine(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    assert [finding.level for finding in policy_findings([tmp_path / "none"])] == ["unknown"]
 
 
 def test_home_that_is_not_there_is_a_first_use_to_come(tmp_path: Path) -> None:

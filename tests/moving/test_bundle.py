@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -335,3 +336,14 @@ def test_metadata_of_another_collection_at_the_registry_ends_the_import(places: 
 def test_images_go_to_one_place(places: Places) -> None:
     file = exported(places)
     places.run("bundle", "import", str(file), "--to", places.there.host, "--layout", "x", code=2, **FAR)
+
+
+@pytest.mark.parametrize("name", ["pipe.tar", "."])
+def test_bundle_takes_the_place_of_no_device(places: Places, name: str) -> None:
+    place = places.folder / "strange" / name
+    place.parent.mkdir(exist_ok=True)
+    if name != ".":
+        os.mkfifo(place)
+    said = places.run("bundle", "export", str(place), places.src("single"), code=2)
+    assert "is no file" in said or "is a directory" in said
+    assert place.is_fifo() or place.is_dir()

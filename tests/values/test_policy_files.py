@@ -13,6 +13,7 @@ import pytest
 from registry_shim.policy_watch import PolicyWatch
 from trust.digest import sha256
 from trust.errors import InputError
+from trust.policy_document import POLICY_MAX_BYTES
 from trust.policy_files import policy_files, read_policy
 
 NOBODY = 65534
@@ -154,3 +155,14 @@ def test_policy_of_which_nobody_can_tell_whether_it_is_there_does_not_hand_over_
     for is_explicit in (True, False):
         with pytest.raises(InputError, match="cannot be read"):
             policy_files(tmp_path / "trust" / "policy.toml", is_explicit=is_explicit)
+
+
+def test_the_root_directory_is_no_policy() -> None:
+    with pytest.raises(InputError, match="Is a directory"):
+        read_policy(policy_files(Path("/"), is_explicit=True))
+
+
+def test_policy_that_is_too_large_is_refused_and_not_cut(policy: Path) -> None:
+    policy.write_text("schema = 1\n# " + "é" * (POLICY_MAX_BYTES // 2) + "\n" + 'deny = "lost"\n')
+    with pytest.raises(InputError, match="too large"):
+        _denied(policy)

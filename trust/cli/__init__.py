@@ -14,8 +14,8 @@ import click
 from keys.errors import KeysError
 from trust import __version__
 from trust.cli.options import RUN_FAILED, Common, Group, RunCommand
-from trust.cli.render import Output
-from trust.errors import TrustError
+from trust.cli.render import NOBODY_READS, Output
+from trust.errors import TrustError, UnavailableError
 
 COMMANDS = {
     "approve": "trust.cli.pending:approve",
@@ -95,6 +95,8 @@ def main() -> NoReturn:
         code = cli.main(args=arguments, prog_name=program, standalone_mode=False, obj=Common())
     except click.exceptions.Exit as err:
         code = err.exit_code
+    except SystemExit:  # click's own, where the reader of stdout is gone; its 1 would be "denied"
+        code = _failed(UnavailableError(NOBODY_READS), output)
     except (Exception, KeyboardInterrupt) as err:
         if os.environ.get("TRUST_LOG") == "debug":
             raise
@@ -108,7 +110,7 @@ def _failed(err: BaseException, output: Output) -> int:
     message, code = str(err), 3
     match err:
         case click.exceptions.NoArgsIsHelpError() if not output.as_json:
-            sys.stderr.write(f"{err.format_message()}\n")
+            output.show(err.format_message().splitlines())
             return 2
         case click.ClickException():
             context = err.ctx if isinstance(err, click.UsageError) else None

@@ -20,6 +20,7 @@ from trust.cli.moving import METADATA_SECONDS, repository, sent_document, sent_w
 from trust.cli.options import Command, Group
 from trust.cli.session import Session, session
 from trust.cli.stanzas import stanza_text
+from trust.cli.user_file import require_file
 from trust.cli.verifying import refuse
 from trust.copy import Destination, asking_now
 from trust.deadline import Deadline
@@ -129,6 +130,7 @@ def _refuse(run: Session, verdicts: list[Verdict]) -> int:
 
 def _written(file: Path, load: Load) -> bool:
     """Write the bundle beside ``file`` and then over it; tell whether it has other content now."""
+    require_file(file)
     try:
         with _temporary(file) as (temporary, out):
             digest = hashlib.sha256()

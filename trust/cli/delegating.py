@@ -149,7 +149,7 @@ def list_(collection: str, *, offline: bool) -> int:
         )
         for report in roles
     ]
-    lines = table(rows, ("ROLE", "FROM", "KEYS", "PATHS", "SIGNED BY")) if rows else ["nothing is delegated"]
+    lines = table(rows, ("ROLE", "FROM", "KEYS", "PATHS", "SIGNERS")) if rows else ["nothing is delegated"]
     document = {"collection": str(stanza.collection), "roles": documents}
     run.output.result("delegate list", document, lines)
     return EXIT_OK

@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
+from trust.cli.user_file import read_bytes
 from trust.delegations import TARGETS, checked_role
 from trust.errors import InputError
 from trust.instant import parse_duration
@@ -35,8 +36,9 @@ def read_delegation_file(path: Path) -> list[Entry]:
         InputError: one line with every error of the document.
     """
     try:
-        text = path.read_bytes().decode("utf-8")  # TOML has its own word on ends of lines
-    except (OSError, UnicodeDecodeError) as err:
+        data = read_bytes(path, what="delegation file", max_bytes=FILE_MAX_BYTES)
+        text = data.decode("utf-8")  # TOML has its own word on ends of lines
+    except UnicodeDecodeError as err:
         raise InputError(f"delegation file cannot be read: {path}: {err}") from err
     document = load_toml(text, what=f"delegation file {path}", max_bytes=FILE_MAX_BYTES)
     errors: list[str] = []

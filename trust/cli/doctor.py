@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from trust.checkup import clock_finding, collection_finding, home_findings, probe_finding
+from trust.checkup import clock_finding, collection_finding, home_findings, policy_findings, probe_finding
 from trust.cli.gate import root_option, runtime_option
 from trust.cli.options import Command
 from trust.cli.render import finding_lines
@@ -62,7 +62,8 @@ def _basis(run: Session, names: tuple[str, ...], *, live: bool) -> Iterator[Find
     """Yield what is found about policy, home, clock and collections."""
     try:
         stanzas = _stanzas(run, names)
-        files = ", ".join(str(path) for path in run.policy_files())
+        paths = run.policy_files()
+        files = ", ".join(map(str, paths))
     except InputError as err:
         yield error(str(err), err.hint)
         stanzas, files = [], ""
@@ -71,6 +72,7 @@ def _basis(run: Session, names: tuple[str, ...], *, live: bool) -> Iterator[Find
             fine(f"policy {files}: {len(stanzas)} collections") if files else warning("no policy: all is denied")
         )
         yield found
+        yield from policy_findings(paths)
     yield from home_findings(run.home)
     try:
         yield clock_finding(stanzas, run.state, now=run.now)

@@ -11,10 +11,10 @@ import click
 
 from trust.cli.options import Group
 from trust.cli.session import Session, session
-from trust.errors import InputError
+from trust.cli.user_file import read_bytes
 from trust.finding import Finding
 from trust.gates.check import installed_findings
-from trust.gates.files import Machine
+from trust.gates.files import FILE_MAX_BYTES, Machine
 from trust.gates.gate import RUNTIMES, Plan, RuntimeName, checked_plan, gated_name, parse_gate, upstreams_of
 from trust.gates.installation import ADVICE, Change
 from trust.gates.installation import install as install_files
@@ -93,10 +93,7 @@ def remove(*, runtime: RuntimeName, root: Path) -> int:
 def _plan(run: Session, runtime: RuntimeName, url: str, hosts: tuple[str, ...], ca: Path | None) -> Plan:
     found = parse_gate(url)
     upstreams = hosts or tuple(host for host in upstreams_of(run.policy) if host != found.host)
-    try:
-        authority = ca.read_bytes() if ca is not None else None
-    except OSError as err:
-        raise InputError(f"the CA file cannot be read: {ca}: {err.strerror}") from err
+    authority = read_bytes(ca, what="the CA file", max_bytes=FILE_MAX_BYTES) if ca is not None else None
     return checked_plan(runtime, found, upstreams, authority)
 
 

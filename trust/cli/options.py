@@ -29,6 +29,15 @@ def common_of(context: click.Context) -> Common:
     return found if isinstance(found, Common) else Common()
 
 
+class _NamedPath(click.Path):
+    """A path that was said: an empty variable of a script is not the current directory."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        if not value:
+            self.fail("it is empty: expected a path", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def common_parameters() -> list[click.Parameter]:
     """Return new parameters for the common options; their values go to ``Common`` and not to the command."""
 
@@ -42,11 +51,11 @@ def common_parameters() -> list[click.Parameter]:
     def option(*names: str, to: str, **settings: Any) -> click.Option:  # noqa: ANN401 - click's own settings
         return click.Option(names, expose_value=False, callback=keep(to), **settings)
 
-    directory = click.Path(path_type=Path, file_okay=False)
+    directory = _NamedPath(path_type=Path, file_okay=False)
     return [
         option("--home", to="home", type=directory, help="Where state and keys live.  [env: TRUST_HOME]"),
         option(
-            "--policy", to="policy", type=click.Path(path_type=Path), help="The policy file.  [env: TRUST_POLICY]"
+            "--policy", to="policy", type=_NamedPath(path_type=Path), help="The policy file.  [env: TRUST_POLICY]"
         ),
         option("--json", "as_json", to="json", is_flag=True, help="One JSON document on stdout."),
         option("--quiet", to="quiet", is_flag=True, help="Nothing on stderr but errors."),

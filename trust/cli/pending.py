@@ -18,7 +18,8 @@ from trust.cli.published import EXIT_OK, EXIT_WAITS, report, word_of
 from trust.cli.publishing import publisher
 from trust.cli.reporting import names_of_keys
 from trust.cli.session import KNOWN, Session, session
-from trust.cli.stanzas import absolute_url, add_stanza, stanza_text, write_bytes
+from trust.cli.stanzas import absolute_url, add_stanza, stanza_text
+from trust.cli.user_file import write_bytes
 from trust.cli.waiting import difference_lines, waiting_document, waiting_lines
 from trust.digest import sha256
 from trust.errors import InputError, UnreachableError

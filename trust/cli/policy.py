@@ -9,7 +9,8 @@ import click
 
 from trust.cli.options import Group
 from trust.cli.session import session
-from trust.cli.stanzas import absolute_url, add_stanza, stanza_document, write_text
+from trust.cli.stanzas import absolute_url, add_stanza, stanza_document
+from trust.cli.user_file import edit_text
 from trust.cli.writing import denied_text, pinned_text
 from trust.client import refresh
 from trust.digest import parse_digest
@@ -31,9 +32,7 @@ schema = 1
 def init() -> None:
     """Make an empty policy file: it allows nothing."""
     run = session()
-    changed = not run.policy_path.exists()
-    if changed:
-        write_text(run.policy_path, _EMPTY)
+    changed = edit_text(run.policy_path, lambda text: _EMPTY if text is None else text)
     word = "made" if changed else "is there already:"
     run.output.result(
         "policy init", {"policy": str(run.policy_path), "changed": changed}, [f"{word} {run.policy_path}"]
@@ -129,7 +128,7 @@ def pin(collection: str) -> None:
     changed = dict(stanza.floors) != floors
     if changed:
         path = next(path for path in run.policy_files() if _speaks_of(path, name))
-        write_text(path, pinned_text(path.read_text(encoding="utf-8"), replace(stanza, floors=floors)))
+        edit_text(path, lambda text: pinned_text(text or "", replace(stanza, floors=floors)))
     lines = [f"floors of {name}: {' '.join(f'{role}={version}' for role, version in floors.items())}"]
     run.output.result("policy pin", {"collection": str(name), "floors": floors, "changed": changed}, lines)
 
@@ -139,12 +138,12 @@ def pin(collection: str) -> None:
 def deny(subject: str) -> None:
     """Deny a digest or a key on this machine, at once, whatever the publisher says."""
     run = session()
-    text = run.policy_path.read_text(encoding="utf-8") if run.policy_path.exists() else _EMPTY
-    updated = denied_text(text, subject)
-    if updated != text:
-        write_text(run.policy_path, updated)
+    path = run.policy_path
+    changed = edit_text(
+        path, lambda text: denied_text(_EMPTY if text is None else text, subject, source=str(path))
+    )
     lines = [f"denied here: {subject}"]
-    run.output.result("policy deny", {"denied": subject, "changed": updated != text}, lines)
+    run.output.result("policy deny", {"denied": subject, "changed": changed}, lines)
 
 
 def _further(stanza: Stanza) -> list[tuple[str, object]]:

@@ -10,6 +10,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +21,7 @@ from trust.value import dataclass
 from trust.verdict import UNDECIDED, Allowed, Denied, Verdict
 
 SCHEMA = 1
+NOBODY_READS = "nobody reads the output"
 _CONTROL = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], "?")
 _COLOURS = {
     "allowed": 32, "denied": 31, "undecided": 33, "ok": 32, "warning": 33, "error": 31, "unknown": 33,
@@ -36,7 +38,7 @@ class Output:
     def result(self, command: str, document: Mapping[str, Any], lines: Iterable[str]) -> None:
         """Print a result: the document, or its lines for a reader."""
         if self.as_json:
-            _print(json.dumps({"schema": SCHEMA, "command": command, **document}, ensure_ascii=False))
+            _print(_json({"schema": SCHEMA, "command": command, **document}))
             return
         for line in lines:
             _print(_coloured(_clean(line)))
@@ -59,7 +61,8 @@ class Output:
         """Say what failed, in one line, then the hint."""
         if self.as_json:
             error = {"message": message, "hint": hint, "code": code, "reason": reason}
-            _print(json.dumps({"schema": SCHEMA, "error": error}, ensure_ascii=False))
+            with suppress(UnavailableError):  # the exit code still tells
+                _print(_json({"schema": SCHEMA, "error": error}))
         self.problem(message, hint)
 
     def problem(self, message: str, hint: str | None) -> None:
@@ -117,13 +120,27 @@ def _coloured(line: str) -> str:
     return f"\x1b[{colour}m{word}\x1b[0m{space}{rest}"
 
 
-def _print(text: str) -> None:
+def _json(document: Mapping[str, Any]) -> str:
+    """Return ``document`` as it is read, or all in ASCII where stdout has no such letters, or nobody has them."""
+    text = json.dumps(document, ensure_ascii=False)
     try:
-        sys.stdout.write(f"{text}\n")
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:  # a locale without them; a name of a file that is no UTF-8
+        return json.dumps(document)
+    return text
+
+
+def _print(text: str) -> None:
+    encoding = sys.stdout.encoding or "utf-8"
+    try:
+        sys.stdout.write(f"{text.encode(encoding, 'backslashreplace').decode(encoding)}\n")
         sys.stdout.flush()
     except BrokenPipeError as err:  # click would make it a 1, which is "denied"
-        raise UnavailableError("nobody reads the output") from err
+        raise UnavailableError(NOBODY_READS) from err
+    except OSError as err:
+        raise UnavailableError(f"the output cannot be written: {err.strerror or err}") from err
 
 
 def _print_error(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
+    with suppress(OSError):  # a word that nobody can hear changes nothing of what was decided
+        sys.stderr.write(f"{text}\n")

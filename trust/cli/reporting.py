@@ -118,7 +118,7 @@ def inspect(subject: str, *, offline: bool) -> None:
             "refused": {name: refusal.reason for name, refusal in shown.refused.items()},
             "attestations": None if attested is None else attestations_json(attested),
         },
-        [*head, *table(rows, ("ROLE", "VERSION", "KEYS", "EXPIRES", "SIGNED BY")), *_attested_lines(attested)],
+        [*head, *table(rows, ("ROLE", "VERSION", "KEYS", "EXPIRES", "SIGNERS")), *_attested_lines(attested)],
     )
 
 

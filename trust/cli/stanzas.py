@@ -8,7 +8,8 @@ from typing import Any
 
 import tomlkit
 
-from trust.errors import InputError, StateError
+from trust.cli.user_file import edit_text
+from trust.errors import InputError
 from trust.policy import Stanza
 from trust.policy_document import parse_policy, require_one_voice
 
@@ -47,19 +48,21 @@ def add_stanza(path: Path, stanza: Stanza) -> bool:
         InputError: the file speaks of the collection already, with other words, or of its images by another name.
         StateError: it cannot be written; it is as before.
     """
-    text = path.read_text(encoding="utf-8") if path.exists() else "schema = 1\n"
+    return edit_text(path, lambda text: _with_stanza("schema = 1\n" if text is None else text, stanza, path))
+
+
+def _with_stanza(text: str, stanza: Stanza, path: Path) -> str:
     there = parse_policy(text, source=str(path)).stanzas
     for known in there:
         if known.collection == stanza.collection:
             if known.root == stanza.root and known.metadata == stanza.metadata:
-                return False
+                return text
             raise InputError(
                 f"policy {path} has another root or address for {stanza.collection}: it pins {known.root}",
                 hint="remove that stanza first, if you are sure",
             )
     require_one_voice((*there, stanza))
-    write_text(path, f"{text.rstrip()}\n\n{stanza_text(stanza)}")
-    return True
+    return f"{text.rstrip()}\n\n{stanza_text(stanza)}"
 
 
 def absolute_url(url: str) -> str:
@@ -67,27 +70,3 @@ def absolute_url(url: str) -> str:
     if url.startswith("file:") and not url.startswith("file:/"):
         return f"file:{os.path.abspath(url[5:])}"  # noqa: PTH100 - Path.resolve would follow links
     return url
-
-
-def write_text(path: Path, text: str) -> None:
-    """Make ``text`` the content of ``path``: synced beside it, then renamed over it.
-
-    Raises:
-        StateError: it cannot be written; the file is as before.
-    """
-    write_bytes(path, text.encode())
-
-
-def write_bytes(path: Path, data: bytes) -> None:
-    """Make ``data`` the content of ``path``; see ``write_text``."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as err:
-        temporary.unlink(missing_ok=True)
-        raise StateError(f"file cannot be written: {path}: {err.strerror}") from err

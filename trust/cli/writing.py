@@ -34,13 +34,15 @@ def pinned_text(text: str, stanza: Stanza) -> str:
     raise InputError(f"this policy file does not speak of {stanza.collection}")
 
 
-def denied_text(text: str, subject: str) -> str:
+def denied_text(text: str, subject: str, *, source: str) -> str:
     """Return the policy ``text`` in which ``subject``, a digest or a key id, is denied; unchanged if it was.
+
+    ``source`` names the text in messages.
 
     Raises:
         InputError: ``subject`` is neither, or the text is no policy.
     """
-    parse_policy(text, source="policy")
+    parse_policy(text, source=source)
     if _KEY_ID.fullmatch(subject):
         kind = "keys"
     elif ":" in subject:

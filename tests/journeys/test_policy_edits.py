@@ -1,0 +1,106 @@
+"""What edits a policy keeps what others have said in it, who may read it, and whatever is no policy."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.simulators.command_line import plain_environment
+from trust.digest import sha256
+from trust.policy_files import read_policy
+
+DENIED = [str(sha256(bytes([number]))) for number in range(8)]
+STANZA = ("policy", "add", "registry.test/acme/", "--root", DENIED[0], "--metadata", "registry:")
+
+
+def start(policy: Path, *argv: str) -> subprocess.Popen[str]:
+    """Start one command of the user whose policy is ``policy``."""
+    environment = {**plain_environment(), "TRUST_HOME": str(policy.parent / "home"), "TRUST_POLICY": str(policy)}
+    return subprocess.Popen(
+        [sys.executable, "-c", "from trust.start import main; main()", *argv],
+        env=environment, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+def said(policy: Path, *argv: str, code: int = 0) -> str:
+    """Run one command to its end; return its stdout and stderr."""
+    process = start(policy, *argv)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == code, (argv, out, err)
+    return out + err
+
+
+def test_denials_at_the_same_moment_are_all_kept(tmp_path: Path) -> None:
+    policy = tmp_path / "policy.toml"
+    said(policy, "policy", "init")
+    at_once = [start(policy, "policy", "deny", digest) for digest in DENIED]
+    assert [process.communicate(timeout=60) and process.returncode for process in at_once] == [0] * len(DENIED)
+    assert {str(digest) for digest in read_policy([policy]).denied_digests} == set(DENIED)
+    assert [path.name for path in tmp_path.iterdir() if path.name != "home"] == ["policy.toml"]
+
+
+@pytest.mark.parametrize("command", [("policy", "deny", DENIED[0]), STANZA])
+def test_edited_policy_is_read_by_whom_it_was(tmp_path: Path, command: tuple[str, ...]) -> None:
+    policy = tmp_path / "policy.toml"
+    said(policy, "policy", "init")
+    policy.chmod(0o644)
+    if os.geteuid() == 0:
+        os.chown(policy, 65534, 65534)
+    before = policy.stat()
+    umask = os.umask(0o077)
+    try:
+        said(policy, *command)
+    finally:
+        os.umask(umask)
+    after = policy.stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+
+
+@pytest.mark.parametrize("command", [("policy", "init"), ("policy", "deny", DENIED[0]), STANZA])
+def test_new_policy_is_nobody_elses_to_write(tmp_path: Path, command: tuple[str, ...]) -> None:
+    policy = tmp_path / "policy.toml"
+    umask = os.umask(0)
+    try:
+        said(policy, *command)
+    finally:
+        os.umask(umask)
+    assert policy.stat().st_mode & 0o777 == 0o644
+
+
+def test_denial_goes_where_the_link_leads(tmp_path: Path) -> None:
+    kept, policy = tmp_path / "kept" / "site.toml", tmp_path / "policy.toml"
+    said(kept, "policy", "init")
+    policy.symlink_to(kept)
+    said(policy, "policy", "deny", DENIED[0])
+    assert policy.is_symlink()
+    assert DENIED[0] in kept.read_text()
+
+
+@pytest.mark.parametrize("command", [("policy", "deny", DENIED[0]), STANZA])
+def test_policy_that_is_no_text_is_one_line_and_stays(tmp_path: Path, command: tuple[str, ...]) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_bytes(b"schema = 1 # \xff\n")
+    error = json.loads(said(policy, *command, "--json", code=2).splitlines()[0])["error"]
+    assert "not UTF-8" in error["message"]
+    assert policy.read_bytes() == b"schema = 1 # \xff\n"
+
+
+@pytest.mark.parametrize("command", [("policy", "deny", DENIED[0]), STANZA])
+def test_what_is_no_file_is_not_replaced_by_a_policy(tmp_path: Path, command: tuple[str, ...]) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    assert "is no file" in said(pipe, *command, code=2)
+    assert pipe.is_fifo()
+
+
+@pytest.mark.parametrize("option", ["--home", "--policy"])
+def test_empty_path_is_not_the_current_directory(tmp_path: Path, option: str) -> None:
+    assert "expected a path" in said(
+        tmp_path / "policy.toml", "verify", "registry.test/acme/web:1", option, "", code=2
+    )
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,136 @@
+"""Owns the files of a user's that are written whole: the old content or the new one on disk, never a part.
+
+A link is followed, and who may read the file stays as it was: a policy that root edits serves gates that run as
+somebody else. Edits of one file wait for each other, so that none takes back what another has said.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import stat
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from trust.errors import InputError, StateError
+
+_MODE = 0o644  # at most, whatever the umask: whoever else could write a policy decides what is trusted
+
+
+def require_file(path: Path) -> None:
+    """Return if ``path`` is a file, or nothing yet: what is renamed over a device would take its place.
+
+    Raises:
+        InputError: it is something else.
+    """
+    with suppress(FileNotFoundError, NotADirectoryError):
+        if not stat.S_ISREG(path.stat().st_mode):
+            raise InputError(
+                f"{path} is no file, and nothing is written in its place: expected the name of a file"
+            )
+
+
+def read_bytes(path: Path, *, what: str, max_bytes: int) -> bytes:
+    """Return the whole content of ``path``, which messages call ``what``; never a part of it.
+
+    Raises:
+        InputError: it cannot be read, or is larger, as a device without an end is.
+    """
+    try:
+        with path.open("rb") as file:
+            data = file.read(max_bytes + 1)
+    except OSError as err:
+        raise InputError(f"{what} cannot be read: {path}: {err.strerror}") from err
+    if len(data) > max_bytes:
+        raise InputError(f"{what} is too large: {path}: expected at most {max_bytes} bytes")
+    return data
+
+
+def edit_text(path: Path, edit: Callable[[str | None], str]) -> bool:
+    """Make what ``edit`` makes of its text the content of ``path``; return whether that is another one.
+
+    ``edit`` is given None where there is no such file. Whoever edits it at the same moment waits.
+
+    Raises:
+        InputError: it is no UTF-8, or no file.
+        StateError: it cannot be read or written; it is as before.
+    """
+    place = _followed(path)
+    with _alone(place):
+        text = _text(place)
+        edited = edit(text)
+        if edited == text:
+            return False
+        write_bytes(place, edited.encode())
+    return True
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Make ``data`` the content of ``path``: synced beside it, then renamed over it.
+
+    Raises:
+        InputError: it is no file.
+        StateError: it cannot be written; the file is as before.
+    """
+    place = _followed(path)
+    temporary = place.with_name(f".{place.name}.{os.getpid()}")
+    try:
+        place.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            _keep_readers(file.fileno(), place)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(place)
+    except OSError as err:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise _failed("written", path, err) from err
+
+
+def _followed(path: Path) -> Path:
+    place = Path(os.path.realpath(path))
+    require_file(place)
+    return place
+
+
+def _text(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError as err:
+        raise InputError(f"file is not UTF-8: {path}: {err.reason} at byte {err.start}") from err
+    except OSError as err:
+        raise _failed("read", path, err) from err
+
+
+@contextmanager
+def _alone(path: Path) -> Iterator[None]:
+    """Have nobody else edit a file beside ``path`` meanwhile: the lock is the directory, and leaves nothing."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        directory = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError as err:
+        raise _failed("written", path, err) from err
+    try:
+        with suppress(OSError):  # accepted: a network file system may know no lock of directories
+            fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
+
+
+def _keep_readers(descriptor: int, path: Path) -> None:
+    """Give the new file the owner and the mode of the one at ``path``, if there is one."""
+    with suppress(FileNotFoundError):
+        was = path.stat()
+        with suppress(PermissionError):  # root alone gives files away
+            os.fchown(descriptor, was.st_uid, was.st_gid)
+        os.fchmod(descriptor, stat.S_IMODE(was.st_mode))
+
+
+def _failed(word: str, path: Path, err: OSError) -> StateError:
+    return StateError(f"file cannot be {word}: {path}: {err.strerror}")
