@@ -10,7 +10,8 @@ from tuf.api.metadata import MetaFile
 from tests.simulators.attacker import signed, strangers
 from tests.simulators.world import ONLINE, World
 from trust.errors import RefusedError
-from trust.publish import Published, Publisher
+from trust.publish import Publisher
+from trust.published import Published
 from trust.verdict import Reason
 
 

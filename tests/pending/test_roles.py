@@ -21,7 +21,7 @@ from trust.draft import Changes
 from trust.errors import RefusedError, UnavailableError, UnreachableError
 from trust.loaded import Loaded
 from trust.pending import parse_pending, pending_bytes
-from trust.publish import Published
+from trust.published import Published
 from trust.stores.interface import Publication
 from trust.verdict import Reason
 

@@ -16,7 +16,8 @@ from trust.digest import sha256
 from trust.errors import InputError
 from trust.incident import Gone, Suspect, prune, revoke_signed
 from trust.policy import Match, Policy
-from trust.publish import Published, Publisher
+from trust.publish import Publisher
+from trust.published import Published
 from trust.reference import parse_reference
 from trust.state import TrustedState
 from trust.value import replace

@@ -15,7 +15,8 @@ from trust.approve import Listed, Settled, approve, listed, reject, settle
 from trust.difference import Difference
 from trust.pending import Pending, parse_pending, pending_bytes
 from trust.proposal import Waiting
-from trust.publish import Published, Publisher
+from trust.publish import Publisher
+from trust.published import Published
 from trust.sign import Order, read_image, sign
 from trust.state import TrustedState
 from trust.stores.interface import Store

@@ -11,7 +11,7 @@ from tests.simulators.world import ONLINE, World
 from trust.delegations import Bins, Delegation, Delegations, expanded
 from trust.draft import Changes
 from trust.loaded import Loaded
-from trust.publish import Published
+from trust.published import Published
 from trust.rotate import Rotation, rotate
 from trust.targets import Content, Table
 from trust.value import replace

@@ -32,7 +32,8 @@ from trust.first_edition import Role
 from trust.loaded import Loaded
 from trust.manifest import DOCKER_INDEX, OCI_INDEX, OCI_MANIFEST
 from trust.policy import Policy, Stanza
-from trust.publish import Published, Publisher
+from trust.publish import Publisher
+from trust.published import Published
 from trust.reference import parse_collection, parse_reference
 from trust.revoke import Revocation, revoke
 from trust.roles import DEFAULT_EXPIRY, Signature, attest
