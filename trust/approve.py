@@ -29,7 +29,8 @@ from trust.proposal import (
     require_current,
     waiting_of,
 )
-from trust.publish import ATTEMPTS, PAUSE_SECONDS, Published, Publisher
+from trust.publish import ATTEMPTS, PAUSE_SECONDS, Publisher
+from trust.published import Published
 from trust.value import dataclass, replace
 from trust.waiting_room import Entry, entries, find
 

@@ -21,7 +21,8 @@ from trust.loaded import Loaded
 from trust.manifest import OCI_MANIFEST
 from trust.oci.registry import Registry
 from trust.oci.repositories import Soon
-from trust.publish import Published, Publisher
+from trust.publish import Publisher
+from trust.published import Published
 from trust.reference import Reference
 from trust.roles import Image, Signature
 from trust.roles import attest as attest_in

@@ -15,7 +15,8 @@ from trust.delegations import BINS_MAX, NO_DELEGATIONS, Bins, Delegation, Delega
 from trust.draft import Changes
 from trust.errors import InputError
 from trust.loaded import Loaded
-from trust.publish import Published, Publisher
+from trust.publish import Publisher
+from trust.published import Published
 from trust.role_table import role_table
 from trust.targets import Content, Table, Target
 

@@ -13,10 +13,11 @@ from pathlib import Path
 
 from trust.client import CLOCK_TOLERANCE, refresh
 from trust.deadline import Deadline
+from trust.decision import WARN_FRACTION
 from trust.errors import InputError, RefusedError, TrustError
 from trust.finding import Finding, error, fine, unknown, warning
 from trust.instant import format_span, format_utc
-from trust.policy import WARN_FRACTION, Stanza
+from trust.policy import Stanza
 from trust.state import TrustedState
 from trust.stores.interface import Store
 

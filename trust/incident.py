@@ -18,7 +18,8 @@ from functools import partial
 from trust.digest import Digest
 from trust.editing import Edit, editing
 from trust.loaded import Loaded
-from trust.publish import Published, Publisher
+from trust.publish import Publisher
+from trust.published import Published
 from trust.revoke import edit_of_digests
 from trust.role_table import role_tables
 from trust.roles import Signature, revoke_tag

@@ -6,11 +6,14 @@ A store that was set back is noticed by that, and of hundreds of roots only new 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 
 from trust.chain import ONLINE_ROLES, TOP_LEVEL_ROLES
-from trust.errors import RefusedError, StateError
+from trust.errors import ClockError, RefusedError, StateError
+from trust.instant import format_span, format_utc
 from trust.loaded import Loaded
 from trust.policy import Stanza
+from trust.roles import DEFAULT_EXPIRY
 from trust.state import TrustedState
 from trust.value import dataclass
 from trust.verdict import Reason
@@ -38,6 +41,24 @@ class Memory:
         for name, version in self.stanza.floors.items():
             floors[name] = max(version, floors.get(name, 0))
         return floors
+
+    def require_clock(self, now: datetime) -> None:
+        """Refuse to sign at ``now`` what would have expired when this home last verified the collection.
+
+        Raises:
+            ClockError: this clock is behind by more than a timestamp lives.
+        """
+        chain = self.state.chain(self.stanza.root)
+        timestamp = chain.roles.get("timestamp") if chain is not None else None
+        if chain is None or timestamp is None:
+            return
+        until = now + (timestamp.facts.period or DEFAULT_EXPIRY["timestamp"])
+        if until < chain.checked_at:
+            raise ClockError(
+                f"the clock went back {format_span(chain.checked_at - now)}: what is signed now would expire on "
+                f"{format_utc(until)}, and trusted state was written on {format_utc(chain.checked_at)}",
+                hint="set the clock: whoever trusts this collection would be refused",
+            )
 
     def require_no_rollback(self, loaded: Loaded) -> None:
         """Refuse what the consumer of this very home would call rolled back.

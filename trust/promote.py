@@ -18,7 +18,8 @@ from trust.loaded import Loaded
 from trust.manifest import OCI_MANIFEST
 from trust.oci.image_copy import Piece, Sent, read_pieces, send
 from trust.oci.repositories import Sink, Source
-from trust.publish import Published, Publisher
+from trust.publish import Publisher
+from trust.published import Published
 from trust.reference import Reference
 from trust.roles import Image, Signature, attest, sign_image
 from trust.sign import Order, order_paths, owner_of, read_image

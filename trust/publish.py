@@ -23,7 +23,6 @@ from trust.chain import ONLINE_ROLES
 from trust.deadline import Deadline
 from trust.delegations import TARGETS
 from trust.difference import Difference, Who
-from trust.digest import Digest
 from trust.draft import Changes, Draft, draft
 from trust.edition import Edition, sealed
 from trust.errors import (
@@ -38,6 +37,7 @@ from trust.memory import Memory
 from trust.pending import parse_pending, pending_bytes
 from trust.policy import Stanza
 from trust.proposal import Waiting, adopted, differences, is_authorised, pending_of, proposed, waiting_of
+from trust.published import Dropped, Published
 from trust.repository import load
 from trust.salvage import salvage
 from trust.seal import NO_PERIODS, can_seal
@@ -54,30 +54,6 @@ PAUSE_SECONDS = 0.2  # doubled at each conflict, with a random share, so that tw
 
 Review = Callable[[Waiting, tuple[Difference, ...]], None]
 """Takes what waits and its words, returns if the person has seen them; raises if he does not want them."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Dropped:
-    """A change of ``role`` that is in nothing now: it waited, or (no ``id``) a registry had passed over it.
-
-    Nobody but a stolen key had signed it.
-    """
-
-    role: str
-    id: Digest | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Published:
-    """What a publishing command did; without change, nothing was written and ``versions`` are the current ones."""
-
-    changed: bool
-    versions: Mapping[str, int]
-    rebased: int = 0
-    waits: Waiting | None = None  # accepted, and not published: it waits for signatures
-    discarded: tuple[str, ...] = ()  # key ids whose signatures were of what was amended
-    untrusted: tuple[str, ...] = ()  # delegated roles that were passed over, as consumers pass over them
-    dropped: tuple[Dropped, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +77,12 @@ class Publisher:
     distrusted: tuple[str, ...] = ()  # key ids, or beginnings: stolen, and their signatures count for nothing
 
     def load(self) -> Loaded:
-        """Return the current metadata of the store, verified."""
+        """Return the current metadata of the store, verified.
+
+        Raises:
+            ClockError: by this clock, all that would be signed would have expired for everybody else.
+        """
+        self.memory.require_clock(self.now)
         view = self.store.view(known=None, deadline=self.deadline)
         if view is None:
             raise UnreachableError(f"the store answered 'not modified' to nobody's question: {self.store.url}")

@@ -15,7 +15,8 @@ from trust.division import believed
 from trust.editing import Edit, editing
 from trust.loaded import Loaded
 from trust.loaded_role import LoadedRole
-from trust.publish import Published, Publisher
+from trust.publish import Publisher
+from trust.published import Published
 from trust.role_table import role_tables
 from trust.roles import Signature, revoke_digest, revoke_tag
 from trust.targets import Table, Tombstone, digest_path, tag_path

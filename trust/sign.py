@@ -15,7 +15,8 @@ from trust.errors import InputError, LimitError
 from trust.loaded import Loaded
 from trust.loaded_role import LoadedRole
 from trust.manifest import INDEX_TYPES, Descriptor, Index, parse_manifest
-from trust.publish import Published, Publisher
+from trust.publish import Publisher
+from trust.published import Published
 from trust.role_table import role_table
 from trust.roles import Image, Signature, digests_of, sign_image
 from trust.targets import Table, digest_path, tag_path

@@ -20,11 +20,12 @@ from trust.attestations import attestations_of
 from trust.chain import TrustedChain
 from trust.client import Current, StoredRoles, UnverifiedRoleError, refresh, trusted_offline
 from trust.deadline import Deadline
+from trust.decision import Evidence, decide, decide_pinned
 from trust.delegations import Roles, walk
 from trust.digest import Digest
 from trust.errors import InputError, TrustError
 from trust.naming import is_named
-from trust.policy import Evidence, Match, Policy, Stanza, decide, decide_pinned
+from trust.policy import Match, Policy, Stanza
 from trust.reference import RESERVED_TAG_PREFIX, Reference
 from trust.state import TrustedState
 from trust.targets import Attestations, Target, Tombstone, digest_path, lookup_path, tag_path

@@ -21,12 +21,13 @@ from typing import Any
 from tuf.api.metadata import Metadata
 
 from trust.chain import ONLINE_ROLES, RoleFacts
+from trust.decision import WARN_FRACTION
 from trust.errors import ConflictError, LimitError, TrustError, UnreachableError
 from trust.instant import format_span, format_utc
 from trust.loaded import Loaded
 from trust.metadata import Delegator, trusted_role
-from trust.policy import WARN_FRACTION
-from trust.publish import Published, Publisher
+from trust.publish import Publisher
+from trust.published import Published
 from trust.value import dataclass, field, replace
 
 PERIODS: Mapping[str, timedelta] = dict.fromkeys(ONLINE_ROLES, timedelta(days=1))  # whoever renews so often

@@ -27,7 +27,8 @@ from trust.loaded import Loaded
 from trust.manifest import OCI_MANIFEST
 from trust.policy import Policy, Stanza
 from trust.policy_document import parse_policy
-from trust.publish import Published, Publisher
+from trust.publish import Publisher
+from trust.published import Published
 from trust.reference import parse_reference
 from trust.roles import Image
 from trust.sign import Order, sign

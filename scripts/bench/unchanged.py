@@ -19,7 +19,8 @@ from scripts.bench.result import Row
 from scripts.bench.server import free_port, serving
 from scripts.bench.setting import BenchError, Setting, component
 from tests.simulators.object_store import BUCKET, environment, seaweedfs
-from tests.simulators.world import Wire, World
+from tests.simulators.relay import Wire
+from tests.simulators.world import World
 from trust.oci.http import Http
 from trust.stores.interface import Store
 from trust.value import replace

@@ -27,9 +27,10 @@ PARTS: Mapping[str, Sequence[str]] = {
         "trust/toml_table.py", "trust/value.py", "trust/verdict.py",
     ),
     "rules": (
-        "trust/attestation_document.py", "trust/delegations.py", "trust/division.py", "trust/merge.py",
-        "trust/naming.py", "trust/places.py", "trust/policy.py", "trust/policy_document.py",
-        "trust/policy_files.py", "trust/relocation.py", "trust/roles.py", "trust/turns.py",
+        "trust/attestation_document.py", "trust/decision.py", "trust/delegations.py", "trust/division.py",
+        "trust/merge.py", "trust/naming.py", "trust/places.py", "trust/policy.py",
+        "trust/policy_document.py", "trust/policy_files.py", "trust/relocation.py", "trust/roles.py",
+        "trust/turns.py",
     ),
     "verifier": (
         "trust/canonical.py", "trust/client.py", "trust/database.py", "trust/descent.py", "trust/floors.py",
@@ -51,12 +52,14 @@ TESTS = (
     "tests/delegation/test_bins.py", "tests/delegation/test_delegate.py",
     "tests/journeys/test_verify.py",
     "tests/attacks/test_delegations.py", "tests/attacks/test_freeze.py", "tests/attacks/test_malformed.py",
-    "tests/attacks/test_rollback.py", "tests/attacks/test_roots.py", "tests/attacks/test_signatures.py",
-    "tests/attacks/test_state.py", "tests/attacks/test_substitution.py",
+    "tests/attacks/test_removed_roles.py", "tests/attacks/test_rollback.py", "tests/attacks/test_roots.py",
     "tests/attacks/test_shim_content.py", "tests/attacks/test_shim_upstream.py",
+    "tests/attacks/test_signatures.py", "tests/attacks/test_state.py", "tests/attacks/test_substitution.py",
+    "tests/attacks/test_unreadable_roles.py",
     "tests/shim/test_cache.py", "tests/shim/test_closure.py", "tests/shim/test_counter.py",
     "tests/shim/test_fills.py", "tests/shim/test_freshness.py", "tests/shim/test_gate.py",
-    "tests/shim/test_policy_watch.py", "tests/shim/test_pull.py", "tests/shim/test_routes.py",
+    "tests/shim/test_gate_metadata.py", "tests/shim/test_policy_watch.py", "tests/shim/test_pull.py",
+    "tests/shim/test_routes.py",
 )  # fmt: skip
 _SETTINGS = """[run]
 branch = True

@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from tests.simulators.command_line import CHECKOUT, NAME, CommandLine, Zygote
-from tests.simulators.world import Consumer, Wire, World
+from tests.simulators.relay import Wire
+from tests.simulators.world import Consumer, World
 from trust.database import DATABASE, Database
 from trust.deadline import deadline_in
 from trust.errors import StateError

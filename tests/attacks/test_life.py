@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, Phase, note, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
-from tests.attacks.test_delegations import whole
+from tests.attacks.thief import whole
 from tests.delegation.test_bins import bins
 from tests.delegation.test_delegate import delegate
 from tests.simulators.world import Consumer, World, file_store, manifest_bytes

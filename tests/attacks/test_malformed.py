@@ -8,7 +8,9 @@ from itertools import count
 import pytest
 from tuf.api.metadata import DelegatedRole, Delegations, MetaFile
 
-from tests.simulators.world import Consumer, Wire, World, signed
+from tests.simulators.attacker import signed
+from tests.simulators.relay import Wire
+from tests.simulators.world import Consumer, World
 from trust.deadline import deadline_in
 from trust.metadata import ROOT_MAX_BYTES, SNAPSHOT_MAX_BYTES, TARGETS_MAX_BYTES, TIMESTAMP_MAX_BYTES
 from trust.verdict import Reason

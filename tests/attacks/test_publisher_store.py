@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from tuf.api.metadata import MetaFile
 
-from tests.simulators.world import ONLINE, World, signed, strangers
+from tests.simulators.attacker import signed, strangers
+from tests.simulators.world import ONLINE, World
 from trust.errors import RefusedError
-from trust.publish import Published, Publisher
+from trust.publish import Publisher
+from trust.published import Published
 from trust.verdict import Reason
 
 

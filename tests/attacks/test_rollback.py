@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 from tuf.api.metadata import MetaFile
 
-from tests.simulators.world import ONLINE, Consumer, World, signed
+from tests.simulators.attacker import signed
+from tests.simulators.world import ONLINE, Consumer, World
 from trust.errors import RefusedError
 from trust.value import replace
 from trust.verdict import Denied, Reason, Verdict

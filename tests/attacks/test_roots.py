@@ -9,7 +9,9 @@ import pytest
 from tuf.api.exceptions import DownloadError
 from tuf.api.metadata import Root
 
-from tests.simulators.world import ONLINE, Consumer, Wire, World, signed, soon, strangers
+from tests.simulators.attacker import signed, strangers
+from tests.simulators.relay import Wire
+from tests.simulators.world import ONLINE, Consumer, World, soon
 from trust.digest import sha256
 from trust.refresh import ROOT_ROTATIONS_MAX
 from trust.verdict import Denied, Reason

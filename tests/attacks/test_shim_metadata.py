@@ -17,8 +17,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulators.attacker import Attacker, strangers
 from tests.simulators.shim import Reply, policy_text, until
-from tests.simulators.world import Attacker, Consumer, Rows, World, strangers
+from tests.simulators.world import Consumer, Rows, World
 from tests.simulators.yard import METADATA, Plot, Yard, yard
 from trust.roles import DEFAULT_EXPIRY
 from trust.value import replace

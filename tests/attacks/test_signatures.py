@@ -9,7 +9,8 @@ import pytest
 from securesystemslib.signer import CryptoSigner, Signature, SSlibKey
 from tuf.api.metadata import Root
 
-from tests.simulators.world import Consumer, World, signed, strangers
+from tests.simulators.attacker import signed, strangers
+from tests.simulators.world import Consumer, World
 from trust.verdict import Reason
 
 ROLES = ("targets", "snapshot", "timestamp")

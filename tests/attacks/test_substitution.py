@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from tuf.api.metadata import TargetFile, Targets
 
-from tests.simulators.world import Consumer, World, link_of, manifest_bytes, name_it, soon
+from tests.simulators.attacker import link_of, name_it
+from tests.simulators.world import Consumer, World, manifest_bytes, soon
 from trust.ceremony import init
 from trust.errors import InputError
 from trust.first_edition import Role

@@ -10,7 +10,7 @@ import pytest
 from scripts.bench.setting import CHECKOUT, BenchError, Setting, own_environ
 from scripts.proof.mutants import prove
 
-TEST = "tests/shim/test_service.py::test_policy_that_is_wrong_is_no_start"
+TEST = "tests/shim/test_service_start.py::test_policy_that_is_wrong_is_no_start"
 
 
 def listed(folder: Path, *mutants: tuple[str, str, str, str]) -> Path:

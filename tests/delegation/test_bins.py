@@ -14,7 +14,7 @@ from tests.simulators.world import Consumer, World, index_bytes, manifest_bytes
 from trust.bins import rebin
 from trust.delegations import Bins, matches
 from trust.errors import InputError
-from trust.publish import Published
+from trust.published import Published
 from trust.verdict import Reason
 
 

@@ -9,11 +9,12 @@ from typing import Any
 import pytest
 from tuf.api.metadata import Targets
 
-from tests.simulators.world import START, Consumer, Keys, World, signed, strangers
+from tests.simulators.attacker import Keys, signed, strangers
+from tests.simulators.world import START, Consumer, World
 from trust.delegate import NewRole, add, remove
 from trust.delegations import expanded
 from trust.errors import InputError, TrustError, UnavailableError
-from trust.publish import Published
+from trust.published import Published
 from trust.verdict import Reason
 
 API = "registry.test/acme/api:1"

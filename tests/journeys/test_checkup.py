@@ -9,15 +9,10 @@ from pathlib import Path
 import pytest
 
 from tests.delegation.test_delegate import delegate
+from tests.simulators.attacker import strangers
 from tests.simulators.registry import docker_registry
-from tests.simulators.world import Consumer, World, file_store, soon, strangers
-from trust.checkup import (
-    clock_finding,
-    collection_finding,
-    home_findings,
-    policy_findings,
-    probe_finding,
-)
+from tests.simulators.world import Consumer, World, file_store, soon
+from trust.checkup import clock_finding, collection_finding, home_findings, policy_findings, probe_finding
 from trust.finding import Finding
 from trust.oci.credentials import Credentials
 from trust.oci.http import Http

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.simulators.world import START, World, file_store, signed, soon, strangers
+from tests.simulators.attacker import signed, strangers
+from tests.simulators.world import START, World, file_store, soon
 from trust.collect import GRACE, READ_MAX, Superseded, collect, superfluous
 from trust.deadline import Deadline
 from trust.delegate import NewRole, add

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 from securesystemslib.signer import Signer
 
-from tests.simulators.world import START, Relay, World, index_bytes, manifest_bytes, strangers
+from tests.simulators.attacker import strangers
+from tests.simulators.relay import Relay
+from tests.simulators.world import START, World, index_bytes, manifest_bytes
 from trust.chain import TOP_LEVEL_ROLES
 from trust.deadline import Deadline
 from trust.digest import sha256

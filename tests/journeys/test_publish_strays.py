@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from tests.simulators.world import Relay, World, file_store, manifest_bytes, soon, strangers
+from tests.simulators.attacker import strangers
+from tests.simulators.relay import Relay
+from tests.simulators.world import World, file_store, manifest_bytes, soon
 from trust.deadline import Deadline
 from trust.digest import sha256
 from trust.publish import Publisher

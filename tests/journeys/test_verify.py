@@ -8,7 +8,8 @@ from datetime import timedelta
 
 import pytest
 
-from tests.simulators.world import WEB, Consumer, Relay, Wire, World, index_bytes, manifest_bytes
+from tests.simulators.relay import Relay, Wire
+from tests.simulators.world import WEB, Consumer, World, index_bytes, manifest_bytes
 from trust.digest import sha256
 from trust.errors import InputError
 from trust.policy import Pinned, Policy

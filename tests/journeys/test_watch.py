@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
-from tests.simulators.world import START, World, soon, strangers
+from tests.simulators.attacker import strangers
+from tests.simulators.world import START, World, soon
 from trust.deadline import Deadline
 from trust.delegate import NewRole, add
 from trust.errors import ConflictError, RefusedError, StateError, UnavailableError, UnreachableError
-from trust.publish import Published, Publisher
+from trust.publish import Publisher
+from trust.published import Published
 from trust.state import TrustedState
 from trust.stores.interface import Publication, Store, View
 from trust.value import replace

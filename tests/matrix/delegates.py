@@ -9,7 +9,7 @@ from tuf.api.metadata import Metadata
 
 from tests.matrix.attack import Attack, attack
 from tests.matrix.stage import TEAM, Case
-from tests.simulators.world import Edit, Keys, strangers
+from tests.simulators.attacker import Edit, Keys, strangers
 
 
 def attacks() -> Iterator[Attack]:

@@ -8,7 +8,7 @@ from tuf.api.metadata import Root
 
 from tests.matrix.attack import Attack, attack
 from tests.matrix.stage import Case
-from tests.simulators.world import strangers
+from tests.simulators.attacker import strangers
 
 
 def attacks() -> Iterator[Attack]:

@@ -8,7 +8,7 @@ from tuf.api.metadata import MetaFile
 
 from tests.matrix.attack import GOOD, Attack, attack
 from tests.matrix.stage import Case
-from tests.simulators.world import signed
+from tests.simulators.attacker import signed
 
 NAMES = ("../../etc/passwd.json", "..%2f.json", "a\0b.json")
 

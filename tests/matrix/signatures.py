@@ -11,7 +11,8 @@ from tuf.api.metadata import Metadata, Root
 
 from tests.matrix.attack import Attack, attack
 from tests.matrix.stage import Case
-from tests.simulators.world import ONLINE, signed, strangers
+from tests.simulators.attacker import signed, strangers
+from tests.simulators.world import ONLINE
 
 TOP = ("targets", "snapshot", "timestamp")
 SEVERAL = {"keys_each": 3, "threshold": 2}

@@ -17,12 +17,13 @@ from typing import Any
 from tuf.api.metadata import TargetFile
 
 from tests.runtime.images import Layer, busybox_layer, file, image_bytes, layer
+from tests.simulators.attacker import Attacker, Edit
 from tests.simulators.command_line import Zygote
 from tests.simulators.shim import Reply, Shim, ask, policy_text, until
 from tests.simulators.teams import delegate
 from tests.simulators.upstream import Picture, ScriptedRegistry
 from tests.simulators.wire import WireServer
-from tests.simulators.world import Attacker, Consumer, Edit, Rows, World, file_store
+from tests.simulators.world import Consumer, Rows, World, file_store
 from trust.digest import Digest
 from trust.oci.layout import Layout
 from trust.value import dataclass, replace

@@ -10,7 +10,7 @@ from tuf.api.metadata import Metadata
 
 from tests.matrix.attack import Attack, attack
 from tests.matrix.stage import TEAM, Case
-from tests.simulators.world import name_it
+from tests.simulators.attacker import name_it
 
 TOP = ("targets", "snapshot", "timestamp")
 ENDS_IN_SECONDS = 4.0

@@ -9,7 +9,8 @@ from tuf.api.metadata import TargetFile
 
 from tests.matrix.attack import SIGNED_COMES, Attack, attack
 from tests.matrix.stage import Case
-from tests.simulators.world import World, link_of, name_it, signed
+from tests.simulators.attacker import link_of, name_it, signed
+from tests.simulators.world import World
 
 TOP = ("targets", "snapshot", "timestamp")
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from tuf.api.metadata import DelegatedRole, Delegations, Metadata, SuccinctRoles, Targets
 
-from tests.simulators.world import START, Keys, World, file_store, link_of, signed, soon, strangers
+from tests.simulators.attacker import Keys, link_of, signed, strangers
+from tests.simulators.world import START, World, file_store, soon
 from trust.errors import ConflictError, RefusedError, UnreachableError
 from trust.replica import Replica, Step, plan_move, publish_replica, read_replica
 from trust.roles import COLLECTION_FIELD, ROLE_FIELD

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from tests.simulators.attacker import strangers
 from tests.simulators.team import Member, team, waiting, words
-from tests.simulators.world import WEB, Consumer, World, manifest_bytes, strangers
+from tests.simulators.world import WEB, Consumer, World, manifest_bytes
 from trust.digest import sha256
 from trust.errors import ConflictError, InputError, UnavailableError
 from trust.pending import parse_pending, pending_bytes

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from tests.simulators.attacker import strangers
 from tests.simulators.team import Member, team, waiting
-from tests.simulators.world import Consumer, World, manifest_bytes, soon, strangers
+from tests.simulators.world import Consumer, World, manifest_bytes, soon
 from trust.approve import approve
 from trust.carry import carried, exported
 from trust.digest import sha256

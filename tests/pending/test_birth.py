@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
+from tests.simulators.attacker import strangers
 from tests.simulators.team import Member, waiting, words
-from tests.simulators.world import World, soon, strangers
+from tests.simulators.world import World, soon
 from trust.birth import approve_birth, found, waits_to_be_born
 from trust.ceremony import Born
 from trust.errors import ConflictError, InputError, RefusedError, StaleError, UnavailableError

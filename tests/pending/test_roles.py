@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 from tuf.api.metadata import Root, TargetFile
 
+from tests.simulators.attacker import Keys, strangers
+from tests.simulators.relay import Relay
 from tests.simulators.team import Member, team, waiting, words
-from tests.simulators.world import Consumer, Keys, Relay, World, manifest_bytes, soon, strangers
+from tests.simulators.world import Consumer, World, manifest_bytes, soon
 from trust.bins import rebin
 from trust.deadline import Deadline
 from trust.delegate import NewRole, add, remove
@@ -19,7 +21,7 @@ from trust.draft import Changes
 from trust.errors import RefusedError, UnavailableError, UnreachableError
 from trust.loaded import Loaded
 from trust.pending import parse_pending, pending_bytes
-from trust.publish import Published
+from trust.published import Published
 from trust.stores.interface import Publication
 from trust.verdict import Reason
 

@@ -13,7 +13,7 @@ from trust.delegations import NAME_MAX, Delegation, Delegations
 from trust.draft import Changes
 from trust.errors import RefusedError
 from trust.loaded import Loaded
-from trust.publish import Published
+from trust.published import Published
 from trust.share import SHARE_MAX_BYTES
 from trust.targets import Content, Table
 

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulators.attacker import Keys, strangers
 from tests.simulators.registry import docker_registry
 from tests.simulators.team import Member, team
-from tests.simulators.world import Keys, World, soon, strangers
+from tests.simulators.world import World, soon
 from trust.chain import TOP_LEVEL_ROLES
 from trust.oci.credentials import Credentials
 from trust.oci.http import Http

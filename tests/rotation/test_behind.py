@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from tests.journeys.test_watch import Watchman
+from tests.simulators.attacker import Keys, strangers
 from tests.simulators.teams import change_keys, roles_of
-from tests.simulators.world import ONLINE, Consumer, Keys, World, strangers
+from tests.simulators.world import ONLINE, Consumer, World
 from trust.errors import RefusedError
 from trust.stores.interface import TIMESTAMP
 from trust.verdict import Reason

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from tuf.api.metadata import MetaFile, Snapshot
 
+from tests.simulators.attacker import Attacker, Keys, strangers
 from tests.simulators.teams import WEB_ROLE, change_keys, delegate
-from tests.simulators.world import Attacker, Keys, World, strangers
+from tests.simulators.world import World
 from trust.errors import InputError, RefusedError, TrustError
 from trust.verdict import Denied, Reason
 

@@ -8,14 +8,16 @@ from pathlib import Path
 import pytest
 
 from registry_shim.snapshot import load_snapshot
+from tests.simulators.attacker import strangers
 from tests.simulators.teams import WEB_ROLE, change_keys, delegate, ids
-from tests.simulators.world import Consumer, World, index_bytes, manifest_bytes, soon, strangers
+from tests.simulators.world import Consumer, World, index_bytes, manifest_bytes, soon
 from trust.client import refresh
 from trust.digest import sha256
 from trust.errors import InputError
 from trust.incident import Gone, Suspect, prune, revoke_signed
 from trust.policy import Match, Policy
-from trust.publish import Published, Publisher
+from trust.publish import Publisher
+from trust.published import Published
 from trust.reference import parse_reference
 from trust.state import TrustedState
 from trust.value import replace

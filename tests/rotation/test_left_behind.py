@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from securesystemslib.signer import CryptoSigner, SSlibKey
 
+from tests.simulators.attacker import Keys, strangers
 from tests.simulators.team import Member, unsigned, waiting
 from tests.simulators.teams import WEB_ROLE, change_keys, delegate, ids
-from tests.simulators.world import Keys, World, manifest_bytes, soon, strangers
+from tests.simulators.world import World, manifest_bytes, soon
 from trust.digest import Digest, sha256
 from trust.errors import ConflictError
 from trust.incident import Suspect, revoke_signed

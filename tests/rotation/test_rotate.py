@@ -13,8 +13,10 @@ from typing import Any
 import pytest
 from tuf.api.metadata import Root
 
+from tests.simulators.attacker import Keys, strangers
+from tests.simulators.relay import Relay
 from tests.simulators.teams import WEB_ROLE, bin_targets, change_keys, delegate, ids, roles_of
-from tests.simulators.world import ONLINE, START, Consumer, Keys, Relay, World, soon, strangers
+from tests.simulators.world import ONLINE, START, Consumer, World, soon
 from trust.deadline import Deadline
 from trust.draft import Changes, draft
 from trust.edition import sealed

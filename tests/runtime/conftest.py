@@ -137,3 +137,9 @@ def runner(
     yield runner
     for listed in runner.containers.all():
         runner.containers.remove(listed.container, force=True)
+
+
+@pytest.fixture
+def one(workshop: Workshop, capfd: pytest.CaptureFixture[str]) -> Runner:
+    """Give a runner with the engine that is there everywhere."""
+    return Runner(workshop, "runc", capfd)

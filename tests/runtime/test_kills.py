@@ -16,9 +16,9 @@ import pytest
 from tests.faults.places import Record, record
 from tests.runtime.conftest import Runner
 from tests.runtime.images import file
+from tests.runtime.supervised import kill_supervisor, of_ours, start, until
 from tests.runtime.test_containers import read_until
 from tests.runtime.test_run import ROOT
-from tests.runtime.test_supervision import kill_supervisor, of_ours, start, until
 from trust.runtime.containers import Containers
 from trust.runtime.options import RunOptions
 

@@ -8,9 +8,9 @@ import pytest
 
 from tests.runtime.conftest import Runner, Workshop
 from tests.runtime.images import directory, file
+from tests.runtime.supervised import ALWAYS, COUNT, answer, free_port, start, until
 from tests.runtime.test_containers import read_until
 from tests.runtime.test_exec import said
-from tests.runtime.test_supervision import ALWAYS, COUNT, answer, free_port, start, until
 from trust.checkpoint import frozen, open_machine
 from trust.errors import InputError
 from trust.run import Started

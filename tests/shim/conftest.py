@@ -1,4 +1,4 @@
-"""Serves the operations side of a shim on a loop of its own, as the keeper does."""
+"""Serves the operations side of a shim on a loop of its own, as the keeper does; or gives a test its own shim."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from email.message import Message
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -15,6 +16,8 @@ from aiohttp import web
 
 from registry_shim.operations import Operations
 from tests.shim.samples import NOW
+from tests.simulators.shim import until
+from tests.simulators.yard import Yard, yard
 
 
 class Answer(NamedTuple):
@@ -98,3 +101,11 @@ def keeper() -> Iterator[Keeper]:
     keeper = Keeper()
     yield keeper
     keeper.stop()
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Yard]:
+    """Give a yard of this test's, whose shim has two workers."""
+    with yard(tmp_path, workers=2) as made:
+        until(lambda: len(made.shim.workers) == 2, "both workers run")
+        yield made

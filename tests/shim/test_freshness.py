@@ -17,7 +17,8 @@ from registry_shim.answers import Code, denied
 from registry_shim.freshness import RETRY_FIRST_SECONDS, Freshness
 from registry_shim.grants import GRANTS_MAX, Grants
 from registry_shim.pull import WARNING_MAX_LENGTH, _warning
-from tests.simulators.world import Wire, World, soon
+from tests.simulators.relay import Wire
+from tests.simulators.world import World, soon
 from trust.database import DATABASE
 from trust.digest import sha256
 from trust.errors import LimitError, UnreachableError

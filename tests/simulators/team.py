@@ -9,12 +9,14 @@ from typing import Any
 
 from securesystemslib.signer import Signer
 
-from tests.simulators.world import Keys, World, manifest_bytes, soon
+from tests.simulators.attacker import Keys
+from tests.simulators.world import World, manifest_bytes, soon
 from trust.approve import Listed, Settled, approve, listed, reject, settle
 from trust.difference import Difference
 from trust.pending import Pending, parse_pending, pending_bytes
 from trust.proposal import Waiting
-from trust.publish import Published, Publisher
+from trust.publish import Publisher
+from trust.published import Published
 from trust.sign import Order, read_image, sign
 from trust.state import TrustedState
 from trust.stores.interface import Store

@@ -6,11 +6,12 @@ from collections.abc import Iterable
 
 from securesystemslib.signer import CryptoSigner
 
-from tests.simulators.world import ONLINE, Keys, World, strangers
+from tests.simulators.attacker import Keys, strangers
+from tests.simulators.world import ONLINE, World
 from trust.delegations import Bins, Delegation, Delegations, expanded
 from trust.draft import Changes
 from trust.loaded import Loaded
-from trust.publish import Published
+from trust.published import Published
 from trust.rotate import Rotation, rotate
 from trust.targets import Content, Table
 from trust.value import replace

@@ -9,7 +9,8 @@ from obstore.store import from_url
 
 from scripts.bench.counting_proxy import counting_proxy
 from tests.simulators.object_store import ObjectServer, environment
-from tests.simulators.world import Wire, World
+from tests.simulators.relay import Wire
+from tests.simulators.world import World
 from tests.stores.conftest import opened
 from trust.oci.http import Http
 

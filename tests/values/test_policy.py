@@ -1,32 +1,18 @@
-"""The policy's decision: the one stanza that speaks, and the steps over what it says."""
+"""The policy: the one stanza that speaks for an image, the paths of mirrors, pins."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from datetime import datetime, timedelta, timezone
-from typing import Any
+from datetime import timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trust.chain import RoleFacts
-from trust.digest import sha256
-from trust.policy import Evidence, Match, Pinned, Policy, Rewrite, Stanza, decide, decide_pinned
-from trust.reference import Reference, parse_collection, parse_reference
-from trust.targets import Attests, Target, Tombstone
+from tests.values.judgement import DIGEST, HIGH, LOW, OTHER, PINNED, stanza
+from trust.digest import Digest
+from trust.policy import Match, Policy, Rewrite
+from trust.reference import parse_reference
 from trust.value import replace
-from trust.verdict import Allowed, Denied, Reason, Verdict
-
-NOW = datetime(2031, 5, 1, 12, tzinfo=timezone.utc)
-WEEK = timedelta(days=7)
-DIGEST, OTHER = sha256(b"image"), sha256(b"other")
-WEB = "registry.test/acme/web:1.4"
-ROLES = ("root", "timestamp", "snapshot", "targets")
-
-
-def stanza(name: str = "registry.test/acme/", **rules: Any) -> Stanza:
-    return Stanza(collection=parse_collection(name), root=sha256(name.encode()), metadata="registry:", **rules)
 
 
 def matched(policy: Policy, image: str) -> tuple[str, str] | None:
@@ -68,6 +54,8 @@ def test_no_match_is_no_stanza(image: str) -> None:
 
 
 words = st.sampled_from(["a", "b", "ab", "acme"])
+
+
 names = st.lists(words, min_size=1, max_size=3).map("/".join)
 
 
@@ -112,168 +100,6 @@ def test_mirror_that_rewrites_paths_is_mapped_by_the_first_rule_that_fits(image:
     assert (match[1] if match else None) == path
 
 
-def target(**fields: Any) -> Target:
-    empty: Mapping[str, str] = {}
-    return replace(
-        Target(digest=DIGEST, size_bytes=5, media_type="t", signed_at=NOW, signed_by=("t1",), annotations=empty),
-        **fields,
-    )
-
-
-def chain(**changed: Mapping[str, Any]) -> tuple[RoleFacts, ...]:
-    facts = {
-        name: RoleFacts(
-            name=name, version=number, expires=NOW + WEEK * number, signers=(f"{name} key",), threshold=1
-        )
-        for number, name in enumerate(ROLES, 1)
-    }
-    return tuple(replace(fact, **changed.get(name, {})) for name, fact in facts.items())
-
-
-SIGNED = Evidence(chain=chain(), target=target(tags=("1.4",)), tombstone=None)
-UNSIGNED = Evidence(chain=chain(), target=None, tombstone=None)
-
-
-def judge(
-    evidence: Evidence = SIGNED,
-    image: str = WEB,
-    *,
-    policy: Policy | None = None,
-    now: datetime = NOW,
-    **rules: Any,
-) -> Verdict:
-    match = Match(stanza=stanza(**rules), path="acme/web")
-    return decide(policy or Policy(), match, parse_reference(image), evidence, now)
-
-
-def reason(verdict: Verdict) -> Reason:
-    assert isinstance(verdict, Denied), verdict
-    return verdict.reason
-
-
-def allowed(verdict: Verdict) -> Allowed:
-    assert isinstance(verdict, Allowed), verdict
-    return verdict
-
-
-def test_signed_image_is_allowed_and_the_verdict_tells_all() -> None:
-    verdict = allowed(judge())
-    assert (verdict.digest, verdict.size_bytes, verdict.role, verdict.signers) == (
-        DIGEST,
-        5,
-        "targets",
-        ("targets key",),
-    )
-    assert verdict.versions == {"root": 1, "timestamp": 2, "snapshot": 3, "targets": 4}
-    assert verdict.valid_until == NOW + WEEK
-    assert verdict.notices == ()
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_role_is_expired_from_the_very_second_on(role: str) -> None:
-    for seconds, is_allowed in ((1, True), (0, False), (-1, False)):
-        evidence = replace(SIGNED, chain=chain(**{role: {"expires": NOW + timedelta(seconds=seconds)}}))
-        verdict = judge(evidence)
-        assert isinstance(verdict, Allowed) == is_allowed
-        if isinstance(verdict, Denied):
-            assert verdict.reason is Reason.EXPIRED
-            assert role in verdict.detail
-
-
-def test_absent_target_is_unsigned_and_with_a_tombstone_revoked() -> None:
-    tombstone = Tombstone(revoked_at=NOW, revoked_by=("t1",), paths=())
-    assert reason(judge(UNSIGNED)) is Reason.UNSIGNED
-    assert reason(judge(replace(UNSIGNED, tombstone=tombstone))) is Reason.REVOKED
-
-
-def test_tag_that_was_signed_anew_is_no_longer_revoked() -> None:
-    tombstone = Tombstone(revoked_at=NOW, revoked_by=("t1",), paths=())
-    allowed(judge(replace(SIGNED, tombstone=tombstone)))
-
-
-def test_role_that_the_policy_does_not_ask_for_is_a_wrong_signer() -> None:
-    allowed(judge(roles=("acme.team", "targets")))
-    assert reason(judge(roles=("acme.team",))) is Reason.WRONG_SIGNER
-    assert reason(judge(roles=("target",))) is Reason.WRONG_SIGNER  # a beginning of the role's name is no name
-
-
-def test_attestation_of_one_type_does_not_stand_in_for_another() -> None:
-    attested = replace(SIGNED, attestations={"spdx": (OTHER,)})
-    allowed(judge(attested, attestations=("spdx",)))
-    assert reason(judge(attested, attestations=("slsa",))) is Reason.ATTESTATION_MISSING
-    assert reason(judge(attested, attestations=("spdx", "slsa"))) is Reason.ATTESTATION_MISSING
-
-
-BY_DIGEST = f"registry.test/acme/web@{DIGEST}"
-
-
-@pytest.mark.parametrize(
-    ("fields", "is_named", "is_current"),
-    [({"tags": ("1.4",)}, False, True), ({"inside": (OTHER,)}, True, True), ({"inside": (OTHER,)}, False, False),
-     ({}, False, False)],
-)  # fmt: skip
-def test_current_digests_are_those_that_a_tag_names_or_an_index_that_has_one(
-    fields: dict[str, Any], *, is_named: bool, is_current: bool
-) -> None:
-    evidence = replace(SIGNED, target=target(**fields), is_named=is_named)
-    allowed(judge(evidence, BY_DIGEST))
-    allowed(judge(evidence, WEB, digests="current"))
-    verdict = judge(evidence, BY_DIGEST, digests="current")
-    assert isinstance(verdict, Allowed) == is_current
-    if not is_current:
-        assert reason(verdict) is Reason.REVOKED
-
-
-@pytest.mark.parametrize("image", [WEB, BY_DIGEST, f"{WEB}@{DIGEST}"])
-def test_locally_denied_digest_is_revoked_at_once(image: str) -> None:
-    denying = Policy(denied_digests=frozenset({DIGEST}))
-    assert reason(judge(image=image, policy=denying)) is Reason.REVOKED
-    expired = replace(SIGNED, chain=chain(root={"expires": NOW}))
-    assert "deny list" in str(judge(expired, image, policy=denying))
-
-
-def test_locally_denied_digest_is_revoked_though_nobody_signs_it() -> None:
-    denying = Policy(denied_digests=frozenset({DIGEST}))
-    assert reason(judge(UNSIGNED, BY_DIGEST, policy=denying)) is Reason.REVOKED
-
-
-@pytest.mark.parametrize("role", ROLES)
-def test_locally_denied_key_leaves_a_role_only_while_the_others_reach_the_threshold(role: str) -> None:
-    denying = Policy(denied_keys=frozenset({"b"}))
-    for signers, threshold, is_allowed in [(("b",), 1, False), (("a", "b"), 1, True), (("a", "b"), 2, False)]:
-        evidence = replace(SIGNED, chain=chain(**{role: {"signers": signers, "threshold": threshold}}))
-        verdict = judge(evidence, policy=denying)
-        assert isinstance(verdict, Allowed) == is_allowed
-        if isinstance(verdict, Denied):
-            assert verdict.reason is Reason.WRONG_SIGNER
-
-
-def test_digest_asked_for_is_the_digest_given() -> None:
-    swapped = replace(SIGNED, target=target(digest=OTHER))
-    assert reason(judge(swapped, BY_DIGEST)) is Reason.TAMPERED
-    assert reason(judge(swapped, f"{WEB}@{DIGEST}")) is Reason.TAMPERED
-    assert allowed(judge(swapped)).digest == OTHER
-
-
-def test_tag_beside_a_digest_is_reported_and_not_denied() -> None:
-    both = f"{WEB}@{DIGEST}"
-    moved, gone = replace(SIGNED, tag_target=target(digest=OTHER)), SIGNED
-    assert allowed(judge(replace(SIGNED, tag_target=target()), both)).notices == ()
-    assert allowed(judge(moved, both)).notices == (f"tag 1.4 has moved on to {OTHER}",)
-    assert allowed(judge(gone, both)).notices == ("tag 1.4 is not signed; the digest is",)
-
-
-def test_expiry_that_nears_is_a_notice_in_the_last_quarter() -> None:
-    for days_left, is_told in ((2, False), (1, True)):
-        fields = {"expires": NOW + timedelta(days=days_left), "period": WEEK}
-        notices = allowed(judge(replace(SIGNED, chain=chain(timestamp=fields)))).notices
-        assert bool(notices) == is_told
-        assert all("timestamp expires in 1 day" in notice for notice in notices)
-
-
-PINNED = Pinned(reference=parse_reference(f"registry.test/pause:3@{DIGEST}"), until=NOW)
-
-
 @pytest.mark.parametrize(
     ("image", "is_pinned"),
     [
@@ -296,32 +122,6 @@ def test_pin_by_digest_alone_admits_no_tag() -> None:
     assert Policy(pinned=(pin,)).pin_of(parse_reference("registry.test/pause:latest")) is None
 
 
-def test_pinned_digest_is_admitted_until_its_date() -> None:
-    reference: Reference = parse_reference("registry.test/pause:3")
-    before = decide_pinned(Policy(), PINNED, reference, NOW - timedelta(seconds=1))
-    assert (allowed(before).digest, allowed(before).role, allowed(before).valid_until) == (DIGEST, "pinned", NOW)
-    assert reason(decide_pinned(Policy(), PINNED, reference, NOW)) is Reason.EXPIRED
-
-
-def test_pinned_digest_that_is_denied_here_is_revoked() -> None:
-    denying = Policy(denied_digests=frozenset({DIGEST}))
-    before = NOW - timedelta(seconds=1)
-    for image in ("registry.test/pause:3", f"registry.test/pause@{DIGEST}"):
-        assert reason(decide_pinned(denying, PINNED, parse_reference(image), before)) is Reason.REVOKED
-
-
-def test_image_that_a_role_above_revoked_is_revoked_though_it_is_signed() -> None:
-    stone = Tombstone(revoked_at=NOW, revoked_by=("t1",), paths=())
-    for image in (WEB, BY_DIGEST):
-        assert reason(judge(replace(SIGNED, overruled=stone), image)) is Reason.REVOKED
-
-
-def test_attestation_needs_none_that_speaks_of_it() -> None:
-    said = replace(SIGNED, target=target(attests=Attests(subject=OTHER, type="spdx")))
-    allowed(judge(said, BY_DIGEST, attestations=("spdx",)))
-    assert reason(judge(SIGNED, BY_DIGEST, attestations=("spdx",))) is Reason.ATTESTATION_MISSING
-
-
 @pytest.mark.parametrize(
     ("host", "prefixes"),
     [
@@ -336,3 +136,76 @@ def test_images_of_a_collection_stand_below_the_names_that_are_rewritten_to_it(
     mirrored = stanza(registries=("mirror.test",), rewrites=(Rewrite(source="hub/acme/", to="acme/"),))
     assert mirrored.prefixes(host) == prefixes
     assert all(mirrored.path_of(parse_reference(f"{host}/{prefix}web:1")) == "acme/web" for prefix in prefixes)
+
+
+def test_store_is_asked_each_time_unless_the_policy_says_otherwise() -> None:
+    plain = stanza()
+    assert (plain.max_age, plain.digests, plain.fresh, plain.mode) == (timedelta(0), "signed", "allow", "enforce")
+
+
+def test_rewritten_path_is_not_rewritten_again() -> None:
+    twice = stanza(
+        registries=("mirror.test",),
+        rewrites=(Rewrite(source="hub/", to="acme/"), Rewrite(source="acme/", to="acme/inner/")),
+    )
+    assert twice.path_of(parse_reference("mirror.test/hub/web:1")) == "acme/web"
+    assert twice.path_of(parse_reference("mirror.test/acme/web:1")) == "acme/inner/web"
+
+
+def test_rewrite_to_a_part_of_the_collection_or_to_more_than_it_is_turned_round() -> None:
+    def prefixes(to: str, *, host: str = "mirror.test", name: str = "registry.test/acme/") -> tuple[str, ...]:
+        rewrites = (Rewrite(source="hub/", to=to),)
+        return stanza(name, registries=("mirror.test",), rewrites=rewrites).prefixes(host)
+
+    assert prefixes("acme/") == ("hub/",)
+    assert prefixes("acme/team/") == ("hub/",)
+    assert prefixes("acme/", name="registry.test/acme/team/") == ("hub/team/",)
+    assert prefixes("other/") == ("acme/",)
+    assert prefixes("acme/", host="registry.test") == ("hub/", "acme/")
+    assert prefixes("other/", host="registry.test") == ("acme/",)
+    late = stanza(registries=("zz.test",), rewrites=(Rewrite(source="hub/", to="acme/"),))
+    assert late.prefixes("zz.test") == ("hub/",)
+
+
+@pytest.mark.parametrize("host", ["a.test", "mirror.tesu", "z.test"])
+def test_host_that_is_not_of_the_collection_has_none_of_its_images(host: str) -> None:
+    mirrored = stanza(registries=("mirror.test",))
+    assert mirrored.path_of(parse_reference(f"{host}/acme/web:1")) is None
+    assert mirrored.prefixes(host) == ()
+
+
+def test_two_collections_with_the_longest_prefix_decide_nothing_and_shorter_ones_are_not_asked() -> None:
+    tied = stanza("registry.test/acme/", registries=("mirror.test",))
+    other = stanza("other.test/acme/", registries=("mirror.test",))
+    whole = stanza("registry.test/", registries=("mirror.test",))
+    reference = parse_reference("mirror.test/acme/web:1")
+    policy = Policy(stanzas=(whole, tied, other))
+    assert policy.match(reference) is None
+    assert policy.tied(reference) == (Match(stanza=tied, path="acme/web"), Match(stanza=other, path="acme/web"))
+    assert Policy(stanzas=(whole, tied)).match(reference) == Match(stanza=tied, path="acme/web")
+    assert Policy().match(reference) is None
+    assert Policy().tied(reference) == ()
+
+
+@pytest.mark.parametrize("image", ["pausd", "pausf", "a", "z"])
+def test_pin_is_of_its_repository_alone(image: str) -> None:
+    policy = Policy(pinned=(PINNED,))
+    assert policy.pin_of(parse_reference(f"registry.test/{image}:3")) is None
+    assert policy.pin_of(parse_reference(f"registry.test/{image}@{DIGEST}")) is None
+
+
+@pytest.mark.parametrize("digest", [LOW, HIGH])
+def test_pin_is_of_its_digest_and_tag_alone(digest: Digest) -> None:
+    policy = Policy(pinned=(PINNED,))
+    assert policy.pin_of(parse_reference(f"registry.test/pause:3@{digest}")) is None
+    for tag in ("2", "4", "33", "0", "z"):
+        assert policy.pin_of(parse_reference(f"registry.test/pause:{tag}")) is None
+
+
+def test_later_pin_is_found_behind_those_of_others() -> None:
+    others = [
+        replace(PINNED, reference=parse_reference(f"registry.test/{name}:3@{DIGEST}")) for name in ("a", "z")
+    ]
+    elsewhere = replace(PINNED, reference=parse_reference(f"registry.test/pause:1@{LOW}"))
+    policy = Policy(pinned=(*others, elsewhere, PINNED))
+    assert policy.pin_of(parse_reference("registry.test/pause:3")) is PINNED

@@ -22,7 +22,7 @@ from trust.delegations import TARGETS, expanded
 from trust.errors import InputError
 from trust.instant import parse_duration
 from trust.policy import Stanza
-from trust.publish import Published
+from trust.published import Published
 from trust.reference import parse_collection
 from trust.report import RoleReport
 

@@ -27,7 +27,8 @@ from trust.instant import format_utc
 from trust.pending import id_prefix
 from trust.policy import Stanza
 from trust.proposal import Waiting
-from trust.publish import Published, Publisher
+from trust.publish import Publisher
+from trust.published import Published
 from trust.reference import parse_collection
 from trust.value import replace
 

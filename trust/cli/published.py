@@ -8,7 +8,7 @@ from trust.cli.reporting import names_of_keys, who
 from trust.cli.session import Session
 from trust.cli.waiting import waiting_document, waiting_lines
 from trust.policy import Stanza
-from trust.publish import Published
+from trust.published import Published
 
 EXIT_OK = 0
 EXIT_WAITS = 5

@@ -22,8 +22,8 @@ from trust.cli.signing import read_digest_file, settled_digest
 from trust.cli.waiting import Review
 from trust.collect import collect
 from trust.digest import Digest
-from trust.errors import ClockError, InputError, TrustError
-from trust.instant import format_span, format_utc, parse_duration
+from trust.errors import InputError, TrustError
+from trust.instant import parse_duration
 from trust.loaded import Loaded
 from trust.policy import Stanza
 from trust.publish import Publisher
@@ -208,12 +208,7 @@ def publisher(
     periods: Mapping[str, timedelta] | None = None,
     stage: bool = False,
 ) -> Publisher:
-    """Return the publisher of a collection with the keys of this home; ``keys`` narrows who signs targets.
-
-    Raises:
-        ClockError: by this clock all that it signs would be expired for everybody who looks at a right one.
-    """
-    _require_clock(run, stanza)
+    """Return the publisher of a collection with the keys of this home; ``keys`` narrows who signs targets."""
     names = names_of_keys(run)
     ring = Keyring(run.home / "keys")
     chosen = frozenset(ring.public_key(each).keyid for each in keys)
@@ -232,20 +227,6 @@ def publisher(
         review=Review(run, stanza) if sys.stdin.isatty() else None,
         who=lambda keyid: who(names, (keyid,)),
     )
-
-
-def _require_clock(run: Session, stanza: Stanza) -> None:
-    chain = run.state.chain(stanza.root)
-    timestamp = chain.roles.get("timestamp") if chain is not None else None
-    if chain is None or timestamp is None:
-        return
-    until = run.now + (timestamp.facts.period or timedelta(0))
-    if until < chain.checked_at:
-        raise ClockError(
-            f"the clock went back {format_span(chain.checked_at - run.now)}: what is signed now would expire on "
-            f"{format_utc(until)}, and trusted state was written on {format_utc(chain.checked_at)}",
-            hint="set the clock: whoever trusts this collection would be refused",
-        )
 
 
 def _pause(seconds: float) -> None:

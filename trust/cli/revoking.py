@@ -16,7 +16,7 @@ from trust.errors import InputError
 from trust.incident import Gone, Suspect, revoke_signed
 from trust.incident import prune as prune_tags
 from trust.instant import format_utc
-from trust.publish import Published
+from trust.published import Published
 from trust.reference import parse_collection, parse_reference
 from trust.revoke import Revocation
 from trust.revoke import revoke as revoke_images

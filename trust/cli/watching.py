@@ -23,7 +23,8 @@ from trust.cli.session import PUBLISH_SECONDS, Session
 from trust.errors import StateError, TrustError
 from trust.instant import format_utc
 from trust.notify import Notifier, watchdog_seconds
-from trust.publish import Published, Publisher
+from trust.publish import Publisher
+from trust.published import Published
 from trust.reference import parse_collection
 from trust.value import replace
 from trust.watch import PERIODS, REST_MOST, Event, Watch
