@@ -159,7 +159,7 @@ class Watch:
                 continue
             told.add((facts.name, kind))
             if (facts.name, kind) not in standing.told:
-                text, hint = _warning(facts, now, name)
+                text, hint = ageing_words(facts, now, name)
                 self._tell(kind, text, collection=name, valid_until=facts.expires, hint=hint)
         return replace(standing, told=frozenset(told))
 
@@ -199,7 +199,7 @@ def ageing(facts: RoleFacts, now: datetime) -> str | None:
     return "near" if facts.period is not None and left < facts.period / WARN_FRACTION else None
 
 
-def _warning(facts: RoleFacts, now: datetime, collection: str) -> tuple[str, str]:
+def ageing_words(facts: RoleFacts, now: datetime, collection: str) -> tuple[str, str]:
     """Return what is told of a role that nears its end or is past it, and what helps."""
     until, span = format_utc(facts.expires), format_span(facts.expires - now)
     if now < facts.expires:

@@ -94,3 +94,11 @@ def test_registry_that_asks_nobody_is_said_to_have_tried_nothing(tmp_path: Path)
     assert (done.returncode, kept(tmp_path)) == (0, [server.host])
     assert json.loads(done.stdout)["tried"] is False
     assert done.stderr == f"warning: {server.host} asks nobody for a login: this one was not tried\n"
+
+
+def test_empty_password_is_not_kept(tmp_path: Path) -> None:
+    with docker_registry(tmp_path / "registry") as server:
+        done = login(tmp_path, server.host, "")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "password is empty" in done.stderr
+    assert kept(tmp_path) == []

@@ -32,7 +32,7 @@ def run_at(user: CommandLine, day: str, *argv: str) -> Done:
         [faketime, day, sys.executable, "-c", "from trust.start import main; main()", *argv],
         check=False, capture_output=True, text=True, timeout=60, env={**os.environ, **user.environment},
     )  # fmt: skip
-    return Done(code=done.returncode, said=done.stdout)
+    return Done(code=done.returncode, said=done.stdout + done.stderr)
 
 
 @pytest.mark.parametrize("command", [("publish", NAME), ("renew", NAME), ("revoke", f"{NAME}web:1.4")])
@@ -40,9 +40,27 @@ def test_clock_years_back_publishes_nothing(user: CommandLine, command: tuple[st
     before = {path: path.read_bytes() for path in user.metadata.iterdir()}
     done = run_at(user, "-3 years", *command, "--json")
     assert done.code == 3
-    assert json.loads(done.said)["error"]["reason"] == "clock"
+    assert json.loads(done.said.splitlines()[0])["error"]["reason"] == "clock"
     assert {path: path.read_bytes() for path in user.metadata.iterdir()} == before
     user.expect(0, *user.verify("1.4"))
+
+
+@pytest.mark.parametrize(
+    ("day", "words"),
+    [
+        ("+30 days", ""),
+        ("+80 days", "warning: role targets expires in"),
+        ("+100 days", "warning: role targets expired"),
+        ("+400 days", "warning: role root expired"),
+    ],
+)
+def test_publish_that_nobody_accepts_says_so(user: CommandLine, day: str, words: str) -> None:
+    done = run_at(user, day, "publish", NAME, "--quiet")
+    assert done.code == 0
+    assert words in done.said
+    assert ("warning" in done.said) is bool(words)
+    assert ("hint: with its keys at hand: trust renew" in done.said) is bool(words)
+    assert run_at(user, day, *user.verify("1.4")).code == int("expired" in words)
 
 
 def test_clock_a_day_back_publishes_what_others_accept(user: CommandLine) -> None:

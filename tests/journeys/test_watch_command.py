@@ -28,14 +28,16 @@ UNIT = CHECKOUT / "deploy/systemd/trust-watch@.service"
 class Service:
     """A watch that runs, and the other end of its notify socket."""
 
-    def __init__(self, user: CommandLine, *arguments: str, **environment: str) -> None:
+    def __init__(
+        self, user: CommandLine, *arguments: str, stdout: int = subprocess.PIPE, **environment: str
+    ) -> None:
         address = str(user.folder / "notify")
         self.manager = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.manager.bind(address)
         self.manager.settimeout(30)
         self.process = subprocess.Popen(
             [sys.executable, "-m", "trust", *arguments],
-            cwd=CHECKOUT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            cwd=CHECKOUT, text=True, stdout=stdout, stderr=subprocess.PIPE,
             env={**user.environment, "NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000000", **environment},
         )  # fmt: skip
 
@@ -62,8 +64,8 @@ Start = Callable[..., Service]
 def service(user: CommandLine) -> Iterator[Start]:
     started: list[Service] = []
 
-    def start(*arguments: str, **environment: str) -> Service:
-        started.append(Service(user, *arguments, **environment))
+    def start(*arguments: str, stdout: int = subprocess.PIPE, **environment: str) -> Service:
+        started.append(Service(user, *arguments, stdout=stdout, **environment))
         return started[-1]
 
     yield start
@@ -104,6 +106,19 @@ def test_watch_publishes_what_was_staged(user: CommandLine, service: Start) -> N
         assert time.monotonic() < until
     user.expect(0, *user.verify("2.0"))
     assert "nothing waits" in user.expect(0, "pending", NAME)
+
+
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_full_disk_under_its_output_does_not_end_a_watch(
+    user: CommandLine, service: Start, more: tuple[str, ...]
+) -> None:
+    with Path("/dev/full").open("w", encoding="utf-8") as full:
+        running = service("publish", NAME, "--watch", *SHORT, *more, stdout=full.fileno())
+    running.hear("READY=1")
+    time.sleep(5)  # longer than what it signs is valid
+    user.expect(0, *user.verify("1.4"))
+    code, _, err = running.end(signal.SIGTERM)
+    assert (code, "Traceback" in err) == (3, False), "what was lost is told by the exit code"
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

@@ -44,6 +44,20 @@ def test_root_of_the_container_is_an_id_that_nobody_has(runner: Runner) -> None:
 
 
 @oci
+def test_null_device_of_the_host_stays_the_hosts(runner: Runner) -> None:
+    host = Path("/dev/null").stat()
+    script = "cat; stat -L -c '%t %T' /proc/self/fd/0; echo up; sleep 60"
+    options = RunOptions(command=("/bin/sh", "-c", script), is_detached=True, has_own_ids=True)
+    started = runner.run(runner.image(), options)
+    assert isinstance(started, Started)
+    log = runner.containers.logs(started.container).stdout
+    read_until(log, "up")
+    assert log.read_text().split() == ["1", "3", "up"]
+    after = Path("/dev/null").stat()
+    assert (after.st_uid, after.st_gid, after.st_mode) == (host.st_uid, host.st_gid, host.st_mode)
+
+
+@oci
 def test_files_are_the_images_own_and_what_is_written_has_ids_that_nobody_has(runner: Runner) -> None:
     pieces = directory("etc"), file("of-app", b"x", uid=1000, gid=1001, mode=0o640)
     script = "stat -c '%u %g %a' /of-app /bin; echo new >/new; chown 5:6 /new; stat -c '%u %g' /new; id -u"

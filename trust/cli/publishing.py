@@ -30,6 +30,7 @@ from trust.publish import Publisher
 from trust.reference import Reference, parse_collection
 from trust.sign import Order, read_image
 from trust.sign import sign as sign_images
+from trust.watch import ageing, ageing_words, facts_of
 
 
 @click.command("sign", cls=Command)
@@ -123,7 +124,7 @@ def renew(collection: str, roles: tuple[str, ...], *, dry_run: bool) -> int:
     stanza = run.stanza_of(parse_collection(collection))
     renewing = publisher(run, stanza, (), dry_run=dry_run)
     published = renewing.renew(frozenset(roles or ("targets",)))
-    removed = () if dry_run or published.waits is not None else collect_old(run, renewing)
+    removed = () if dry_run or published.waits is not None else _tidied(run, renewing, collection)
     word = word_of(published, "published", "was renewed already:", dry_run=dry_run)
     document = {
         "collection": collection,
@@ -148,7 +149,7 @@ def _publish(run: Session, collections: Iterable[str], *, dry_run: bool, periods
             **publish_document(published, dry_run=dry_run),
             "changes": changes,
             "left": [{"id": str(each.id), "role": each.place, "problem": each.problem} for each in settled.left],
-            "collected": list(() if dry_run else collect_old(run, by)),
+            "collected": list(() if dry_run else _tidied(run, by, name)),
         })  # fmt: skip
         lines += [f"published change {each}" for each in changes]
         lines.append(f"published {name} {versions_of(published)}")
@@ -171,6 +172,20 @@ def online_periods(expires: Iterable[str]) -> dict[str, timedelta]:
             raise InputError(f"only {' and '.join(ONLINE_ROLES)} are signed here: got {role!r}")
         periods[role] = parse_duration(duration)
     return periods
+
+
+def _tidied(run: Session, publishing: Publisher, name: str) -> tuple[str, ...]:
+    """Return the names of the old files that were removed; a role that nobody renewed in time is a warning."""
+    try:
+        loaded = publishing.load()
+    except TrustError:  # what was published stands; that nothing can be tidied is told below
+        return collect_old(run, publishing)
+    for facts in facts_of(loaded):
+        if ageing(facts, run.now) is not None:
+            text, hint = ageing_words(facts, run.now, name)
+            run.output.warn(text)
+            run.output.hint(hint)
+    return collect_old(run, publishing, loaded)
 
 
 def collect_old(run: Session, publishing: Publisher, loaded: Loaded | None = None) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
-from trust.errors import UnavailableError
+from trust.errors import StateError, UnavailableError
 from trust.finding import Finding
 from trust.instant import format_span
 from trust.value import dataclass
@@ -138,7 +138,7 @@ def _print(text: str) -> None:
     except BrokenPipeError as err:  # click would make it a 1, which is "denied"
         raise UnavailableError(NOBODY_READS) from err
     except OSError as err:
-        raise UnavailableError(f"the output cannot be written: {err.strerror or err}") from err
+        raise StateError(f"the output cannot be written: {err.strerror or err}") from err
 
 
 def _print_error(text: str) -> None:

@@ -104,7 +104,10 @@ def login(*, host: str, username: str, password_stdin: bool) -> int:
 
 def _secret(host: str, *, from_stdin: bool) -> str:
     if from_stdin:
-        return sys.stdin.read(_SECRET_MAX_BYTES).rstrip("\r\n")
+        given = sys.stdin.read(_SECRET_MAX_BYTES).rstrip("\r\n")
+        if not given:  # an unset variable of a pipeline
+            raise InputError("the password is empty: expected it on standard input")
+        return given
     if not sys.stdin.isatty():
         raise InputError(
             "no password: there is no terminal to ask on", hint=f"trust login {host} --password-stdin"

@@ -20,7 +20,7 @@ from trust.cli.published import EXIT_OK
 from trust.cli.publishing import collect_old, publisher
 from trust.cli.secrets import Keyring
 from trust.cli.session import PUBLISH_SECONDS, Session
-from trust.errors import TrustError
+from trust.errors import StateError, TrustError
 from trust.instant import format_utc
 from trust.notify import Notifier, watchdog_seconds
 from trust.publish import Publisher
@@ -43,7 +43,8 @@ def watch(run: Session, collections: tuple[str, ...], periods: Mapping[str, time
         return replace(opened, keyring=ring, now=now, deadline=run.deadline(PUBLISH_SECONDS))
 
     def report(event: Event) -> None:
-        _say(run, event)
+        with suppress(StateError):  # a full disk under its output must not end what keeps the collection fresh
+            _say(run, event)
         if event.kind == "ready":
             notifier.ready(event.text)
         elif event.kind == "ended":

@@ -19,7 +19,7 @@ from pathlib import Path
 _MOVE_MOUNT, _FSOPEN, _FSCONFIG, _FSMOUNT = 429, 430, 431, 432  # the same on every machine
 _CLOEXEC = 1
 _SET_FLAG, _SET_STRING, _CREATE = 0, 1, 6
-_READ_ONLY, _NO_DEVICES = 0x1, 0x4
+_READ_ONLY, _NO_SET_ID, _NO_DEVICES, _NO_PROGRAMS = 0x1, 0x2, 0x4, 0x8
 _FROM_EMPTY_PATH = 0x4
 _HERE = -100
 _OPEN_TREE, _CLONE = 428, 1
@@ -49,6 +49,20 @@ def detached_mount(kind: str, options: Mapping[str, str]) -> int:
             _call(_FSCONFIG, context, _SET_STRING, key.encode(), os.fsencode(value), 0)
         _call(_FSCONFIG, context, _CREATE, None, None, 0)
         return _call(_FSMOUNT, context, _CLOEXEC, _READ_ONLY | _NO_DEVICES)
+    finally:
+        os.close(context)
+
+
+def device_mount() -> int:
+    """Return the descriptor of a new writable file system in memory, for devices, which no path leads to.
+
+    Raises:
+        MountError: the kernel refused.
+    """
+    context = _call(_FSOPEN, b"tmpfs", _CLOEXEC)
+    try:
+        _call(_FSCONFIG, context, _CREATE, None, None, 0)
+        return _call(_FSMOUNT, context, _CLOEXEC, _NO_SET_ID | _NO_PROGRAMS)
     finally:
         os.close(context)
 

@@ -14,7 +14,7 @@ import secrets
 import signal
 import subprocess
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,7 @@ from trust.runtime.bundle import Bundle, Process, executed_process, runtime_conf
 from trust.runtime.disk import make_private_directory, read_document, write_document
 from trust.runtime.engine import Streams, ask, exit_status, forwarded_signals, launch
 from trust.runtime.overlay import WritableRoot
+from trust.runtime.own_null import without_the_hosts_null
 
 _LOG = "engine.log"
 _STARTED = "pid"  # written by the engine once the container's process runs
@@ -110,8 +111,8 @@ class OciEngine:
         command = [*enter, *self._command(), "--log", str(log), "--log-format", "json", "exec"]
         command += ["--process", str(words), "--pid-file", str(started), bundle_directory.name]
         try:
-            with forwarded_signals() as signals:
-                running = launch(command, streams, {"PATH": _ENTER_PATH, **self.environment})
+            with forwarded_signals() as signals, self._apart(streams) as apart:
+                running = launch(command, apart, {"PATH": _ENTER_PATH, **self.environment})
                 signals.to(running.send_signal)
                 try:
                     status = running.wait()
@@ -176,13 +177,19 @@ class OciEngine:
         where = ["--pid-file", str(bundle.directory / _STARTED), "--bundle", str(bundle.directory)]
         command = [*self._command(), *log, "run", *flags, *where, bundle.identity]
         try:
-            return root.start(
-                command,
-                lambda words: launch(words, streams, self.environment),
-                log=bundle.directory / _LOG,
-            )
+            with self._apart(streams) as apart:
+                return root.start(
+                    command,
+                    lambda words: launch(words, apart, self.environment),
+                    log=bundle.directory / _LOG,
+                )
         except OSError as err:
             raise UnavailableError(f"{self.name} cannot be started: {err}") from err
+
+    def _apart(self, streams: Streams) -> AbstractContextManager[Streams]:
+        return (
+            without_the_hosts_null(streams) if self.name == "crun" and os.geteuid() == 0 else nullcontext(streams)
+        )
 
     def _failure(self, bundle: Bundle, status: int) -> UnavailableError:
         """Return the error of an engine that ended with ``status`` and started nothing, or was killed."""
