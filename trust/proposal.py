@@ -246,5 +246,5 @@ def _spelled(base: Base | None) -> str:
 def _stale(pending: Pending, cause: str) -> StaleError:
     return StaleError(
         f"change {pending.id} of {pending.place} is stale: {cause}",
-        hint="make the change anew, or drop it: trust reject",
+        hint=f"make the change anew, or drop it: trust reject COLLECTION {pending.id}",
     )

@@ -260,9 +260,10 @@ class _Room:
 
     def review(self, loaded: Loaded, waiting: Waiting, made: Draft) -> None:
         if self._publisher.review is None:
+            change = f"{self._publisher.stanza.collection} {waiting.change.id}"
             raise ConflictError(
                 f"change {waiting.change.id} of {waiting.change.place} waits, and was not approved from here",
-                hint="see it and sign it first: trust approve; or drop it: trust reject",
+                hint=f"see it and sign it first: trust approve {change}; or drop it: trust reject {change}",
             )
         self._publisher.review(waiting, differences(loaded, made, self._publisher.who))
 

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tests.runtime.conftest import Runner
-from tests.runtime.tiers import BIG, IMAGE_TIERS, PIECES, block_of, flip, run, tree
+from tests.runtime.tiers import BIG, IMAGE_TIERS, PIECES, block_of, flip, loop_devices, run, tree
 from trust.digest import sha256
 from trust.errors import RefusedError, StateError
 from trust.run import Started
@@ -19,17 +18,6 @@ from trust.runtime.engine import has_ended, held_process
 from trust.runtime.options import RunOptions
 from trust.runtime.sealed import sealed_copy
 from trust.runtime.tier import Tier
-
-
-def loop_devices() -> list[str]:
-    """Return the loop devices of images of ours that have not gone within two seconds."""
-    for _ in range(40):
-        found = [path.read_text() for path in Path("/sys/block").glob("loop*/loop/backing_file")]
-        ours = [name for name in found if "trust-image" in name or "image.erofs" in name or name.strip() == "/"]
-        if not ours:
-            return []
-        time.sleep(0.05)
-    return ours
 
 
 @pytest.mark.root

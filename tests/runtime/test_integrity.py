@@ -13,8 +13,7 @@ import pytest
 
 from tests.runtime.conftest import Runner, Workshop
 from tests.runtime.images import layer
-from tests.runtime.test_image_tiers import loop_devices
-from tests.runtime.tiers import IMAGE_TIERS, PIECES, ROOT, flip, run, tree
+from tests.runtime.tiers import IMAGE_TIERS, PIECES, ROOT, flip, loop_devices, run, tree
 from trust.errors import RefusedError, UnavailableError
 from trust.run import Started
 from trust.runtime.course import Course

@@ -7,7 +7,7 @@ import os
 import signal
 from pathlib import Path
 
-from tests.shim.test_service import Paused
+from tests.shim.paused import Paused
 from tests.simulators.shim import until
 from tests.simulators.upstream import descriptor, picture
 from tests.simulators.yard import Yard, yard
