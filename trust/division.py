@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from trust.delegations import Delegation, is_of_tags, matches
-from trust.merge import in_step
+from trust.merge import in_step, joined, without_revoked
 from trust.targets import Table, Target
 from trust.value import replace
 
@@ -32,9 +32,19 @@ def divided(table: Table, delegation: Delegation) -> tuple[Table, Table]:
 
 
 def reunited(table: Table, below: Table) -> Table:
-    """Return ``table`` with what a role below it signs; where both have a digest, it has the tags of both."""
-    targets = {**below.targets, **table.targets}
-    return Table(targets=in_step(targets, below, table), revoked={**below.revoked, **table.revoked})
+    """Return ``table`` with what a role below it signs; where both have a digest, it has the tags of both.
+
+    What was revoked from above stays so, though the role below signs it still; what the role below revoked ends
+    nothing that is signed now.
+    """
+    vouched = without_revoked(Table(targets=below.targets, revoked=table.revoked))
+    targets = in_step({**vouched.targets, **table.targets}, vouched, table)
+    living = {str(target.digest) for target in targets.values()}
+    stones = joined(below.revoked, vouched.revoked)
+    return Table(
+        targets=targets,
+        revoked={text: stone for text, stone in stones.items() if text in table.revoked or text not in living},
+    )
 
 
 def believed(table: Table, delegation: Delegation) -> Table:

@@ -30,8 +30,8 @@ def merge(table: Table, *, base: Table, theirs: Table) -> Table:
             targets.pop(name, None)
         else:
             targets[name] = now
-    merged = Table(targets=in_step(targets, theirs, table), revoked=_joined(theirs.revoked, table.revoked))
-    return _revoked(merged)
+    merged = Table(targets=in_step(targets, theirs, table), revoked=joined(theirs.revoked, table.revoked))
+    return without_revoked(merged)
 
 
 def in_step(targets: Mapping[str, Target], *sides: Table) -> dict[str, Target]:
@@ -95,16 +95,16 @@ def _attestations(
     return said
 
 
-def _revoked(table: Table) -> Table:
-    """Return ``table`` without what its own tombstones forbid: one may have signed what the other revoked."""
+def without_revoked(table: Table) -> Table:
+    """Return ``table`` without what its own tombstones forbid: one may have signed what another revoked."""
     revoked = table.revoked
     for text in sorted(revoked.keys() & {str(target.digest) for target in table.targets.values()}):
         signature = Signature(at=revoked[text].revoked_at, by=revoked[text].revoked_by)
         table = revoke_digest(table, digest=parse_digest(text), signature=signature)
-    return Table(targets=table.targets, revoked=_joined(table.revoked, revoked))
+    return Table(targets=table.targets, revoked=joined(table.revoked, revoked))
 
 
-def _joined(some: Mapping[str, Tombstone], others: Mapping[str, Tombstone]) -> dict[str, Tombstone]:
+def joined(some: Mapping[str, Tombstone], others: Mapping[str, Tombstone]) -> dict[str, Tombstone]:
     """Return the tombstones of both, the dates of the ``others`` where both have one, with all paths that went."""
     result = {**some, **others}
     for text in some.keys() & others.keys():

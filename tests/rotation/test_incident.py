@@ -12,6 +12,7 @@ from tests.simulators.attacker import strangers
 from tests.simulators.teams import WEB_ROLE, change_keys, delegate, ids
 from tests.simulators.world import Consumer, World, index_bytes, manifest_bytes, soon
 from trust.client import refresh
+from trust.delegate import remove
 from trust.digest import sha256
 from trust.errors import InputError
 from trust.incident import Gone, Suspect, prune, revoke_signed
@@ -139,6 +140,20 @@ def test_team_whose_keys_are_not_here_is_revoked_from_above(teams: World) -> Non
     assert not teams.publish(lambda publisher: revoke_signed(publisher, suspect)[0]).changed
     assert teams.attacker.files() == files
     assert lost
+
+
+def test_what_was_revoked_from_above_stays_so_when_the_team_is_removed(teams: World) -> None:
+    """The owner ends what a thief signed, then the team itself, and vouches for its good images from then on."""
+    consumer = teams.consumer()
+    bad = teams.sign("2.0")
+    teams.keys.pop(WEB_ROLE)
+    teams.keys["nobody"] = []
+    teams.revoke(digest=bad)
+    assert _both(consumer, f"{WEB}:2.0") is Reason.REVOKED
+    teams.publish(lambda publisher: remove(publisher, WEB_ROLE, keep_images=True))
+    assert _both(consumer, f"{WEB}:2.0") is Reason.REVOKED
+    assert _both(consumer, f"{WEB}@{bad}") is Reason.REVOKED
+    assert consumer.allowed(f"{WEB}:1.4").role == "targets"
 
 
 def test_dry_run_and_a_moment_too_late_revoke_nothing(teams: World) -> None:
