@@ -64,7 +64,9 @@ def _edited(publisher: Publisher, loaded: Loaded, edits: Sequence[Edit]) -> dict
         for edit in edits:
             table = edit.apply(table, signature)
         own = {
-            text: stone for text, stone in table.revoked.items() if text in before.revoked or text not in revoked
+            text: stone
+            for text, stone in table.revoked.items()
+            if text in before.revoked or stone != revoked.get(text)
         }
         return Table(targets=table.targets, revoked=own)
 

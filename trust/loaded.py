@@ -12,7 +12,7 @@ from contextlib import suppress
 
 from trust.delegations import TARGETS, VISITED_MAX, is_of_tags, matches, walk
 from trust.division import is_within
-from trust.errors import InputError, LimitError, RefusedError, UnreachableError
+from trust.errors import InputError, LimitError, RefusedError, TrustError, UnreachableError
 from trust.loaded_role import LoadedRole, TopLevel, Untrusted
 from trust.loaded_roles import LoadedRoles
 from trust.metadata import TARGETS_MAX_BYTES
@@ -153,6 +153,24 @@ class Loaded(LoadedRoles):
                 yield role
                 pending.extend((each.name, name) for each in role.content.delegations.roles)
 
+    def reaches(self, path: str, role: LoadedRole) -> bool:
+        """Tell whether an image under ``path`` counts by what ``role`` says: so it is delegated, or looked up."""
+        below, is_covered = role, True
+        for each in self.above(role):
+            delegation = each.content.delegations.named(below.name)
+            is_covered = is_covered and (delegation is None or delegation.covers(path))
+            below = each
+        return is_covered or self._is_visited(path, role.name)
+
+    def _is_visited(self, path: str, name: str) -> bool:
+        known = dict(self._roles)
+        try:
+            return name in walk(path, self).visited
+        except TrustError:  # and no consumer is told anything of it
+            return False
+        finally:
+            self._roles = known
+
     def names_below(self, top: str, changed: Mapping[str, Content]) -> Iterator[str]:
         """Yield ``top``, a delegate of targets, and each name below it, as they would be after ``changed``.
 
@@ -202,13 +220,9 @@ class Loaded(LoadedRoles):
 
     def _ways(self, role: LoadedRole) -> Iterator[tuple[str, ...]]:
         """Yield the patterns of ``role`` and of each role above it, but for that of targets."""
-        above = [role.name]
-        while role.delegator != "root":
-            yield self.patterns(role)
-            role = self._roles[role.delegator]
-            if role.name in above:
-                return
-            above.append(role.name)
+        for each in (role, *self.above(role)):
+            if each.delegator != "root":
+                yield self.patterns(each)
 
     def bins(self, role: LoadedRole, names: Iterable[str] | None = None) -> Iterator[LoadedRole]:
         """Yield the bins of ``role``, or those of ``names``; past those that are not trusted."""

@@ -7,7 +7,7 @@ along.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tuf.api.metadata import Metadata, Root, Targets
@@ -148,10 +148,19 @@ class LoadedRoles:
     def revoked_above(self, role: LoadedRole) -> dict[str, Tombstone]:
         """Return what the roles above ``role`` have revoked: it may not be signed below them either."""
         revoked: dict[str, Tombstone] = {}
+        for each in self.above(role):
+            revoked |= each.content.table.revoked
+        return revoked
+
+    def above(self, role: LoadedRole) -> Iterator[LoadedRole]:
+        """Yield the roles above ``role``, the nearest first, each once: a thief's may delegate in a circle."""
+        seen = {role.name}
         while role.delegator != "root":
             role = self._roles[role.delegator]
-            revoked |= role.content.table.revoked
-        return revoked
+            if role.name in seen:
+                return
+            seen.add(role.name)
+            yield role
 
     def threshold(self, role: LoadedRole) -> int:
         """Return how many keys must sign ``role``."""

@@ -1,17 +1,16 @@
 """Owns the revoking of images: a tag goes, a digest goes with everything that names it and leaves a tombstone.
 
-A role whose keys are not at hand is revoked from above: the tombstone stands in the role that delegates to it, and
-every search for its images passes there. So the owner of a collection ends what a team, or its thief, has signed,
-be it that nobody can read it.
+A role whose keys are not at hand is revoked from above: the tombstone stands in the nearest role above it whose
+keys are, and every search for its images passes there. So the owner of a collection ends what a team, or its
+thief, has signed, be it that nobody can read it, that he delegated further, or that he wrote tombstones himself.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 
-from trust.digest import Digest
-from trust.division import believed
+from trust.digest import Digest, parse_digest
 from trust.editing import Edit, editing
 from trust.loaded import Loaded
 from trust.loaded_role import LoadedRole
@@ -19,7 +18,7 @@ from trust.publish import Publisher
 from trust.published import Published
 from trust.role_table import role_tables
 from trust.roles import Signature, revoke_digest, revoke_tag
-from trust.targets import Table, Tombstone, digest_path, tag_path
+from trust.targets import Table, Tombstone, digest_path, repository_of, tag_path
 from trust.value import dataclass, replace
 
 
@@ -39,7 +38,7 @@ def revoke(publisher: Publisher, revocations: Sequence[Revocation]) -> Published
         for each in revocations:
             if each.digest is not None:
                 yield from _of_digest(publisher, loaded, each.digest)
-                yield from _of_unread(loaded, digest_path(each.path, each.digest), each.digest)
+                yield from _of_unread(publisher, loaded, digest_path(each.path, each.digest), each.digest)
             elif each.tag is not None:
                 role = loaded.owner(tag_path(each.path, each.tag))
                 yield Edit(role=role, paths=None, apply=partial(_revoke_tag, path=each.path, tag=each.tag))
@@ -54,25 +53,35 @@ def _of_digest(publisher: Publisher, loaded: Loaded, digest: Digest) -> Iterator
         yield edit_of_digests(publisher, loaded, role, table, {digest})
 
 
-def _of_unread(loaded: Loaded, path: str, digest: Digest) -> Iterator[Edit]:
+def _of_unread(publisher: Publisher, loaded: Loaded, path: str, digest: Digest) -> Iterator[Edit]:
     """Yield the edits that revoke ``path`` above a role that cannot be read: it may sign that, and be mended."""
     for each in list(loaded.untrusted.values()):
         above = loaded.find(each.delegator)
         delegation = above.content.delegations.named(each.name)
         if delegation is not None and delegation.covers(path):
-            yield Edit(role=above, paths=frozenset(), apply=partial(_revoke_path, path=path, digest=digest))
+            signing = _signing(publisher, loaded, above)
+            yield Edit(role=signing, paths=frozenset(), apply=partial(_revoke_path, path=path, digest=digest))
 
 
 def edit_of_digests(
     publisher: Publisher, loaded: Loaded, role: LoadedRole, table: Table, digests: Collection[Digest]
 ) -> Edit:
     """Return the edit that revokes ``digests``, which ``role`` signs in ``table``: there, or from above."""
-    if role.delegator == "root" or publisher.signers(loaded, loaded.keyids(role)):
+    signing = _signing(publisher, loaded, role)
+    if signing.name == role.name:
         return Edit(role=role, paths=None, apply=partial(_revoke_digests, digests=digests))
-    above = loaded.find(role.delegator)
-    delegation = above.content.delegations.named(role.name)
-    table = believed(table, delegation) if delegation is not None else table
-    return Edit(role=above, paths=frozenset(), apply=partial(_revoke_below, below=table, digests=digests))
+    nobody = Signature(at=publisher.now, by=())
+    ended = _revoke_digests(Table(targets=table.targets, revoked={}), nobody, digests=digests).revoked
+    below = {text: [path for path in stone.paths if loaded.reaches(path, role)] for text, stone in ended.items()}
+    return Edit(role=signing, paths=frozenset(), apply=partial(_revoke_below, below=below))
+
+
+def _signing(publisher: Publisher, loaded: Loaded, role: LoadedRole) -> LoadedRole:
+    """Return ``role``, or the nearest role above it, whose keys are at hand; at last targets, at hand or not."""
+    for each in (role, *loaded.above(role)):
+        if each.delegator == "root" or publisher.signers(loaded, loaded.keyids(each)):
+            return each
+    return loaded.targets
 
 
 def _revoke_digests(table: Table, signature: Signature, *, digests: Collection[Digest]) -> Table:
@@ -81,22 +90,25 @@ def _revoke_digests(table: Table, signature: Signature, *, digests: Collection[D
     return table
 
 
-def _revoke_below(table: Table, signature: Signature, *, below: Table, digests: Collection[Digest]) -> Table:
-    """Return ``table`` with the tombstones that revoking ``digests`` in a role below it would leave there."""
-    stones = _revoke_digests(below, signature, digests=digests).revoked
-    new = {
-        text: stone for text, stone in stones.items() if text not in below.revoked and text not in table.revoked
-    }
-    return replace(table, revoked={**table.revoked, **new}) if new else table
+def _revoke_below(table: Table, signature: Signature, *, below: Mapping[str, Collection[str]]) -> Table:
+    """Return ``table`` with tombstones of what stands ``below`` it: the paths of each digest.
+
+    The path of the digest itself is among them always: by that it is known for what it is under any tag.
+    """
+    for text, paths in below.items():
+        digest = parse_digest(text)
+        by_digest = {digest_path(repository_of(path), digest) for path in paths}
+        for path in sorted({*paths, *by_digest}):
+            table = _revoke_path(table, signature, path=path, digest=digest)
+    return table
 
 
 def _revoke_path(table: Table, signature: Signature, *, path: str, digest: Digest) -> Table:
-    stone = table.revoked.get(str(digest))
-    if stone is not None and path in stone.paths:
+    stone = table.revoked.get(str(digest)) or Tombstone(revoked_at=signature.at, revoked_by=signature.by, paths=())
+    if path in stone.paths:
         return table
-    paths = (*stone.paths, path) if stone is not None else (path,)
-    new = Tombstone(revoked_at=signature.at, revoked_by=signature.by, paths=paths)
-    return replace(table, revoked={**table.revoked, str(digest): new})
+    longer = replace(stone, paths=tuple(sorted((*stone.paths, path))))
+    return replace(table, revoked={**table.revoked, str(digest): longer})
 
 
 def _revoke_tag(table: Table, _signature: Signature, *, path: str, tag: str) -> Table:

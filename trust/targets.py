@@ -97,6 +97,11 @@ def digest_path(path: str, digest: Digest) -> str:
     return f"{path}@{digest}"
 
 
+def repository_of(path: str) -> str:
+    """Return the repository of a target path: ``acme/web`` of ``acme/web:1.4``, and of ``acme/web@sha256:…``."""
+    return path.partition("@")[0] if "@" in path else path.rpartition(":")[0]
+
+
 def lookup_path(path: str, reference: Reference) -> str:
     """Return the one target path that answers ``reference``; a digest beats the tag beside it."""
     if reference.digest is not None:

@@ -66,12 +66,24 @@ def spelled(keys: Keys) -> dict[str, Key]:
     return {key.public_key.keyid: key.public_key for key in keys}
 
 
-def new_role(world: World, name: str, keys: Keys, delegations: Delegations | None = None) -> bytes:
+def new_role(
+    world: World,
+    name: str,
+    keys: Keys,
+    delegations: Delegations | None = None,
+    targets: Mapping[str, TargetFile] | None = None,
+) -> bytes:
     """Return the first version of a role that nobody made with our tools."""
     fields = {COLLECTION_FIELD: world.attacker.current("targets").signed.unrecognized_fields[COLLECTION_FIELD]}
     fields |= {ROLE_FIELD: name, REVOKED_FIELD: {}, SIGNERS_FIELD: []}
     expires = world.now + timedelta(days=30)
-    said = Targets(version=1, expires=expires, delegations=delegations, unrecognized_fields=fields)
+    said = Targets(
+        version=1,
+        expires=expires,
+        targets=dict(targets or {}),
+        delegations=delegations,
+        unrecognized_fields=fields,
+    )
     return signed(Metadata(said), keys)
 
 

@@ -21,6 +21,7 @@ from trust.targets import (
     lookup_path,
     parse_target,
     parse_tombstones,
+    repository_of,
     tag_path,
     target_custom,
     tombstone_json,
@@ -159,6 +160,13 @@ DIGEST = sha256(b"manifest")
 )
 def test_one_path_answers_a_reference_and_a_digest_beats_the_tag(text: str, path: str) -> None:
     assert lookup_path("acme/web", parse_reference(text)) == path
+
+
+@given(tag=st.from_regex(r"\A[A-Za-z0-9_][A-Za-z0-9._-]{0,20}\Z"))
+def test_repository_of_a_target_is_what_its_path_was_made_of(tag: str) -> None:
+    for path in ("web", "acme/web", "acme/a.b-c/d_e"):
+        assert repository_of(tag_path(path, tag)) == path
+        assert repository_of(digest_path(path, DIGEST)) == path
 
 
 def test_path_of_a_tag_is_never_the_path_of_a_digest() -> None:

@@ -1,0 +1,136 @@
+"""An owner without a team's keys revokes what its thief signed: it ends, whatever else the thief wrote."""
+
+from __future__ import annotations
+
+import pytest
+from securesystemslib.signer import CryptoSigner
+from tuf.api.metadata import DelegatedRole, Delegations
+
+from tests.attacks.thief import STOLEN, new_role, robbed, spelled, stone, target_of, whole
+from tests.delegation.test_delegate import API, delegate
+from tests.simulators.attacker import strangers
+from tests.simulators.world import Consumer, World
+from trust.digest import sha256
+from trust.roles import REVOKED_FIELD
+from trust.verdict import Reason
+
+BAD = "registry.test/acme/evil:2"
+DIGEST = sha256(STOLEN)
+
+
+@pytest.fixture
+def consumer(world: World) -> Consumer:
+    """Give a consumer of a collection with two teams, one of which is the thief's."""
+    return robbed(world)
+
+
+def revoke_from_above(world: World, consumer: Consumer) -> None:
+    """Have the owner revoke the thief's digest without the thief's keys; nothing but that is refused then."""
+    consumer.allowed(BAD)
+    keys = world.keys.pop("evil")
+    assert world.revoke(digest=DIGEST).changed
+    assert consumer.denied(BAD).reason is Reason.REVOKED
+    consumer.allowed("registry.test/acme/evil:1")
+    consumer.allowed(API)
+    assert not world.revoke(digest=DIGEST).changed
+    world.keys["evil"] = keys
+
+
+def test_tombstone_of_the_thiefs_own_hides_nothing_from_the_owner(world: World, consumer: Consumer) -> None:
+    world.sign("2", path="acme/evil", manifest=STOLEN)
+    world.attacker.forge_delegate(
+        "evil", lambda said: said.unrecognized_fields.update({REVOKED_FIELD: {str(DIGEST): stone("acme/evil:2")}})
+    )
+    revoke_from_above(world, consumer)
+
+
+def test_digest_that_was_revoked_elsewhere_is_revoked_here_too(world: World, consumer: Consumer) -> None:
+    world.sign("bad", manifest=STOLEN)
+    world.revoke(digest=DIGEST)
+    world.attacker.forge_delegate("evil", lambda said: said.targets.update({"acme/evil:2": target_of(STOLEN)}))
+    revoke_from_above(world, consumer)
+    assert consumer.denied("registry.test/acme/web:bad").reason is Reason.REVOKED
+
+
+def test_tag_that_is_signed_without_its_digest_ends_under_every_tag(world: World, consumer: Consumer) -> None:
+    world.attacker.forge_delegate("evil", lambda said: said.targets.update({"acme/evil:2": target_of(STOLEN)}))
+    revoke_from_above(world, consumer)
+    world.attacker.forge_delegate("evil", lambda said: said.targets.update({"acme/evil:3": target_of(STOLEN)}))
+    assert consumer.denied("registry.test/acme/evil:3").reason is Reason.REVOKED
+
+
+def delegate_further(world: World, *names: str, patterns: dict[str, list[str]]) -> CryptoSigner:
+    """Have ``evil`` delegate to new roles of the thief's, not written yet, by the key that is returned."""
+    (key,) = strangers()
+    keyid = key.public_key.keyid
+    roles = {name: DelegatedRole(name, [keyid], 1, terminating=False, paths=patterns[name]) for name in names}
+    world.attacker.forge_delegate(
+        "evil", lambda said: setattr(said, "delegations", Delegations(spelled([key]), dict(roles)))
+    )
+    return key
+
+
+def lay(world: World, name: str, data: bytes) -> None:
+    world.attacker.name_delegate(name, 1, data)
+
+
+def test_thief_who_delegates_further_keeps_no_image_from_being_revoked(world: World, consumer: Consumer) -> None:
+    key = delegate_further(world, "deeper", patterns={"deeper": ["acme/evil:*", "acme/evil@*"]})
+    lay(world, "deeper", new_role(world, "deeper", [key], targets={"acme/evil:2": target_of(STOLEN)}))
+    assert not whole(consumer)
+    revoke_from_above(world, consumer)
+
+
+def test_thief_who_delegates_in_a_diamond_keeps_no_image_from_being_revoked(
+    world: World, consumer: Consumer
+) -> None:
+    """By the first way nothing leads to the image; by the second it is found."""
+    key = delegate_further(
+        world, "deeper", "by", patterns={"deeper": ["acme/evil:other"], "by": ["acme/evil:*", "acme/evil@*"]}
+    )
+    keyid = key.public_key.keyid
+    again = DelegatedRole("deeper", [keyid], 1, terminating=False, paths=["acme/evil:2"])
+    lay(world, "deeper", new_role(world, "deeper", [key], targets={"acme/evil:2": target_of(STOLEN)}))
+    lay(world, "by", new_role(world, "by", [key], Delegations(spelled([key]), {"deeper": again})))
+    revoke_from_above(world, consumer)
+
+
+def test_thief_who_names_an_image_below_keeps_no_other_from_being_revoked(
+    world: World, consumer: Consumer
+) -> None:
+    """What his role says of it counts for nobody, and asks for none of his keys."""
+    good = world.sign("bad", manifest=STOLEN)
+    key = delegate_further(world, "deeper", patterns={"deeper": ["acme/evil:*", "acme/evil@*"]})
+    lay(world, "deeper", new_role(world, "deeper", [key], targets={"acme/web:bad": target_of(STOLEN)}))
+    world.keys.pop("evil")
+    assert world.revoke(digest=good).changed
+    assert consumer.denied("registry.test/acme/web:bad").reason is Reason.REVOKED
+    consumer.allowed("registry.test/acme/evil:1")
+
+
+def test_role_that_a_thief_made_unreadable_keeps_no_digest_from_being_revoked(
+    world: World, consumer: Consumer
+) -> None:
+    key = delegate_further(world, "deeper", patterns={"deeper": ["acme/evil:*", "acme/evil@*"]})
+    lay(world, "deeper", b"rubbish")
+    keys = world.keys.pop("evil")
+    assert world.revoke(digest=DIGEST, path="acme/evil").changed
+    world.keys["evil"] = keys
+    mended = new_role(world, "deeper", [key], targets={"acme/evil:2": target_of(STOLEN)})
+    lay(world, "deeper", mended)
+    assert consumer.denied(BAD).reason is Reason.REVOKED
+
+
+def test_team_revokes_below_itself_what_was_revoked_above_it_elsewhere(world: World) -> None:
+    consumer = world.consumer()
+    delegate(world, "acme.web", "acme/web")
+    delegate(world, "ci", "acme/web:dev-*", delegator="acme.web")
+    world.sign("bad", path="acme/other", manifest=STOLEN)
+    world.revoke(digest=DIGEST)
+    world.attacker.forge_delegate("ci", lambda said: said.targets.update({"acme/web:dev-2": target_of(STOLEN)}))
+    consumer.allowed("registry.test/acme/web:dev-2")
+    world.keys.pop("ci")
+    before = world.attacker.current("targets").signed.version
+    world.revoke(digest=DIGEST)
+    assert consumer.denied("registry.test/acme/web:dev-2").reason is Reason.REVOKED
+    assert world.attacker.current("targets").signed.version == before, "by the keys of the team that delegates"
