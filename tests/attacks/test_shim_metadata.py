@@ -231,8 +231,10 @@ def test_worker_that_dies_under_a_wrong_policy_comes_back_under_the_old_one(case
 
 
 def test_emptied_policy_refuses_everything(case: Case) -> None:
+    before = set(case.yard.shim.workers)
     case.yard.shim.write_policy("schema = 1\n")
-    case.refused_for("no-policy", seconds=10)
+    until(lambda: not before & set(case.yard.shim.workers), "workers that read the old policy end", seconds=10)
+    case.refused_for("no-policy")
 
 
 def test_state_that_is_deleted_under_a_running_shim_lets_nothing_older_in(case: Case) -> None:

@@ -23,6 +23,7 @@ from tests.runtime.images import (
     layer,
     pulled,
 )
+from tests.runtime.loops import Loops, loop_devices
 from trust.oci.layout import Layout
 from trust.run import Ended, Started, run
 from trust.runtime.disk import remove_tree
@@ -143,3 +144,9 @@ def runner(
 def one(workshop: Workshop, capfd: pytest.CaptureFixture[str]) -> Runner:
     """Give a runner with the engine that is there everywhere."""
     return Runner(workshop, "runc", capfd)
+
+
+@pytest.fixture
+def loops() -> Loops:
+    """Give the loop devices that were there before."""
+    return loop_devices()

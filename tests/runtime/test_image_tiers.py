@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from tests.runtime.conftest import Runner
-from tests.runtime.tiers import BIG, IMAGE_TIERS, PIECES, block_of, flip, loop_devices, run, tree
+from tests.runtime.loops import Loops, left_behind
+from tests.runtime.tiers import BIG, IMAGE_TIERS, PIECES, block_of, flip, run, tree
 from trust.digest import sha256
 from trust.errors import RefusedError, StateError
 from trust.run import Started
@@ -22,7 +23,9 @@ from trust.runtime.tier import Tier
 
 @pytest.mark.root
 @pytest.mark.parametrize("tier", IMAGE_TIERS)
-def test_detached_container_keeps_its_image_and_leaves_nothing_behind(one: Runner, tier: Tier) -> None:
+def test_detached_container_keeps_its_image_and_leaves_nothing_behind(
+    loops: Loops, one: Runner, tier: Tier
+) -> None:
     options = RunOptions(command=("/bin/sh", "-c", "sleep 60"), is_detached=True, integrity=tier)
     started = one.run(one.image(*PIECES), options)
     assert isinstance(started, Started)
@@ -32,11 +35,11 @@ def test_detached_container_keeps_its_image_and_leaves_nothing_behind(one: Runne
     assert (Path(f"/proc/{listed.pid}/root/d/big")).read_bytes() == BIG
     assert "erofs" not in Path("/proc/self/mounts").read_text()
     one.containers.remove(started.container, force=True)
-    assert not loop_devices()
+    assert not left_behind(loops)
 
 
 @pytest.mark.root
-def test_sealed_image_that_was_changed_is_refused_at_the_start(one: Runner) -> None:
+def test_sealed_image_that_was_changed_is_refused_at_the_start(loops: Loops, one: Runner) -> None:
     assert run(one, Tier.SEALED) == 0
     image = tree(one).parent / "image.erofs"
     flip(image, block_of(image, b"as it was signed"))
@@ -44,7 +47,7 @@ def test_sealed_image_that_was_changed_is_refused_at_the_start(one: Runner) -> N
         run(one, Tier.SEALED)
     assert refused.value.reason == "tampered"
     assert not one.containers.all()
-    assert not loop_devices()
+    assert not left_behind(loops)
 
 
 @pytest.mark.root
@@ -105,7 +108,7 @@ def test_sealed_image_cannot_be_changed_while_it_runs(one: Runner) -> None:
 
 
 @pytest.mark.root
-def test_fuse_verity_gives_an_error_and_not_the_changed_block(one: Runner) -> None:
+def test_fuse_verity_gives_an_error_and_not_the_changed_block(loops: Loops, one: Runner) -> None:
     assert run(one, Tier.FUSE_VERITY, "true") == 0
     image = tree(one).parent / "image.erofs"
     flip(image, block_of(image, BIG[:4096]) + 300_000)
@@ -118,7 +121,7 @@ def test_fuse_verity_gives_an_error_and_not_the_changed_block(one: Runner) -> No
         big.read_bytes()
     assert Path(f"/proc/{listed.pid}/root/d/f").read_bytes() == b"as it was signed\n"
     one.containers.remove(started.container, force=True)
-    assert not loop_devices()
+    assert not left_behind(loops)
 
 
 def servers_of(image: Path) -> list[int]:
@@ -133,7 +136,7 @@ def servers_of(image: Path) -> list[int]:
 
 
 @pytest.mark.root
-def test_fuse_verity_whose_server_was_killed_gives_errors_and_nothing_unchecked(one: Runner) -> None:
+def test_fuse_verity_whose_server_was_killed_gives_errors_and_nothing_unchecked(loops: Loops, one: Runner) -> None:
     options = RunOptions(command=("/bin/sh", "-c", "sleep 60"), is_detached=True, integrity=Tier.FUSE_VERITY)
     started = one.run(one.image(*PIECES), options)
     assert isinstance(started, Started)
@@ -145,7 +148,7 @@ def test_fuse_verity_whose_server_was_killed_gives_errors_and_nothing_unchecked(
     with pytest.raises(OSError, match="Input/output error"):
         Path(f"/proc/{listed.pid}/root/d/big").read_bytes()
     one.containers.remove(started.container, force=True)
-    assert not loop_devices()
+    assert not left_behind(loops)
 
 
 @pytest.mark.root

@@ -13,7 +13,8 @@ import pytest
 
 from tests.runtime.conftest import Runner, Workshop
 from tests.runtime.images import layer
-from tests.runtime.tiers import IMAGE_TIERS, PIECES, ROOT, flip, loop_devices, run, tree
+from tests.runtime.loops import Loops, left_behind
+from tests.runtime.tiers import IMAGE_TIERS, PIECES, ROOT, flip, run, tree
 from trust.errors import RefusedError, UnavailableError
 from trust.run import Started
 from trust.runtime.course import Course
@@ -118,11 +119,11 @@ def test_tree_of_before_there_were_inventories_is_unpacked_anew(workshop: Worksh
 
 @pytest.mark.root
 @pytest.mark.parametrize("tier", IMAGE_TIERS)
-def test_image_runs_the_same_under_each_tier(runner: Runner, tier: Tier) -> None:
+def test_image_runs_the_same_under_each_tier(loops: Loops, runner: Runner, tier: Tier) -> None:
     script = "cat /d/f; cat /d/l; ls -l /d | wc -l; echo new >/d/f; cat /d/f; id -u; pwd"
     said = runner.output(script, *PIECES, integrity=tier, config={"WorkingDir": "/d"})
     assert said == runner.output(script, *PIECES, integrity=Tier.DIRECTORY, config={"WorkingDir": "/d"})
-    assert not loop_devices()
+    assert not left_behind(loops)
 
 
 def test_tier_that_cannot_be_had_here_is_refused_and_none_is_taken_in_its_place(one: Runner) -> None:

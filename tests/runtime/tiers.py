@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 from tests.runtime.conftest import Runner
@@ -51,14 +50,3 @@ def block_of(path: Path, content: bytes) -> int:
     at = path.read_bytes().find(content)
     assert at >= 0
     return at
-
-
-def loop_devices() -> list[str]:
-    """Return the loop devices of images of ours that have not gone within two seconds."""
-    for _ in range(40):
-        found = [path.read_text() for path in Path("/sys/block").glob("loop*/loop/backing_file")]
-        ours = [name for name in found if "trust-image" in name or "image.erofs" in name or name.strip() == "/"]
-        if not ours:
-            return []
-        time.sleep(0.05)
-    return ours
