@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from scripts.bench.setting import CHECKOUT, BenchError, Setting, own_environ
-from scripts.proof.mutants import prove
+from scripts.proof.breakage import read, require_standing
+from scripts.proof.mutants import LIST, prove
 
 TEST = "tests/shim/test_service_start.py::test_policy_that_is_wrong_is_no_start"
 
@@ -43,6 +44,12 @@ def test_mutant_in_a_process_that_a_test_starts_is_noticed_and_a_harmless_one_su
     assert [line for line in proof.lines if "harmless" in line] == list(proof.lines)
     assert not proof.is_met
     assert (CHECKOUT / "registry_shim/app.py").read_bytes() == before
+
+
+def test_each_edit_of_the_list_finds_its_one_place() -> None:
+    mutants = read(LIST)
+    assert len(mutants) > 200
+    require_standing(mutants, CHECKOUT)
 
 
 @pytest.mark.parametrize("find", ["what nobody ever wrote", "import"])
