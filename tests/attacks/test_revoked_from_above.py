@@ -59,13 +59,15 @@ def test_tag_that_is_signed_without_its_digest_ends_under_every_tag(world: World
     assert consumer.denied("registry.test/acme/evil:3").reason is Reason.REVOKED
 
 
-def delegate_further(world: World, *names: str, patterns: dict[str, list[str]]) -> CryptoSigner:
-    """Have ``evil`` delegate to new roles of the thief's, not written yet, by the key that is returned."""
+def delegate_further(
+    world: World, *names: str, patterns: dict[str, list[str]], above: str = "evil"
+) -> CryptoSigner:
+    """Have ``above`` delegate to new roles of the thief's, not written yet, by the key that is returned."""
     (key,) = strangers()
     keyid = key.public_key.keyid
     roles = {name: DelegatedRole(name, [keyid], 1, terminating=False, paths=patterns[name]) for name in names}
     world.attacker.forge_delegate(
-        "evil", lambda said: setattr(said, "delegations", Delegations(spelled([key]), dict(roles)))
+        above, lambda said: setattr(said, "delegations", Delegations(spelled([key]), dict(roles)))
     )
     return key
 
@@ -84,15 +86,21 @@ def test_thief_who_delegates_further_keeps_no_image_from_being_revoked(world: Wo
 def test_thief_who_delegates_in_a_diamond_keeps_no_image_from_being_revoked(
     world: World, consumer: Consumer
 ) -> None:
-    """By the first way nothing leads to the image; by the second it is found."""
-    key = delegate_further(
-        world, "deeper", "by", patterns={"deeper": ["acme/evil:other"], "by": ["acme/evil:*", "acme/evil@*"]}
-    )
-    keyid = key.public_key.keyid
-    again = DelegatedRole("deeper", [keyid], 1, terminating=False, paths=["acme/evil:2"])
-    lay(world, "deeper", new_role(world, "deeper", [key], targets={"acme/evil:2": target_of(STOLEN)}))
+    """By one way some of his images are found, by the other the rest: the publisher came by one of them."""
+    world.sign("1", path="acme/many/a")
+    delegate(world, "many", "acme/many/**")
+    ways = {name: [f"acme/many/{name}:*", f"acme/many/{name}@*"] for name in ("a", "b")}
+    key = delegate_further(world, "deeper", "by", above="many", patterns={"deeper": ways["a"], "by": ways["b"]})
+    again = DelegatedRole("deeper", [key.public_key.keyid], 1, terminating=False, paths=ways["b"])
+    images = {f"acme/many/{name}:2": target_of(STOLEN) for name in ways}
+    lay(world, "deeper", new_role(world, "deeper", [key], targets=images))
     lay(world, "by", new_role(world, "by", [key], Delegations(spelled([key]), {"deeper": again})))
-    revoke_from_above(world, consumer)
+    for name in ways:
+        consumer.allowed(f"registry.test/acme/many/{name}:2")
+    world.keys.pop("many")
+    assert world.revoke(digest=DIGEST).changed
+    for name in ways:
+        assert consumer.denied(f"registry.test/acme/many/{name}:2").reason is Reason.REVOKED
 
 
 def test_thief_who_names_an_image_below_keeps_no_other_from_being_revoked(

@@ -17,7 +17,7 @@ from trust.client import refresh
 from trust.deadline import Deadline
 from trust.digest import Digest, sha256
 from trust.edition import Edition
-from trust.errors import RefusedError
+from trust.errors import ConflictError, RefusedError
 from trust.loaded import Loaded
 from trust.manifest import OCI_MANIFEST
 from trust.oci.credentials import Credentials
@@ -104,6 +104,26 @@ def test_change_that_a_stalled_writer_passed_over_is_merged_by_the_next(world: W
 
     sign(world.publisher("next"), [order("next")])
     assert world.tags_seen("early") == {"acme/web:quick", "acme/web:slow", "acme/web:next"}
+
+
+def test_tag_is_not_moved_while_another_publisher_has_a_claim(world: World) -> None:
+    sign(world.publisher("one"), [order("1")])
+    publisher = world.publisher("two")
+    loaded = publisher.load()
+    mine, theirs = (
+        edition_of(
+            loaded,
+            sign_image(loaded.targets.content.table, path="acme/web", tag=tag, image=order(tag).image,
+                       signature=Signature(at=NOW, by=()), annotations={}),
+            world.signers,
+        )
+        for tag in ("mine", "theirs")
+    )  # fmt: skip
+    assert isinstance(loaded.view, RegistryView)
+    claim(world, loaded.view, theirs, generation=50)
+    with pytest.raises(ConflictError, match="another publisher was first"):
+        publisher.store.publish(mine.publication, deadline=deadline())
+    assert world.tags_seen("consumer") == {"acme/web:1"}
 
 
 def test_writer_who_was_written_over_is_told_of_no_success_until_his_change_stands(world: World) -> None:
