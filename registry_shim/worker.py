@@ -229,7 +229,9 @@ def server_context(config: Config) -> ssl.SSLContext | None:
 async def _serve(channel_fd: int, listen_fds: list[int]) -> None:
     channel = await open_channel(socket.socket(fileno=channel_fd))
     messages = channel.__aiter__()
-    hello = await messages.__anext__()
+    hello = await anext(messages, None)
+    if hello is None:  # the keeper was killed before it said anything: there is nobody to serve for
+        return
     config = config_of(hello["document"], source=hello["source"])
     worker = Worker(config, policy_of(hello["policy"]), number=int(hello["number"]))
     await worker.run([socket.socket(fileno=one) for one in listen_fds], channel)

@@ -156,3 +156,12 @@ def test_check_finds_a_decision_log_that_cannot_be_written(tmp_path: Path) -> No
         log.symlink_to(tmp_path / "elsewhere")
         code, said = check()
         assert (code, f"error decisions: {log}: expected a regular file" in said) == (1, True), said
+
+
+def test_worker_whose_keeper_is_gone_before_it_spoke_ends_in_silence() -> None:
+    ours, theirs = socket.socketpair()
+    ours.close()
+    with theirs:
+        command = [sys.executable, "-m", "registry_shim.worker", "--channel", str(theirs.fileno())]
+        done = subprocess.run(command, pass_fds=[theirs.fileno()], capture_output=True, timeout=60, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
