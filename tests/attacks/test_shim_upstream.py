@@ -256,17 +256,28 @@ def test_private_blob_on_its_way_is_nobody_elses(plot: Plot) -> None:
     """Two logins ask for one blob at once: each is asked for."""
     plot.yard.registry.logins[plot.path] = {ALICE}
     assert plot.through("1", Authorization=ALICE).status == 200
-    replies: dict[str, Reply] = {}
+    begun, refused, replies = threading.Event(), threading.Event(), list[Reply]()
 
-    def ask_as(login: str) -> None:
-        replies[login] = fetched(plot, Authorization=login)
+    def half(exchange: Exchange) -> None:
+        if exchange.request.headers.get("authorization") != ALICE:
+            exchange.answer(401)
+            return
+        exchange.send(answer(200, Content_Length=str(len(layer(plot)))) + layer(plot)[:400_000])
+        begun.set()
+        refused.wait(30)
+        exchange.send(layer(plot)[400_000:])
 
-    threads = [threading.Thread(target=ask_as, args=(login,)) for login in (ALICE, MALLORY)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert (replies[ALICE].status, replies[MALLORY].status) == (200, 401)
+    plot.yard.registry.rules[plot.at(plot.picture.layer, "blobs")] = half
+    alice = threading.Thread(target=lambda: replies.append(fetched(plot, Authorization=ALICE)))
+    alice.start()
+    assert begun.wait(30)
+    mallory = threading.Thread(target=lambda: replies.append(fetched(plot, Authorization=MALLORY)))
+    mallory.start()
+    mallory.join(5)  # without the upstream's word he would wait for the rest of what Alice is sent
+    refused.set()
+    for thread in (alice, mallory):
+        thread.join(30)
+    assert [reply.status for reply in replies] == [401, 200]
 
 
 def test_empty_blob_grants_nobody_what_is_private(plot: Plot) -> None:
