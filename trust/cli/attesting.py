@@ -13,7 +13,7 @@ from trust.cli.options import Command
 from trust.cli.published import report, word_of
 from trust.cli.publishing import publisher
 from trust.cli.session import session
-from trust.errors import InputError
+from trust.cli.user_file import read_bytes
 from trust.reference import parse_reference
 from trust.targets import ATTESTATION_TYPES
 
@@ -33,7 +33,12 @@ def attest(*, image: str, file: Path, kind: str, keys: tuple[str, ...], dry_run:
     run = session()
     reference = parse_reference(image)
     stanza, path = run.stanza_for(reference)
-    statement = Statement(reference=reference, path=path, kind=kind, untrusted_bytes=_content(file))
+    statement = Statement(
+        reference=reference,
+        path=path,
+        kind=kind,
+        untrusted_bytes=read_bytes(file, what="file", max_bytes=DOCUMENT_MAX_BYTES),
+    )
     done = attest_image(
         publisher(run, stanza, keys, dry_run=dry_run),
         statement,
@@ -49,14 +54,3 @@ def attest(*, image: str, file: Path, kind: str, keys: tuple[str, ...], dry_run:
     }
     line = f"{word} {reference} {done.subject} {kind} {done.digest}"
     return report(run, "attest", stanza, document, [line], done.published, dry_run=dry_run)
-
-
-def _content(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            data = file.read(DOCUMENT_MAX_BYTES + 1)
-    except OSError as err:
-        raise InputError(f"file is unreadable: {path}: {err.strerror}") from err
-    if len(data) > DOCUMENT_MAX_BYTES:
-        raise InputError(f"file is too large: {path}: expected at most {DOCUMENT_MAX_BYTES} bytes")
-    return data
