@@ -117,9 +117,9 @@ def _agreed_media_type(document: dict[str, Any], content_type: str | None) -> st
             hint="build and push the image anew with a current client",
         )
     inside = document.get("mediaType")
-    if inside is not None and not isinstance(inside, str):
+    if not isinstance(inside, str) and "mediaType" in document:  # null, too, is no type that was left out
         raise InputError("manifest is malformed: mediaType is not text")
-    outside = content_type.partition(";")[0].strip().lower() if content_type else None
+    outside = content_type.partition(";")[0].strip(" \t").lower() if content_type else None
     if outside is not None and inside is not None and outside != inside:
         raise AmbiguousManifestError(f"manifest is ambiguous: its mediaType is {inside}, it was sent as {outside}")
     if inside == "":  # which is no type that was left out

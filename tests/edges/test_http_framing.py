@@ -86,6 +86,8 @@ def test_repeated_header_keeps_every_value(http: Http) -> None:
         (b"Content-Length: 99999999999999999999\r\n", "length beyond 64 bits"),
         (b"Transfer-Encoding: gzip, chunked\r\n", "compressed on the way"),
         (b"Transfer-Encoding: xchunked\r\n", "unknown coding"),
+        (b"Transfer-Encoding: \xa0chunked\r\n", "a blank that is none"),
+        (b"Content-Length: \xa05\r\n", "likewise of a length"),
         (b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n", "chunked twice"),
         (b"Content-Length : 5\r\n", "blank before the colon"),
         (b"X-A: 1\r\n Content-Length: 5\r\n", "folded line"),

@@ -142,6 +142,7 @@ MALFORMED: dict[str, tuple[object, str]] = {
     "unknown type": (image(mediaType="application/json"), "type unsupported"),
     "empty type": (image(mediaType=""), "mediaType is empty"),
     "type is no text": (image(mediaType=5), "mediaType is not text"),
+    "type is null": (image(mediaType=None), "mediaType is not text"),
     "no config": (without(image(), "config"), "config holds no descriptor"),
     "no layers": (without(image(), "layers"), "layers is not a list"),
     "layers is an object": (image(layers={}), "layers is not a list"),

@@ -185,7 +185,7 @@ def _head(connection: Connection, request: Request, user_agent: str, clock: Call
         if broken is None:
             raise
         raise UnreachableError(f"{wire.peer}: the connection broke: {broken}", hint=err.hint) from broken
-    coding = head.headers.get("content-encoding", "identity").strip().lower()
+    coding = head.headers.get("content-encoding", "identity").lower()
     is_content = head.status < _NO_CONTENT_FROM and head.length != 0
     if is_content and coding not in {"identity", ""}:
         raise UnreachableError(f"{wire.peer}: expected a body as it is, got one encoded as {coding[:40]!r}")

@@ -98,8 +98,8 @@ def _malformed(wire: Wire, what: str) -> MalformedAnswerError:
 
 
 def _framed(wire: Wire, method: str, status: int, headers: Headers, *, minor: int) -> Head:
-    codings = [value.strip().lower() for value in headers.get("transfer-encoding", "").split(",") if value.strip()]
-    lengths = {value.strip() for value in headers.get("content-length", "").split(",")} - {""}
+    codings = [coding.lower() for coding in _listed(headers, "transfer-encoding")]
+    lengths = set(_listed(headers, "content-length"))
     if codings and (lengths or codings != ["chunked"] or minor == 0):
         raise _malformed(wire, f"Transfer-Encoding {codings} beside Content-Length {sorted(lengths)}"[:200])
     if codings and status == _NO_CONTENT:  # RFC 9112 §6.1: some read chunks there, and some the next answer
@@ -109,7 +109,7 @@ def _framed(wire: Wire, method: str, status: int, headers: Headers, *, minor: in
     length = int(lengths.pop()) if lengths else None
     if method == "HEAD" or status in _WITHOUT_BODY:
         length, codings = 0, []
-    options = {option.strip().lower() for option in headers.get("connection", "").split(",")}
+    options = {option.lower() for option in _listed(headers, "connection")}
     has_end = bool(codings) or length is not None
     return Head(
         status=status,
@@ -118,6 +118,12 @@ def _framed(wire: Wire, method: str, status: int, headers: Headers, *, minor: in
         chunked=bool(codings),
         keeps_alive=has_end and "close" not in options and minor == 1,
     )
+
+
+def _listed(headers: Headers, name: str) -> list[str]:
+    """Return the elements of a list, without blanks: space and tab, and none of those that are beyond ASCII."""
+    elements = (element.strip(" \t") for element in headers.get(name, "").split(","))
+    return [element for element in elements if element]
 
 
 def _chunk_size(wire: Wire) -> int:
