@@ -2,25 +2,23 @@
 
 The oracle is a few dictionaries: which digest each tag has, which digests were revoked, which role owns which
 repository; and the store of each publication, to be shown again. It knows nothing of metadata.
-``TRUST_LIFE_HISTORIES`` has the search go on for longer.
+No thief lives beside these: that is ``test_thief_life``.
 """
 
 from __future__ import annotations
 
-import os
-import random
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from hypothesis import HealthCheck, Phase, note, seed, settings
+from hypothesis import note
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
+from hypothesis.stateful import invariant, precondition, rule
 
+from tests.attacks.lives import Counted, live
 from tests.attacks.thief import whole
 from tests.delegation.test_bins import bins
 from tests.delegation.test_delegate import delegate
@@ -30,17 +28,12 @@ from trust.digest import Digest
 from trust.roles import DEFAULT_EXPIRY
 from trust.verdict import Allowed, Denied, Reason, Verdict
 
-HISTORIES = int(os.environ.get("TRUST_LIFE_HISTORIES", "15"))
-STEPS = 20
 PATHS = ("acme/web", "acme/api", "acme/team/a", "acme/team/b")
 TAGS = ("1", "2", "dev-1")
 TEAMS = {"web": ("acme/web",), "api": ("acme/api",), "team": ("acme/team/**",)}
 CONSUMERS = ("by paths", "whole", "mixed")
 ONLINE_PERIOD = DEFAULT_EXPIRY["timestamp"]
 REPLAYED = {Reason.ROLLED_BACK, Reason.WRONG_SIGNER}  # the latter where the online keys are others since
-
-lived = 0  # histories, and what was asked in them
-asked = 0
 
 
 @dataclass(frozen=True)
@@ -58,13 +51,11 @@ class Edition:
         return self.roles[team] if team is not None else "targets"
 
 
-class Life(RuleBasedStateMachine):
+class Life(Counted):
     """One collection's life."""
 
     def __init__(self) -> None:
         super().__init__()
-        global lived  # noqa: PLW0603 - the count that a long run tells
-        lived += 1
         self.folder = Path(tempfile.mkdtemp(prefix="life-"))
         self.world = World(self.folder)
         self.consumers = {name: self.world.consumer(name) for name in CONSUMERS}
@@ -236,8 +227,7 @@ class Life(RuleBasedStateMachine):
         self.require(self.consumers["by paths"], *places[self.step * 5 % len(places)])
 
     def require(self, consumer: Consumer, path: str, tag: str, *, offline: bool = False) -> None:
-        global asked  # noqa: PLW0603 - likewise
-        asked += 1
+        Life.asked += 1
         verdict = consumer.verify(f"registry.test/{path}:{tag}", offline=offline)
         wanted = self.tags.get((path, tag))
         note(f"{consumer.home.name}: {path}:{tag}: {verdict}, wanted {wanted}")
@@ -268,17 +258,4 @@ def require_said(
 def test_whatever_was_published_every_consumer_says_what_was_acknowledged(
     record_property: Callable[[str, object], None],
 ) -> None:
-    number = int(os.environ.get("TRUST_LIFE_SEED") or random.SystemRandom().randrange(2**32))
-    sys.stdout.write(f"TRUST_LIFE_SEED={number}\n")
-    record_property("seed", number)
-    chosen = settings(
-        max_examples=HISTORIES,
-        stateful_step_count=STEPS,
-        deadline=None,
-        database=None,
-        phases=(Phase.generate, Phase.shrink),
-        suppress_health_check=list(HealthCheck),
-    )
-    run_state_machine_as_test(seed(number)(Life), settings=chosen)
-    record_property("histories", lived)
-    record_property("verdicts", asked)
+    live(Life, record_property)
