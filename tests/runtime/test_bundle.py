@@ -143,6 +143,8 @@ def test_command_that_is_the_hosts_is_refused_however_it_is_spelled(workshop: Wo
         ([directory("usr"), directory("srv")], {"Cmd": ["../proc/self/exe"], "WorkingDir": "/srv"}),
         ([file("app", b"#!/proc/self/exe\n")], {"Cmd": ["/app"]}),
         ([file("app", b"#! /lib/x y\n"), file("lib/x", b"#!/dev/fd/3\n")], {"Cmd": ["/app"]}),
+        ([file("app", b"#!\t/lib\x0bx\n"), symlink("lib\x0bx", "/proc/self/exe")], {"Cmd": ["/app"]}),
+        ([file("app", b"#!/proc/self/exe\0/x\n")], {"Cmd": ["/app"]}),
     ],
 )
 def test_command_that_leads_to_the_hosts_is_refused(
@@ -159,6 +161,8 @@ def test_command_that_leads_to_the_hosts_is_refused(
         ([file("app", b"#!/bin/sh\n"), symlink("usr", "/")], "/app"),
         ([directory("srv/proc/self"), file("srv/proc/self/exe")], "/srv/proc/self/exe"),
         ([file("app", b"#!/app\n")], "/app"),
+        ([file("app", b"#! \t\n/proc/self/exe")], "/app"),
+        ([file("app", b"#!\0/proc/self/exe\n")], "/app"),
         ([], "gone"),
     ],
 )

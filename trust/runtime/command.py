@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 from collections.abc import Iterable
 
 from trust.errors import InputError
@@ -19,6 +20,7 @@ from trust.runtime.walk import LINKS_MAX, Directory, Root
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FIRST_LINE_MAX_BYTES = 256  # as much as the kernel reads
 _INTERPRETERS_MAX = 5  # as many scripts as it goes through
+_INTERPRETER = re.compile(rb"#![ \t]*([^ \t\n\0]+)")
 _KERNEL = frozenset(os.fsencode(name) for name in KERNEL_DIRECTORIES)
 
 
@@ -101,8 +103,9 @@ def _first_bytes(directory: int, name: bytes) -> bytes:
 
 
 def _interpreter(head: bytes) -> str | None:
-    words = head.partition(b"\n")[0][2:].split() if head.startswith(b"#!") else []
-    return os.fsdecode(words[0]) if words else None
+    """Return the program that the kernel runs for a script: up to a space, a tab or a NUL, and no other blank."""
+    found = _INTERPRETER.match(head)
+    return os.fsdecode(found[1]) if found is not None else None
 
 
 def _refusal(word: str, directory: str) -> InputError:
