@@ -29,14 +29,17 @@ def load_toml(text: str, *, what: str, max_bytes: int) -> dict[str, Any]:
         raise InputError(f"{what} is too large: expected at most {max_bytes} bytes")
     try:
         document = tomllib.loads(text)
-        _require_64_bits(document)
+        _require_representable(document)
     except (ValueError, RecursionError) as err:  # the reader's own, and Python's of a number of 5,000 digits
         raise InputError(f"{what} is not valid TOML: {err}") from err
     return document
 
 
-def _require_64_bits(document: dict[str, Any]) -> None:
-    """Return if no integer is larger: the reader takes any, and Python refuses to print those of 4,300 digits."""
+def _require_representable(document: dict[str, Any]) -> None:
+    """Return if no integer has more than 64 bits, and no text a NUL.
+
+    The reader takes any: Python refuses to print integers of 4,300 digits, and to open a path with a NUL.
+    """
     pending: list[Any] = [document]
     while pending:
         value = pending.pop()
@@ -46,6 +49,8 @@ def _require_64_bits(document: dict[str, Any]) -> None:
             pending.extend(value)
         elif isinstance(value, int) and not -(2**63) <= value < 2**63:
             raise ValueError("an integer has more than 64 bits")
+        elif isinstance(value, str) and "\0" in value:
+            raise ValueError("a text has a NUL")
 
 
 class TableReader:

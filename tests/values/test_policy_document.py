@@ -206,6 +206,7 @@ def test_stanza_without_a_key_that_it_needs_is_refused(key: str) -> None:
         ("schema = 1\nschema = 1", "not valid TOML"),
         (f"schema = {2**63}", "more than 64 bits"),
         (f"schema = 1\ndeny = {{ digests = [{-(2**63) - 1}] }}", "more than 64 bits"),
+        (STANZA.replace('"registry:"', r'"file:/srv/\u0000"'), "a text has a NUL"),
         ("not toml", "not valid TOML"),
         ("schema = 1\nx = " + "[" * 5000 + "]" * 5000, "not valid TOML"),
         ("schema = 1\ncollection = 1", "expected .*collection.* tables"),
