@@ -15,9 +15,9 @@ import click
 
 from registry_shim.complaint import say
 from trust.errors import TrustError, UnavailableError
+from trust.plain import plain
 
 SCHEMA = 1
-_CONTROL = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], "?")
 
 
 def run(command: click.Command, arguments: Sequence[str], *, program: str = "trust-shim") -> int:
@@ -49,24 +49,19 @@ def say_result(context: click.Context, command: str, document: Mapping[str, Any]
         click.echo(json.dumps({"schema": SCHEMA, "command": command, **document}))
         return
     for line in lines:
-        click.echo(clean(line))
+        click.echo(plain(line))
 
 
 def say_error(message: str, hint: str | None = None) -> None:
     """Say what failed, in one line, then the safe next step."""
-    say(f"error: {clean(message)}")
+    say(f"error: {plain(message)}")
     if hint:
-        say(f"hint: {clean(hint)}")
+        say(f"hint: {plain(hint)}")
 
 
 def say_note(message: str) -> None:
     """Say what is so now, beside the results."""
-    say(clean(message))
-
-
-def clean(text: str) -> str:
-    """Return ``text`` without control characters: a log's words must not drive a terminal."""
-    return text.translate(_CONTROL)
+    say(plain(message))
 
 
 def _failed(err: BaseException, arguments: Sequence[str]) -> int:
@@ -74,7 +69,7 @@ def _failed(err: BaseException, arguments: Sequence[str]) -> int:
     match err:
         case click.exceptions.NoArgsIsHelpError() if "--json" not in arguments:
             for line in err.format_message().splitlines():
-                say(clean(line))
+                say(plain(line))
             return 2
         case click.ClickException():
             context = err.ctx if isinstance(err, click.UsageError) else None

@@ -42,6 +42,14 @@ def test_nothing_is_signed_unseen_without_a_terminal(two: tuple[Person, Person])
     bob.expect(0, "approve", NAME, change[:20], "--yes")
 
 
+def test_what_a_proposer_writes_is_seen_as_it_is_stored(two: tuple[Person, Person]) -> None:
+    """Whoever approves reads every letter, in its order: "Trojan Source", CVE-2021-42574."""
+    ann, bob = two
+    change = ann.said(5, *ann.sign("2.0"), "--annotation", "note=\u202etset\u200b\x1b[2K\u2028ok é")["waits"]["id"]
+    for arguments in (("pending", NAME, change), ("approve", NAME, change)):
+        assert "annotations note=?tset??[2K?ok é" in bob.expect(0, *arguments)
+
+
 def test_an_edit_of_another_is_not_signed_along_unseen(two: tuple[Person, Person]) -> None:
     ann, bob = two
     change = ann.said(5, *ann.sign("2.0"))["waits"]["id"]

@@ -17,12 +17,12 @@ from typing import Any
 from trust.errors import StateError, UnavailableError
 from trust.finding import Finding
 from trust.instant import format_span
+from trust.plain import plain
 from trust.value import dataclass
 from trust.verdict import UNDECIDED, Allowed, Denied, Verdict
 
 SCHEMA = 1
 NOBODY_READS = "nobody reads the output"
-_CONTROL = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)], "?")
 _COLOURS = {
     "allowed": 32, "denied": 31, "undecided": 33, "ok": 32, "warning": 33, "error": 31, "unknown": 33,
 }  # fmt: skip
@@ -41,21 +41,21 @@ class Output:
             _print(_json({"schema": SCHEMA, "command": command, **document}))
             return
         for line in lines:
-            _print(_coloured(_clean(line)))
+            _print(_coloured(plain(line)))
 
     def note(self, text: str) -> None:
         """Say something beside the result."""
         if not self.quiet:
-            _print_error(f"note: {_clean(text)}")
+            _print_error(f"note: {plain(text)}")
 
     def show(self, lines: Iterable[str]) -> None:
         """Show what is to be agreed to; it is no result, and ``--quiet`` does not hide it."""
         for line in lines:
-            _print_error(_clean(line))
+            _print_error(plain(line))
 
     def warn(self, text: str) -> None:
         """Say something that somebody should act upon; ``--quiet`` does not hide it."""
-        _print_error(f"warning: {_clean(text)}")
+        _print_error(f"warning: {plain(text)}")
 
     def error(self, message: str, hint: str | None, *, code: int, reason: str | None = None) -> None:
         """Say what failed, in one line, then the hint."""
@@ -67,13 +67,13 @@ class Output:
 
     def problem(self, message: str, hint: str | None) -> None:
         """Say what is wrong to a reader, in one line, then the hint."""
-        _print_error(f"error: {_clean(message)}")
+        _print_error(f"error: {plain(message)}")
         if hint:
             self.hint(hint)
 
     def hint(self, text: str) -> None:
         """Say the safe next step."""
-        _print_error(f"hint: {_clean(text)}")
+        _print_error(f"hint: {plain(text)}")
 
 
 def verdict_line(verdict: Verdict, now: datetime) -> str:
@@ -105,11 +105,6 @@ def table(rows: Sequence[Sequence[str]], header: Sequence[str]) -> list[str]:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in (header, *rows)
     ]
-
-
-def _clean(text: str) -> str:
-    """Return ``text`` without control characters: a registry's words must not drive a terminal."""
-    return text.translate(_CONTROL)
 
 
 def _coloured(line: str) -> str:

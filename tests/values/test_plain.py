@@ -1,0 +1,27 @@
+"""The words of others on a terminal: every letter is seen, where it stands."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+
+from trust.plain import plain
+
+
+@pytest.mark.parametrize(
+    "hidden",
+    ["\x00", "\x1b", "\x9b", "\t", "\n", "\r", "\x85", "\u2028", "\u2029", "\xa0", "\xad", "\u061c", "\u200b",
+     "\u200f", "\u202e", "\u2066", "\ufeff", "\U000e0041", "\ue000", "\U0010ffff"],
+)  # fmt: skip
+def test_letter_that_is_not_seen_where_it_stands_is_shown(hidden: str) -> None:
+    assert plain(f"a{hidden}b") == "a?b", unicodedata.category(hidden)
+
+
+@pytest.mark.parametrize("text", ["", "a b", "naïve", "日本", "שלום", "🔏", "?", "\\u202e"])
+def test_what_is_seen_stays(text: str) -> None:
+    assert plain(text) == text
+
+
+def test_name_of_a_file_that_is_no_text_is_left_to_the_output() -> None:
+    assert plain("a\udcff\n") == "a\udcff?"
