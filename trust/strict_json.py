@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn
 
 from trust.errors import InputError
@@ -48,6 +49,19 @@ def strict_json(
     except (ValueError, RecursionError) as err:
         raise InputError(f"{what} is not valid JSON: {err}") from err
     return value
+
+
+def fields(*names: str) -> Mapping[str, str]:
+    """Return ``names`` by what ``other_spelling`` looks for."""
+    return {name.casefold(): name for name in names}
+
+
+def other_spelling(keys: Iterable[str], known: Mapping[str, str]) -> str | None:
+    """Return the first of ``keys`` that readers who pass over case take for one of ``known``; None without one.
+
+    Go's ``encoding/json`` does, and so whatever runs images: of ``User`` and ``user`` it takes the last.
+    """
+    return next((key for key in keys if known.get(key.casefold(), key) != key), None)
 
 
 def _text(data: bytes) -> str:

@@ -85,6 +85,29 @@ def test_malformed_configuration_is_refused(data: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "data",
+    [
+        config({"User": "1000", "user": "0"}),
+        config({"user": "0"}),
+        config({"u\u017fer": "0"}),
+        config({"Entrypoint": ["/ok"], "entrypoint": ["/evil"]}),
+        config({"ENV": ["LD_PRELOAD=/evil.so"]}),
+        config({"Healthcheck": {"Test": ["NONE"], "test": ["CMD", "/evil"]}}),
+        config(Config={"User": "0"}),
+        config(rootfs={"diff_ids": [DIFF_ID], "Diff_IDs": []}),
+    ],
+)
+def test_field_in_other_letters_is_ambiguous_as_go_reads_it(data: bytes) -> None:
+    with pytest.raises(InputError, match="image configuration is ambiguous"):
+        parse_image_config(data)
+
+
+def test_fields_of_the_images_own_are_in_any_letters() -> None:
+    run = {"Labels": {"user": "x", "USER": "y"}, "Env": ["user=a", "USER=b"], "labels": {}}
+    assert parse_image_config(config(run, history=[{"Os": 1}])).environment == (("user", "a"), ("USER", "b"))
+
+
+@pytest.mark.parametrize(
     "path",
     ["/proc/self/fd/7", "/proc", "//proc/./self/fd/9", "/dev/fd/8", "/sys/fs", "/a/../proc/self/fd/7", "", "a"],
 )

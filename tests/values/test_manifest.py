@@ -106,6 +106,16 @@ AMBIGUOUS: dict[str, tuple[dict[str, Any], str | None]] = {
     "untyped index sent as image": (without(index(), "mediaType"), DOCKER_MANIFEST),
     "sent as json": (image(), "application/json"),
     "empty type inside": (image(mediaType=""), OCI_MANIFEST),
+    "layers in other letters": (image(Layers=[]), None),
+    "layers in other letters of Unicode": ({**image(), "layer\u017f": []}, None),
+    "manifests in other letters": (image(Manifests=[]), None),
+    "type in other letters": (image(mediatype=OCI_INDEX), None),
+    "digest in other letters": (image(layers=[{**descriptor(), "Digest": "sha256:" + "0" * 64}]), None),
+    "size of the config in other letters": (image(config={**descriptor(), "SIZE": 1}), None),
+    "platform in other letters": (
+        index(manifests=[descriptor(platform={"os": "linux", "architecture": "amd64", "OS": "windows"})]),
+        None,
+    ),
 }
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import re
 import signal
+from collections.abc import Mapping
 from typing import Any
 
 from trust.digest import Digest, parse_digest
 from trust.errors import InputError
 from trust.manifest import Platform
 from trust.runtime.health import HealthCheck, image_check
-from trust.strict_json import strict_json
+from trust.strict_json import fields, other_spelling, strict_json
 from trust.value import dataclass
 
 CONFIG_MAX_BYTES = 4 * 1024 * 1024
@@ -28,6 +29,10 @@ CONFIG_TYPES = frozenset(
 )
 SIGNAL_MAX = 64
 KERNEL_DIRECTORIES = frozenset({"proc", "dev", "sys"})
+_FIELDS = fields("os", "architecture", "variant", "config", "rootfs")
+_OF_CONFIG = fields("User", "Env", "Entrypoint", "Cmd", "WorkingDir", "StopSignal", "Healthcheck")
+_OF_ROOT = fields("type", "diff_ids")
+_OF_HEALTH = fields("Test", "Interval", "Timeout", "Retries", "StartPeriod", "StartInterval")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -53,26 +58,27 @@ def parse_image_config(untrusted_bytes: bytes) -> ImageConfig:
     """Return the configuration that ``untrusted_bytes`` hold.
 
     Raises:
-        InputError: too large, not JSON, or a field that is used here is malformed.
+        InputError: too large, not JSON, or a field that is used here is malformed, or there in other letters.
     """
     document = strict_json(untrusted_bytes, max_bytes=CONFIG_MAX_BYTES, what="image configuration")
     if not isinstance(document, dict):
         raise InputError("image configuration is malformed: expected a JSON object")
-    run = _object(document, "config")
+    _require_spelled(document, _FIELDS)
+    run = _object(document, "config", _OF_CONFIG)
     return ImageConfig(
         platform=Platform(
             os=_text(document, "os"),
             architecture=_text(document, "architecture"),
             variant=_text(document, "variant") or None,
         ),
-        diff_ids=tuple(parse_digest(text) for text in _texts(_object(document, "rootfs"), "diff_ids")),
+        diff_ids=tuple(parse_digest(text) for text in _texts(_object(document, "rootfs", _OF_ROOT), "diff_ids")),
         user=_text(run, "User"),
         environment=tuple(parse_variable(text) for text in _texts(run, "Env")),
         entrypoint=_texts(run, "Entrypoint"),
         command=_texts(run, "Cmd"),
         working_directory=parse_directory(_text(run, "WorkingDir") or "/"),
         stop_signal=parse_signal(_text(run, "StopSignal") or "SIGTERM"),
-        health=image_check(_object(run, "Healthcheck")),
+        health=image_check(_object(run, "Healthcheck", _OF_HEALTH)),
     )
 
 
@@ -129,12 +135,20 @@ def parse_directory(path: str) -> str:
     return "/" + "/".join(parts)
 
 
-def _object(document: dict[str, Any], key: str) -> dict[str, Any]:
+def _require_spelled(document: dict[str, Any], known: Mapping[str, str]) -> None:
+    key = other_spelling(document, known)
+    if key is not None:
+        name = known[key.casefold()]
+        raise InputError(f"image configuration is ambiguous: {key[:40]!r} is {name} to some readers")
+
+
+def _object(document: dict[str, Any], key: str, known: Mapping[str, str]) -> dict[str, Any]:
     value = document.get(key)
     if value is None:
         return {}
     if not isinstance(value, dict):
         raise InputError(f"image configuration is malformed: {key} is no object")
+    _require_spelled(value, known)
     return value
 
 
