@@ -75,7 +75,7 @@ def superfluous(
     ``superseded`` nor in ``unread`` is no snapshot. What is ``unread`` stays, and with it all versions of roles
     from the newest that was read on: role versions never fall from one snapshot to the next.
     """
-    living = [each for each in superseded if now < each.expires + GRACE]
+    living = [each for each in superseded if now - GRACE < each.expires]
     wanted = {(version, role) for each in living for role, version in each.roles.items()}
     wanted |= {(each.version, "snapshot") for each in living} | {(version, "snapshot") for version in unread}
     newest = max(superseded, key=lambda each: each.version, default=None) if unread else None

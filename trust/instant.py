@@ -9,6 +9,7 @@ from trust.errors import InputError
 
 _UTC = re.compile(r"([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})Z", re.ASCII)
 _DURATION = r"([1-9][0-9]{0,6})([dhms])"
+DURATION_MAX = timedelta(days=100 * 365)  # more overflows the calendar
 _SECONDS = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}
 
 
@@ -36,12 +37,15 @@ def parse_duration(text: str) -> timedelta:
     """Return the span that ``text`` spells: a number above zero and one of d, h, m, s.
 
     Raises:
-        InputError: any other spelling.
+        InputError: any other spelling, or above ``DURATION_MAX``.
     """
     match = re.fullmatch(_DURATION, text, re.ASCII)
     if match is None:
         raise InputError(f"duration is malformed: expected 90d, 12h, 30m or 45s, got {text[:40]!r}")
-    return timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+    span = timedelta(seconds=int(match[1]) * _SECONDS[match[2]])
+    if span > DURATION_MAX:
+        raise InputError(f"duration is too long: expected at most {DURATION_MAX.days}d, got {text}")
+    return span
 
 
 def format_span(span: timedelta) -> str:

@@ -28,6 +28,7 @@ from trust.delegations import (
     checked_role,
 )
 from trust.errors import InputError, RefusedError
+from trust.instant import DURATION_MAX
 from trust.roles import (
     COLLECTION_FIELD,
     DEFAULT_EXPIRY,
@@ -46,7 +47,7 @@ ROOT_MAX_BYTES = 512_000
 TIMESTAMP_MAX_BYTES = 16_384
 SNAPSHOT_MAX_BYTES = 2_000_000
 TARGETS_MAX_BYTES = 32_000_000  # a flat role of 50,000 tags; bins come long before
-PERIOD_MAX_SECONDS = 100 * 365 * 86_400  # more overflows the calendar
+PERIOD_MAX_SECONDS = int(DURATION_MAX.total_seconds())
 
 Delegator = Root | Targets
 

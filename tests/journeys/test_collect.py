@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
@@ -111,6 +111,17 @@ def test_forged_snapshot_makes_files_stay_and_never_go(world: World) -> None:
     assert "1.targets.json" not in collected(world)
     assert {"1.targets.json", "timestamp.json", "1.root.json"} <= names(world) & set(first)
     world.consumer().allowed()
+
+
+def test_forged_snapshot_that_never_expires_stays_and_ends_nothing(world: World) -> None:
+    """What nobody signed is read here: the last moment of the calendar has no hour after it."""
+    world.later(days=10).renew("targets")
+    forged = world.attacker.current("snapshot")
+    forged.signed.expires = datetime(9999, 12, 31, 23, 59, 59, tzinfo=timezone.utc)
+    forged.signatures.clear()
+    world.attacker.put("1.snapshot.json", forged.to_bytes())
+    assert "1.snapshot.json" not in collected(world)
+    assert "1.snapshot.json" in names(world)
 
 
 def test_deadline_that_passes_while_snapshots_are_read_removes_nothing(world: World) -> None:

@@ -145,6 +145,13 @@ def test_command_that_is_the_hosts_is_refused_however_it_is_spelled(workshop: Wo
         ([file("app", b"#! /lib/x y\n"), file("lib/x", b"#!/dev/fd/3\n")], {"Cmd": ["/app"]}),
         ([file("app", b"#!\t/lib\x0bx\n"), symlink("lib\x0bx", "/proc/self/exe")], {"Cmd": ["/app"]}),
         ([file("app", b"#!/proc/self/exe\0/x\n")], {"Cmd": ["/app"]}),
+        (
+            [file(f"{number}", b"#!/%d\n" % (number + 1)) for number in range(4)]
+            + [file("4", b"#!/proc/self/exe\n")],
+            {"Cmd": ["/0"]},
+        ),
+        ([file("app", b"x\n"), symlink("bin/sh", "/proc/self/exe")], {"Cmd": ["/app"]}),
+        ([file("app", b"#!/text\n"), file("text", b""), file("bin/sh", b"#!/dev/fd/3\n")], {"Cmd": ["/app"]}),
     ],
 )
 def test_command_that_leads_to_the_hosts_is_refused(
@@ -162,6 +169,7 @@ def test_command_that_leads_to_the_hosts_is_refused(
         ([directory("srv/proc/self"), file("srv/proc/self/exe")], "/srv/proc/self/exe"),
         ([file("app", b"#!/app\n")], "/app"),
         ([file("app", b"#! \t\n/proc/self/exe")], "/app"),
+        ([file("app", b"\x7fELF"), symlink("bin/sh", "/proc/self/exe")], "/app"),
         ([file("app", b"#!\0/proc/self/exe\n")], "/app"),
         ([], "gone"),
     ],

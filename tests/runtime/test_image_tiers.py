@@ -144,7 +144,7 @@ def test_fuse_verity_whose_server_was_killed_gives_errors_and_nothing_unchecked(
     [server] = servers_of(tree(one).parent / "image.erofs")
     with held_process(server) as process:
         os.kill(server, signal.SIGKILL)
-        assert has_ended(process, 10.0)
+        assert has_ended(process, 1e9)  # poll(2) takes 24 days at the most
     with pytest.raises(OSError, match="Input/output error"):
         Path(f"/proc/{listed.pid}/root/d/big").read_bytes()
     one.containers.remove(started.container, force=True)

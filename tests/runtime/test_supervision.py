@@ -177,6 +177,18 @@ def test_policies_ports_and_checks_are_spelled_one_way() -> None:
             image_check(document)
 
 
+@pytest.mark.parametrize(
+    ("spelled", "interval", "timeout"),
+    [(1, 1.0, 1.0), (5_000_000_000, 5.0, 5.0), (2**63 - 1, 86_400.0, 86_400.0), (0, 30.0, 30.0)],
+)
+def test_image_asks_once_a_second_and_waits_for_a_day_at_the_most(
+    spelled: int, interval: float, timeout: float
+) -> None:
+    check = image_check({"Test": ["CMD", "x"], "Interval": spelled, "Timeout": spelled})
+    assert check is not None
+    assert (check.interval_seconds, check.timeout_seconds) == (interval, timeout)
+
+
 def test_what_a_container_in_the_foreground_cannot_have_is_refused(runner: Runner) -> None:
     for options in (
         RunOptions(command=("true",), restart=ALWAYS),

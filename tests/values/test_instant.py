@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trust.errors import InputError
-from trust.instant import format_span, format_utc, parse_duration, parse_utc
+from trust.instant import DURATION_MAX, format_span, format_utc, parse_duration, parse_utc
 
 moments = st.datetimes(min_value=datetime(1000, 1, 1), max_value=datetime(9999, 12, 31)).map(  # noqa: DTZ001
     lambda naive: naive.replace(microsecond=0, tzinfo=timezone.utc)
@@ -57,8 +57,19 @@ def test_other_spelling_of_a_moment_is_refused(text: str) -> None:
 
 @given(number=st.integers(1, 9_999_999), unit=st.sampled_from("dhms"))
 def test_duration_is_its_number_of_units(number: int, unit: str) -> None:
-    seconds = {"d": 86_400, "h": 3_600, "m": 60, "s": 1}[unit]
-    assert parse_duration(f"{number}{unit}") == timedelta(seconds=number * seconds)
+    span = timedelta(seconds=number * {"d": 86_400, "h": 3_600, "m": 60, "s": 1}[unit])
+    if span <= DURATION_MAX:
+        assert parse_duration(f"{number}{unit}") == span
+        return
+    with pytest.raises(InputError, match="duration is too long: expected at most 36500d"):
+        parse_duration(f"{number}{unit}")
+
+
+@pytest.mark.parametrize(("longest", "too_long"), [("36500d", "36501d"), ("876000h", "876001h")])
+def test_duration_above_a_hundred_years_is_refused(longest: str, too_long: str) -> None:
+    assert parse_duration(longest) == DURATION_MAX
+    with pytest.raises(InputError, match="duration is too long"):
+        parse_duration(too_long)
 
 
 @pytest.mark.parametrize(

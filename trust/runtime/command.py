@@ -19,7 +19,9 @@ from trust.runtime.walk import LINKS_MAX, Directory, Root
 
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 _FIRST_LINE_MAX_BYTES = 256  # as much as the kernel reads
-_INTERPRETERS_MAX = 5  # as many scripts as it goes through
+_FILES_MAX = 6  # five scripts, one the interpreter of the other, and a program: as many as it goes through
+_SHELL = "/bin/sh"
+_ELF = b"\x7fELF"
 _INTERPRETER = re.compile(rb"#![ \t]*([^ \t\n\0]+)")
 _KERNEL = frozenset(os.fsencode(name) for name in KERNEL_DIRECTORIES)
 
@@ -30,14 +32,24 @@ def require_own_command(root: Root, word: str, *, working_directory: str, search
     Raises:
         InputError: it does.
     """
-    for untrusted_path in _candidates(word, working_directory, search):
-        path = untrusted_path
-        for _ in range(_INTERPRETERS_MAX):
-            head = _head(root, os.fsencode(path), word)
-            interpreter = _interpreter(head)
-            if interpreter is None:
-                break
-            path = os.path.join(working_directory, interpreter)  # noqa: PTH118 - a path of the container's
+    for path in _candidates(word, working_directory, search):
+        if not _runs(root, path, word, working_directory):
+            _runs(root, _SHELL, word, working_directory)
+
+
+def _runs(root: Root, path: str, word: str, working_directory: str) -> bool:
+    """Tell whether a program is at the end of ``path`` and its interpreters; else execvp(3) has the shell read it.
+
+    Raises:
+        InputError: a file of the kernel's is.
+    """
+    for _ in range(_FILES_MAX):
+        head = _head(root, os.fsencode(path), word)
+        interpreter = _interpreter(head)
+        if interpreter is None:
+            return head.startswith(_ELF)
+        path = os.path.join(working_directory, interpreter)  # noqa: PTH118 - a path of the container's
+    return False
 
 
 def require_spelled_elsewhere(word: str, *, working_directory: str) -> None:

@@ -27,6 +27,7 @@ SYSTEM_PATH = "/usr/local/sbin:/usr/sbin:/sbin"  # where engines are, and ordina
 
 _PASSED = ("PATH", "LD_LIBRARY_PATH", "XDG_RUNTIME_DIR")
 _FORWARDED = (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
+_POLL_MAX_MILLISECONDS = 2**31 - 1
 _SIGNALLED = 128
 
 
@@ -198,7 +199,7 @@ def has_ended(process: int | None, timeout_seconds: float) -> bool:
         return True
     poll = select.poll()
     poll.register(process, select.POLLIN)
-    return bool(poll.poll(timeout_seconds * 1000))
+    return bool(poll.poll(min(timeout_seconds * 1000, _POLL_MAX_MILLISECONDS)))
 
 
 class Forwarding:

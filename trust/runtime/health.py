@@ -14,6 +14,8 @@ TIMEOUT_SECONDS = 30.0
 RETRIES = 3
 _NANOSECONDS = 1_000_000_000
 _RETRIES_MAX = 1000
+_SPAN_MIN_SECONDS = 1.0  # each question starts a process beside the container
+_SPAN_MAX_SECONDS = 86_400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +61,8 @@ def parse_retries(text: str) -> int:
 def image_check(document: dict[str, Any]) -> HealthCheck | None:
     """Return the check that an image's configuration has in ``Healthcheck``; None where it has none.
 
+    An image asks once a second at the most, and waits for a day at the most.
+
     Raises:
         InputError: it is malformed.
     """
@@ -76,15 +80,16 @@ def image_check(document: dict[str, Any]) -> HealthCheck | None:
             raise InputError("image configuration is malformed: Healthcheck.Test is neither CMD nor CMD-SHELL")
     return HealthCheck(
         command=command,
-        interval_seconds=_seconds(document, "Interval") or INTERVAL_SECONDS,
-        timeout_seconds=_seconds(document, "Timeout") or TIMEOUT_SECONDS,
+        interval_seconds=_seconds(document, "Interval", INTERVAL_SECONDS),
+        timeout_seconds=_seconds(document, "Timeout", TIMEOUT_SECONDS),
         retries=min(_number(document, "Retries"), _RETRIES_MAX) or RETRIES,
-        start_seconds=_seconds(document, "StartPeriod"),
+        start_seconds=_number(document, "StartPeriod") / _NANOSECONDS,
     )
 
 
-def _seconds(document: dict[str, Any], key: str) -> float:
-    return _number(document, key) / _NANOSECONDS
+def _seconds(document: dict[str, Any], key: str, default: float) -> float:
+    seconds = _number(document, key) / _NANOSECONDS or default
+    return min(max(seconds, _SPAN_MIN_SECONDS), _SPAN_MAX_SECONDS)
 
 
 def _number(document: dict[str, Any], key: str) -> int:
