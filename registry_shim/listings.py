@@ -71,9 +71,9 @@ class Listings:
         shown = []
         for entry, descriptor in _entries(found):
             verdict = self._gate.rule(subject.at(descriptor.digest)).verdict
-            kind = entry.get("artifactType")
+            kind = entry.get("artifactType", "")
             is_signed = isinstance(verdict, Allowed) and verdict.size_bytes in {0, descriptor.size_bytes}
-            if is_signed and ask.artifact_type in {"", kind}:
+            if is_signed and isinstance(kind, str) and ask.artifact_type in {"", kind}:
                 shown.append({name: entry[name] for name in _ENTRY_FIELDS if name in entry})
         document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": shown}
         filters = {"OCI-Filters-Applied": "artifactType"} if ask.artifact_type else {}

@@ -197,8 +197,9 @@ def test_referrers_are_signed_ones_and_say_what_was_signed(plot: Plot) -> None:
         {**entry, "annotations": {"verified": "true"}, "data": "ZXZpbA==", "urls": ["http://evil.test/"]},
         {**descriptor(OCI_MANIFEST, plot.stranger.manifest), "artifactType": kind},
         {**entry, "size": 5},
+        {**entry, "artifactType": []},
     ]
-    assert len(json.loads(plot.unprotected(plot.picture.digest, "referrers").body)["manifests"]) == 3
+    assert len(json.loads(plot.unprotected(plot.picture.digest, "referrers").body)["manifests"]) == 4
     reply = plot.through(plot.picture.digest, "referrers")
     assert (reply.status, reply.headers["content-type"]) == (200, OCI_INDEX)
     assert json.loads(reply.body)["manifests"] == [entry]

@@ -120,8 +120,11 @@ def test_docker_config_and_registry_auth_file_say_where(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["{", "[]", '"x"', "nonsense", '{"auths": {"registry.example.com": {"auth": "no base64!"}}}', "[" * 99999],
-)
+    ["{", "[]", '"x"', "nonsense", '{"auths": {"registry.example.com": {"auth": "no base64!"}}}', "[" * 99999,
+     r'{"auths": {"registry.example.com": {"username": "\ud800", "password": "no base64!"}}}',
+     r'{"auths": {"registry.example.com": {"registrytoken": "no base64!\r\nX-Evil: 1"}}}',
+     '{"auths": {"registry.example.com": {"registrytoken": "no base64!\u00e9"}}}'],
+)  # fmt: skip
 def test_malformed_file_is_bad_input_and_is_not_quoted(tmp_path: Path, text: str) -> None:
     (tmp_path / ".docker").mkdir()
     (tmp_path / ".docker" / "config.json").write_text(text)
@@ -191,6 +194,7 @@ def test_helper_may_give_an_identity_token(tmp_path: Path) -> None:
         "echo s3cr3t",
         "echo '[\"s3cr3t\"]'",
         'echo \'{"Username": "s3cr3t"}\'',
+        'printf %s \'{"Username": "a", "Secret": "s3cr3t\\ud800"}\'',
         'echo \'{"Username": 5, "Secret": "s3cr3t"}\'',
     ],
 )

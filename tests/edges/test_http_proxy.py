@@ -79,8 +79,9 @@ def test_proxy_that_refuses_the_tunnel_is_named() -> None:
 
 @pytest.mark.parametrize(
     "address",
-    ["127.0.0.1", "localhost", "api.localhost", "127.1", "0x7f000001", "2130706433", "169.254.169.254", "[::1]"],
-)
+    ["127.0.0.1", "localhost", "api.localhost", "127.1", "0x7f000001", "2130706433", "169.254.169.254", "[::1]",
+     "localhost.", "api.localhost."],
+)  # fmt: skip
 def test_redirect_through_a_proxy_to_a_local_address_is_refused(authority: Authority, address: str) -> None:
     """The proxy's own services are as little a stranger's business as ours."""
 
@@ -121,6 +122,7 @@ def test_this_machine_is_never_asked_for_through_a_proxy() -> None:
         ("https://registry.example.com/", "registry.example.com:443", False),
         ("https://registry.example.com/", "registry.example.com:5000", True),
         ("https://registry.example.com:5000/", "registry.example.com:5000", False),
+        ("https://registry.example.com/", "registry.example.com:\u00b2," + "x:" + "9" * 5000, True),
         ("https://10.1.2.3/", "10.0.0.0/8", False),
         ("https://11.1.2.3/", "10.0.0.0/8", True),
         ("https://registry.example.com/", "10.0.0.0/8", True),
@@ -147,6 +149,13 @@ def test_proxy_may_be_named_without_its_scheme() -> None:
     found = proxy_for(parse_url("https://registry.example.com/"), {"HTTPS_PROXY": "proxy.example.com:3128"})
     assert found is not None
     assert str(found.url) == "http://proxy.example.com:3128/"
+
+
+def test_login_of_a_proxy_is_sent_in_the_bytes_of_the_variable() -> None:
+    """A byte that is no UTF-8 comes in as half of a surrogate pair."""
+    found = proxy_for(parse_url("https://registry.example.com/"), {"HTTPS_PROXY": "http://\udcff:p@p.example.com"})
+    assert found is not None
+    assert found.authorization == "Basic " + b64encode(b"\xff:p").decode()
 
 
 def test_http_proxy_from_a_web_request_is_ignored_cve_2016_5385() -> None:

@@ -222,10 +222,11 @@ def local_refused(url: Url) -> UnreachableError:
 
 def _names_local(url: Url) -> bool:
     """Tell whether the host is this machine or its link as it stands, where no address can be looked up."""
-    if url.names_loopback or url.host.endswith(".localhost"):
+    name = url.host.rstrip(".")
+    if url.names_loopback or name == "localhost" or name.endswith(".localhost"):
         return True
     try:
-        packed = socket.inet_aton(url.host)  # takes 127.1 and 0x7f000001, as the proxy's resolver may
+        packed = socket.inet_aton(name)  # takes 127.1 and 0x7f000001, as the proxy's resolver may
     except OSError:
         literal = url.host.strip("[]")
         return ":" in literal and Address(ip=literal, port=url.port).is_local

@@ -33,6 +33,7 @@ def get_from_helper(name: str, server: str, *, environ: Mapping[str, str]) -> Cr
     try:
         answer = json.loads(output)
         user, secret = answer["Username"], answer["Secret"]
+        f"{user}{secret}".encode()  # no half of a surrogate pair, which nobody can send
     except (ValueError, KeyError, TypeError, RecursionError):
         raise UnavailableError(f"credential helper {name} answered in another form for {server}") from None
     if not isinstance(user, str) or not isinstance(secret, str):

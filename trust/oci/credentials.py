@@ -107,6 +107,7 @@ def read_config(path: Path) -> dict[str, Any]:
         raise InputError(f"credentials file is too large: expected at most {CONFIG_MAX_BYTES} bytes: {path}")
     try:
         config = json.loads(data or b"{}")
+        json.dumps(config, ensure_ascii=False).encode()  # no half of a surrogate pair, which nobody can send
     except (ValueError, RecursionError):
         raise InputError(f"credentials file is no JSON: {path}") from None  # the cause may quote a secret
     if not isinstance(config, dict):
@@ -158,6 +159,8 @@ def _credential(entry: object, key: str) -> Credential | None:
         return None
     identity, registry = entry.get("identitytoken"), entry.get("registrytoken")
     if isinstance(registry, str) and registry:
+        if not (registry.isascii() and registry.isprintable()):
+            raise InputError(f"credentials file is malformed: registrytoken of {key!r} cannot be sent")
         return RegistryToken(secret=registry)
     if isinstance(identity, str) and identity:
         return IdentityToken(secret=identity)

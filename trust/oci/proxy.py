@@ -9,6 +9,7 @@ from trust.errors import InputError
 from trust.oci.url import Url, parse_url
 from trust.value import dataclass, field
 
+_PORT = re.compile(r"[0-9]{1,5}", re.ASCII)
 _PROXY = re.compile(r"(?:(\w+)://)?(?:([^@/]*)@)?([^@/]+)/?", re.ASCII)
 
 
@@ -45,7 +46,8 @@ def _basic(userinfo: str | None) -> str | None:
     from urllib.parse import unquote  # noqa: PLC0415
 
     user, _, password = userinfo.partition(":")
-    return "Basic " + b64encode(f"{unquote(user)}:{unquote(password)}".encode()).decode("ascii")
+    words = f"{unquote(user)}:{unquote(password)}".encode("utf-8", "surrogateescape")
+    return "Basic " + b64encode(words).decode("ascii")
 
 
 def _excepted(url: Url, no_proxy: str) -> bool:
@@ -56,7 +58,7 @@ def _excepted(url: Url, no_proxy: str) -> bool:
         if entry == "*":
             return True
         name, colon, port = entry.rpartition(":")
-        if colon and port.isdigit() and (":" not in name or name.endswith("]")):
+        if colon and _PORT.fullmatch(port) and (":" not in name or name.endswith("]")):
             if int(port) != url.port:
                 continue
             entry = name
