@@ -172,7 +172,7 @@ class _Extension:
             if len(dict(others)) != len(others):  # the last counts, or the last that is not empty
                 raise InputError("layer is malformed: a PAX header gives one key twice")
             # an empty value means "not given" (POSIX), but is one for an attribute
-            self.pax = {key: value for key, value in others if value or key.startswith((_XATTR, PREFIX))}
+            self.pax = {key: value for key, value in others if value or key.startswith(_XATTR)}
         else:
             self.names[kind] = content.split(b"\0", 1)[0]
 
