@@ -101,10 +101,10 @@ def raw_entry(
     return bytes(head) + content + bytes(-len(content) % 512)
 
 
-def pax_records(records: Mapping[str, bytes]) -> bytes:
-    """Return the entry that sets ``records`` for the one after it."""
+def pax_records(*parts: Mapping[str, bytes]) -> bytes:
+    """Return the entry that sets the records of all ``parts`` for the one after it."""
     body = b""
-    for key, value in records.items():
+    for key, value in (record for records in parts for record in records.items()):
         rest = b" " + key.encode() + b"=" + value + b"\n"
         length = len(rest) + 1
         while len(b"%d" % length) + len(rest) != length:

@@ -201,6 +201,69 @@ def test_malformed_archive_is_refused(workshop: Workshop, content: bytes) -> Non
     assert not workshop.trees()
 
 
+def rewritten(entry: bytes, *changes: tuple[int, bytes]) -> bytes:
+    """Return ``entry`` with other bytes in its header, and the checksum of those."""
+    head = bytearray(entry[:512])
+    for at, changed in (*changes, (148, b" " * 8)):
+        head[at : at + len(changed)] = changed
+    head[148:156] = b"%06o\0 " % sum(head)
+    return bytes(head) + entry[512:]
+
+
+GNU = (257, b"ustar  \0")
+STAR = ((476, b"00000000000 00000000000 "), (508, b"tar\0"))
+
+
+@pytest.mark.parametrize(
+    ("entry", "reason"),
+    [
+        (rewritten(raw_entry(b"f", content=raw_entry(b"hidden")), (124, b"\x000000001000\0")), "behind a NUL"),
+        (rewritten(raw_entry(b"f"), (100, b"\x00004755\0")), "behind a NUL"),
+        (rewritten(raw_entry(b"f"), (108, b"0 \0 7 \0\0")), "behind a NUL"),
+        (rewritten(raw_entry(b"f"), (136, b"\x80\0\0\0" + b"\xff" * 8)), "too large"),
+        (pax_records({"path": b"etc/evil"}, {"path": b""}) + raw_entry(b"f"), "one key twice"),
+        (pax_records({"size": b"0"}, {"size": b"0"}) + raw_entry(b"f"), "one key twice"),
+        (pax_records({"SCHILY.xattr.user.a": b"1"}, {"SCHILY.xattr.user.a": b""}) + raw_entry(b"f"), "key twice"),
+        (rewritten(raw_entry(b"f"), GNU, (345, b"some/where/long/enough")), "no octal number"),
+        (rewritten(raw_entry(b"f"), GNU, (345, b"00000000000\0etc")), "no octal number"),
+        (rewritten(raw_entry(b"f"), GNU, (345, b"00000000000\0\xff\xfe")), "negative or too large"),
+        (rewritten(raw_entry(b"f"), GNU, (345, b"00000000000\0\x80" + b"\xff" * 11)), "too large"),
+        (rewritten(raw_entry(b"f"), (345, b"p" * 131), *STAR), "prefix of a star header"),
+        (raw_entry(b"thing/"), "ends with a slash"),
+        (raw_entry(b"thing/", kind=b"7"), "ends with a slash"),
+        (pax_records({"path": b"thing/"}) + raw_entry(b"f"), "ends with a slash"),
+    ],
+)
+def test_field_that_go_reads_otherwise_is_refused(workshop: Workshop, entry: bytes, reason: str) -> None:
+    with pytest.raises(InputError, match=rf"layer is malformed: .*{reason}"):
+        workshop.unpack(layer_of(entry + END))
+    assert not workshop.trees()
+    assert not workshop.leftovers()
+
+
+@pytest.mark.parametrize(
+    ("entry", "name"),
+    [
+        (pax_records({"path": b"", "size": b""}) + raw_entry(b"f"), "f"),
+        (raw_entry(b"././@LongLink", kind=b"L", content=b"\0") + raw_entry(b"f"), "f"),
+        (rewritten(raw_entry(b"f"), GNU, (345, b"00000000000\x0014371573621\0")), "f"),
+        (rewritten(raw_entry(b"f"), GNU, (345, b"\x80" + bytes(10) + b"\1"), (357, b"\xff" * 12)), "f"),
+        (rewritten(raw_entry(b"f"), (345, b"p" * 130), *STAR), "p" * 130 + "/f"),
+        (rewritten(raw_entry(b"f"), (345, b"p" * 155)), "p" * 155 + "/f"),
+        (rewritten(raw_entry(b"f", kind=b"\0"), (257, bytes(8)), (345, b"p")), "f"),
+        (rewritten(raw_entry(b"f"), (108, b"     0 \0"), (116, b"\0" * 8)), "f"),
+    ],
+)
+def test_field_that_is_odd_is_read_as_go_reads_it(workshop: Workshop, entry: bytes, name: str) -> None:
+    tree = workshop.unpack(layer_of(entry + END))
+    assert [str(path.relative_to(tree)) for path in tree.rglob("*") if path.is_file()] == [name]
+
+
+def test_directory_of_an_archive_before_1988_is_one(workshop: Workshop) -> None:
+    old = rewritten(raw_entry(b"d/", kind=b"\0"), (100, b"0000755\0"), (257, bytes(8)))
+    assert (workshop.unpack(layer_of(old + END)) / "d").is_dir()
+
+
 _names = st.binary(min_size=1, max_size=90).filter(
     lambda name: b"\0" not in name and b".." not in name.split(b"/") and not name.endswith(b"/")
 )

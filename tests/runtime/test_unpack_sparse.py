@@ -117,6 +117,33 @@ def test_sparse_version_that_nobody_knows_is_refused(workshop: Workshop) -> None
         workshop.unpack(layer_of(pax_records(records) + raw_entry(b"f") + END))
 
 
+@pytest.mark.parametrize(
+    "records",
+    [
+        {"GNU.sparse.size": b"8"},
+        {"GNU.sparse.size": b"8", "GNU.sparse.map": b""},
+        {"GNU.sparse.name": b"g"},
+        {
+            "GNU.sparse.size": b"8",
+            "GNU.sparse.map": b"8,0",
+            "GNU.sparse.offset": b"7",
+            "GNU.sparse.numbytes": b"0",
+        },
+        {"GNU.sparse.size": b"8", "GNU.sparse.map": b"8,0", "GNU.sparse.major": b"0"},
+        {"GNU.sparse.size": b"8", "GNU.sparse.map": b"8,0", "GNU.sparse.major": b"0", "GNU.sparse.minor": b"2"},
+    ],
+)
+def test_sparse_file_that_is_a_plain_one_to_go_is_refused(workshop: Workshop, records: dict[str, bytes]) -> None:
+    with pytest.raises(InputError, match="sparse"):
+        workshop.unpack(layer_of(pax_records(records) + raw_entry(b"f") + END))
+    assert not workshop.trees()
+
+
+def test_sparse_file_with_an_empty_name_has_that_of_its_header(workshop: Workshop) -> None:
+    records = {"GNU.sparse.size": b"8", "GNU.sparse.map": b"8,0", "GNU.sparse.name": b""}
+    assert (workshop.unpack(layer_of(pax_records(records) + raw_entry(b"f") + END)) / "f").read_bytes() == bytes(8)
+
+
 @pytest.mark.parametrize("name", [b"../secret", b"a/../../secret"])
 def test_name_of_a_sparse_file_is_held_to_the_same_rules(workshop: Workshop, name: bytes) -> None:
     records = {"GNU.sparse.size": b"0", "GNU.sparse.map": b"0,0", "GNU.sparse.name": name}

@@ -23,6 +23,7 @@ EXTENTS_MAX = 65_536  # of one file: a map of a megabyte, more than any file sys
 
 _BLOCK = 512
 _IN_HEADER, _IN_BLOCK, _PAIR_BYTES = 4, 21, 24
+_TEXT_VERSIONS = ((None, None), (b"0", b"0"), (b"0", b"1"))  # Go ignores the map of any other
 _REPEATED = (b"GNU.sparse.offset", b"GNU.sparse.numbytes")
 
 Block = Callable[[], bytes]
@@ -87,15 +88,17 @@ def pax_map(
     said = {key for key in pax if key.startswith(PREFIX)}
     if not said and not repeated:
         return None
-    version = (pax.get(b"GNU.sparse.major", b"0"), pax.get(b"GNU.sparse.minor", b"0"))
+    version = (pax.get(b"GNU.sparse.major"), pax.get(b"GNU.sparse.minor"))
     if version == (b"1", b"0"):
         return _map_in_body(decimal_number(pax.get(b"GNU.sparse.realsize", b""), "sparse size"), next_block)
-    if version[0] != b"0":
-        raise InputError(f"layer has a sparse file of version {version[0][:20]!r}: expected 0.0, 0.1 or 1.0")
+    if version not in _TEXT_VERSIONS:
+        raise InputError(f"layer has a sparse file of version {version!r:.40}: expected 0.0, 0.1 or 1.0")
     size = decimal_number(pax.get(b"GNU.sparse.size", b""), "sparse size")
     text = pax.get(b"GNU.sparse.map")
+    if (text is None) == (not repeated):  # Go takes a file without a map as it is stored, and the later of two
+        raise InputError("layer is malformed: a sparse file has no map, or two")
     if text is not None:
-        numbers = [decimal_number(word, "sparse map") for word in text.split(b",")] if text else []
+        numbers = [decimal_number(word, "sparse map") for word in text.split(b",")]
     else:
         if [key for key, _ in repeated] != [*_REPEATED] * (len(repeated) // 2):
             raise InputError("layer is malformed: a sparse map has an offset without its length")

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from enum import Enum
 
 from trust.errors import InputError
-from trust.runtime.fields import decimal_number, field_number, field_text
+from trust.runtime.fields import decimal_number, field_number, field_text, header_name, pax_records
 from trust.runtime.sparse import PREFIX, Block, Extent, SparseMap, header_map, is_repeated, pax_map
 from trust.value import dataclass, field
 
@@ -166,19 +166,18 @@ class _Extension:
 
     def add(self, kind: bytes, content: bytes) -> None:
         if kind == b"x":
-            records = list(_pax_records(content))
+            records = list(pax_records(content))
             self.repeated = [record for record in records if is_repeated(record[0])]
+            others = [record for record in records if not is_repeated(record[0])]
+            if len(dict(others)) != len(others):  # the last counts, or the last that is not empty
+                raise InputError("layer is malformed: a PAX header gives one key twice")
             # an empty value means "not given" (POSIX), but is one for an attribute
-            self.pax = {
-                key: value
-                for key, value in records
-                if not is_repeated(key) and (value or key.startswith((_XATTR, PREFIX)))
-            }
+            self.pax = {key: value for key, value in others if value or key.startswith(_XATTR)}
         else:
             self.names[kind] = content.split(b"\0", 1)[0]
 
     def text(self, pax_key: bytes, gnu_kind: bytes, otherwise: bytes) -> bytes:
-        pax, gnu = self.pax.get(pax_key), self.names.get(gnu_kind)
+        pax, gnu = self.pax.get(pax_key), self.names.get(gnu_kind) or None  # an empty one means "not given"
         if pax is not None and gnu is not None:
             raise InputError("layer is ambiguous: an entry has a PAX and a GNU name")
         return pax if pax is not None else gnu if gnu is not None else otherwise
@@ -207,15 +206,14 @@ def _checked(block: bytes) -> bytes:
 
 
 def _entry(header: bytes, extension: _Extension, stored: int, sparse: SparseMap | None) -> Entry:
-    name = field_text(header[0:100])
-    if header[257:263] == b"ustar\0" and header[345] != 0:
-        name = field_text(header[345:500]) + b"/" + name
-    name = extension.text(b"path", b"L", name)
+    name = extension.text(b"path", b"L", header_name(header))
     name = extension.pax.get(_SPARSE_NAME, name) if sparse is not None else name
     kind = _KINDS.get(header[156:157])
     if kind is None:
         raise InputError(f"layer has an entry of a kind not supported: {header[156:157]!r}, {name[:80]!r}")
     if kind is Kind.FILE and name.endswith(b"/"):
+        if header[156] != 0:  # only archives of before 1988 mark a directory so
+            raise InputError(f"layer is malformed: {name[:80]!r} is a file and ends with a slash")
         kind = Kind.DIRECTORY
     if (stored or sparse) and kind is not Kind.FILE:
         raise InputError(f"layer is ambiguous: {name[:80]!r} is no file and has {stored} bytes")
@@ -271,17 +269,3 @@ def _mtime_ns(raw: bytes, pax: bytes | None) -> int:
     if seconds.startswith(b"-"):
         return 0
     return min(int(digits), MTIME_MAX_SECONDS) * 10**9 + int(fraction[:9].ljust(9, b"0"))
-
-
-def _pax_records(content: bytes) -> Iterator[tuple[bytes, bytes]]:
-    """Yield key and value of each ``LENGTH KEY=VALUE`` and newline."""
-    at = 0
-    while at < len(content):
-        space = content.find(b" ", at, at + 8)
-        length = content[at:space]
-        end = at + int(length) if space > 0 and length.isdigit() else 0
-        key, equals, value = content[space + 1 : end - 1].partition(b"=")
-        if not space + 1 < end <= len(content) or content[end - 1] != ord("\n") or not key or not equals:
-            raise InputError("layer is malformed: a PAX record is")
-        yield key, value
-        at = end
