@@ -285,8 +285,9 @@ class Life(Counted):
         return by_tag or isinstance(self.ask(f"{path}@{digest}"), Allowed)
 
     def is_spoilt(self, path: str) -> bool:
+        """Tell whether nobody can read what is said of ``path``; what has expired can be read by its owner."""
         verdict = self.ask(f"{path}:{TAGS[0]}")
-        return isinstance(verdict, Denied) and verdict.reason not in NOT_SIGNED
+        return isinstance(verdict, Denied) and verdict.reason not in {*NOT_SIGNED, Reason.EXPIRED}
 
 
 def test_no_thief_of_a_teams_key_touches_others_or_brings_back_what_was_ended(
