@@ -16,6 +16,7 @@ from tests.migration.harbour import COUNT, Machine, last, until
 from trust.errors import InputError, RefusedError
 from trust.runtime.account import Account
 from trust.runtime.checkpoint_images import Fields, encoded, fields, message, records
+from trust.runtime.checkpoint_mounts import devices_of
 from trust.runtime.checkpoint_walls import read_walls, require_within
 from trust.runtime.criu import dump_settings, streams_of
 
@@ -23,6 +24,7 @@ pytestmark = pytest.mark.root
 ROOT = Account(uid=0, gid=0, additional_gids=(0,), home="/")
 CAPABILITIES = 0xA80425FB
 SYS_ADMIN = 1 << 21
+BEYOND = 1 << 32  # CRIU's reader keeps the 32 bits below
 
 
 @pytest.fixture(scope="module")
@@ -76,13 +78,14 @@ def with_a_disk(images: Path) -> None:
 
 
 def with_one_more_mount(images: Path) -> None:
-    """Name the last mount twice: its record is a length and as many bytes, at the end."""
+    """Name the last mount twice, by two numbers: its record is a length and as many bytes, at the end."""
     for path in images.glob("mountpoints-*.img"):
         data, at, last = path.read_bytes(), 8, b""
         while at < len(data):
             end = at + 4 + int.from_bytes(data[at : at + 4], "little")
-            at, last = end, data[at:end]
-        path.write_bytes(data + last)
+            at, last = end, data[at + 4 : end]
+        again = spelled({**fields(last, ""), 2: [9999]})
+        path.write_bytes(data + len(again).to_bytes(4, "little") + again)
 
 
 def with_a_network_device(images: Path) -> None:
@@ -157,6 +160,9 @@ def test_thread_without_a_filter_is_let_through_only_where_its_leaders_is_shared
     image(images / "core-1000.img", head, spelled({**core, 5: [spelled(thread)]}))
     head = (images / "pstree.img").read_bytes()[:8]
     image(images / "pstree.img", head, spelled({1: [1], 2: [0], 3: [1], 4: [1], 5: [1, 1000]}))
+    for path in images.glob("*-[0-9]*.img"):
+        if path.name.startswith(("core", "fs", "ids", "mm", "pagemap")) and path.name[-6:-4] not in ("-1", "00"):
+            path.unlink()  # of the process that the counter waits for
     require_within(read_walls(images), read_walls(dumped), ROOT)
     filters = images / "seccomp.img"
     head, (entry,) = filters.read_bytes()[:8], [next(records(filters))]
@@ -187,6 +193,129 @@ def test_capabilities_that_are_spelled_otherwise_do_not_slip_through(dumped: Pat
     with_creds(images, lambda creds: spelled({**creds, 11: []}), doubled=evil)
     with pytest.raises(InputError, match="field 5 is not one message"):
         require_within(read_walls(images), measure, ROOT)
+
+
+def rewrite(path: Path, *places: int, number: int, value: int | bytes, head_bytes: int = 8) -> None:
+    """Write a field of a file's first message anew; ``places`` lead through the messages that hold it."""
+    data = path.read_bytes()
+    head, end = data[:head_bytes], head_bytes + 4 + int.from_bytes(data[head_bytes : head_bytes + 4], "little")
+
+    def changed(body: bytes, rest: tuple[int, ...]) -> bytes:
+        found: Fields = fields(body, "")
+        if not rest:
+            return spelled({**found, number: [value]})
+        (inner,) = found[rest[0]]
+        assert isinstance(inner, bytes)
+        return spelled({**found, rest[0]: [changed(inner, rest[1:])]})
+
+    body = changed(data[head_bytes + 4 : end], places)
+    path.write_bytes(head + len(body).to_bytes(4, "little") + body + data[end:])
+
+
+def with_a_decoy(images: Path) -> None:
+    """Name process 2^32 + 1, which is 1 to CRIU's reader, and have an image of each."""
+    for kind in ("core", "ids"):
+        shutil.copy(images / f"{kind}-1.img", images / f"{kind}-{BEYOND + 1}.img")
+    rewrite(images / "pstree.img", number=1, value=BEYOND + 1)
+    rewrite(images / "core-1.img", 5, 10, number=11, value=0xFFFFFFFF)
+
+
+def with_namespaces_beyond(images: Path) -> None:
+    for path in images.glob("ids-*.img"):
+        host = message(next(records(images / "inventory.img")), 3, "")[6][0]
+        assert isinstance(host, int)
+        rewrite(path, number=6, value=BEYOND + host)
+
+
+def without_a_network(images: Path) -> None:
+    for path in images.glob("ids-*.img"):
+        head, ids = path.read_bytes()[:8], dict(next(records(path)))
+        image(path, head, spelled({field: values for field, values in ids.items() if field != 6}))
+
+
+def with_mounts_in_two_places(images: Path) -> None:
+    (path,) = images.glob("mountpoints-*.img")
+    shutil.copy(path, images / "mountpoints-999.img")
+
+
+def with_mounts_elsewhere(images: Path) -> None:
+    (path,) = images.glob("mountpoints-*.img")
+    path.rename(images / "mountpoints-999.img")
+
+
+def with_filters_in_two_records(images: Path) -> None:
+    path = images / "seccomp.img"
+    content = path.read_bytes()
+    path.write_bytes(content + content[8:])
+
+
+TWO_READERS: dict[str, tuple[Callable[[Path], object], str]] = {
+    "a process beyond 32 bits": (with_a_decoy, "field 1 has more than 32 bits"),
+    "a thread beyond 32 bits": (
+        lambda images: rewrite(images / "pstree.img", number=5, value=BEYOND + 1), "field 5 has more than 32 bits",
+    ),
+    "a namespace beyond 32 bits": (with_namespaces_beyond, "field 6 has more than 32 bits"),
+    "no word of a namespace": (without_a_network, "shares a namespace"),
+    "a user beyond 32 bits": (
+        lambda images: rewrite(images / "core-1.img", 5, 10, number=1, value=BEYOND + 33), "field 1 has more than",
+    ),
+    "a spared process": (
+        lambda images: rewrite(images / "core-1.img", 3, number=14, value=BEYOND - 1000), "field 14 has more than",
+    ),
+    "a number beyond 64 bits": (
+        lambda images: rewrite(images / "core-1.img", 5, number=1, value=1 << 64), "has more than 64 bits",
+    ),
+    "an image of a process of no number": (
+        lambda images: shutil.copy(images / "core-1.img", images / "core-4000.img"), "process that it does not",
+    ),
+    "the mounts in two images": (with_mounts_in_two_places, "not have: mountpoints-999.img"),
+    "the mounts of another namespace": (with_mounts_elsewhere, "not have: mountpoints-999.img"),
+    "filters of old": (
+        lambda images: rewrite(images / "core-1.img", 3, number=11, value=0), "system calls in two places",
+    ),
+    "filters in two records": (with_filters_in_two_records, "seccomp.img: expected one record, got 2"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("otherwise", TWO_READERS)
+def test_snapshot_that_criu_would_read_otherwise_is_refused(dumped: Path, images: Path, otherwise: str) -> None:
+    """CRIU's reader keeps 32 bits of a larger number, and reads one image where two are there."""
+    move, words = TWO_READERS[otherwise]
+    move(images)
+    with pytest.raises((InputError, RefusedError), match=words):
+        require_within(read_walls(images), read_walls(dumped), ROOT)
+
+
+def entry_of(name: str, kind: bytes, *, size: int = 0, major: int = 0) -> bytes:
+    entry = tarfile.TarInfo(name)
+    entry.type, entry.size, entry.devmajor = kind, size, major
+    return entry.tobuf(tarfile.GNU_FORMAT)
+
+
+FIRST = entry_of("./null", tarfile.CHRTYPE, major=1)
+DISK = entry_of("./sda", tarfile.BLKTYPE, major=8)
+ZEROS = bytes(10240)
+ARCHIVES = {
+    "a second gzip member": (gzip.compress(FIRST) + gzip.compress(DISK + ZEROS), "more follows the compressed"),
+    "an entry behind the end": (gzip.compress(FIRST + ZEROS + DISK + ZEROS), "more behind its end"),
+    "an entry behind a malformed one": (gzip.compress(FIRST + b"x" * 512 + DISK + ZEROS), "bad checksum|invalid"),
+    "a device with content": (
+        gzip.compress(entry_of("./null", tarfile.CHRTYPE, size=512) + entry_of("./a", tarfile.REGTYPE, size=512)
+                      + DISK + ZEROS),
+        "of kind b'3', 512 bytes",
+    ),
+    "an archive that is cut": (gzip.compress(FIRST + DISK)[:-9], "truncated"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("otherwise", ARCHIVES)
+def test_archive_that_tar_would_read_otherwise_is_refused(tmp_path: Path, otherwise: str) -> None:
+    content, words = ARCHIVES[otherwise]
+    (tmp_path / "tmpfs-dev-5.tar.gz.img").write_bytes(gzip.compress(FIRST + ZEROS))
+    assert list(devices_of(tmp_path)) == [("./null", 1, 0)]
+    (tmp_path / "tmpfs-dev-5.tar.gz.img").write_bytes(content)
+    with pytest.raises(InputError, match=words):
+        list(devices_of(tmp_path))
 
 
 def test_process_that_gave_up_rights_is_let_through(dumped: Path, images: Path) -> None:

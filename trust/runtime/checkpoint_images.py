@@ -82,21 +82,46 @@ def encoded(field: int, value: Value) -> bytes:
 
 
 def number(message: Fields, field: int, default: int = 0) -> int:
-    """Return the last value of a field that is a number."""
+    """Return the last value of a field that CRIU declares with 32 bits and without a sign.
+
+    Raises:
+        InputError: it is no number, or a larger one, of which CRIU's reader would keep 32 bits.
+    """
+    return _narrow(long_number(message, field, default), field)
+
+
+def long_number(message: Fields, field: int, default: int = 0) -> int:
+    """Return the last value of a field that CRIU declares with 64 bits.
+
+    Raises:
+        InputError: it is no number.
+    """
     value = message.get(field, [default])[-1]
     if not isinstance(value, int):
         raise InputError(f"checkpoint is malformed: field {field} is no number")
     return value
 
 
-def numbers(message: Fields, field: int) -> tuple[int, ...]:
-    """Return every value of a field of numbers.
+def signed_number(message: Fields, field: int) -> int:
+    """Return the last value of a field that CRIU declares as ``int32``, 0 without one.
 
     Raises:
-        InputError: some are packed into bytes, which CRIU's reader would take and its writer never makes.
+        InputError: it is no number, or none of 32 bits with its sign in front.
+    """
+    value = long_number(message, field)
+    if value >> 31 not in (0, (1 << 33) - 1):
+        raise InputError(f"checkpoint is malformed: field {field} has more than 32 bits")
+    return value - (1 << 64) if value >> 63 else value
+
+
+def numbers(message: Fields, field: int) -> tuple[int, ...]:
+    """Return every value of a field of numbers of 32 bits.
+
+    Raises:
+        InputError: some are larger, or packed into bytes: CRIU's reader would take it, its writer never makes it.
     """
     found = message.get(field, [])
-    values = tuple(value for value in found if isinstance(value, int))
+    values = tuple(_narrow(value, field) for value in found if isinstance(value, int))
     if len(values) != len(found):
         raise InputError(f"checkpoint is malformed: field {field} has other than numbers")
     return values
@@ -121,11 +146,6 @@ def message(outer: Fields, field: int, what: str) -> dict[int, list[Value]]:
     return fields(value, what)
 
 
-def signed(value: int) -> int:
-    """Return a number as the ``int32`` that was encoded."""
-    return value - (1 << 64) if value >= 1 << 63 else value
-
-
 def zigzag(value: int) -> int:
     """Return a number as the ``sint32`` that was encoded."""
     return (value >> 1) ^ -(value & 1)
@@ -148,6 +168,12 @@ def above(what: str) -> RefusedError:
     return RefusedError(f"checkpoint {what}", reason="tampered")
 
 
+def _narrow(value: int, field: int) -> int:
+    if value >> 32 > 0:
+        raise InputError(f"checkpoint is malformed: field {field} has more than 32 bits")
+    return value
+
+
 def _spelled(value: int) -> bytes:
     out = bytearray()
     while value > 0x7F:  # noqa: PLR2004 - seven bits in each byte
@@ -165,6 +191,8 @@ def _varint(data: bytes, at: int, what: str) -> tuple[int, int]:
         value |= (byte & 0x7F) << shift
         at, shift = at + 1, shift + 7
         if byte < 0x80:  # noqa: PLR2004 - the bit that says that more follow
+            if value >> 64:
+                raise _malformed(what, "a number has more than 64 bits")
             return value, at
 
 

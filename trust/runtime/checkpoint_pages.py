@@ -14,7 +14,7 @@ from pathlib import Path
 from trust.errors import InputError, UnavailableError
 from trust.manifest import Descriptor
 from trust.runtime.checkpoint_blobs import Blobs
-from trust.runtime.checkpoint_images import Fields, number, records
+from trust.runtime.checkpoint_images import Fields, long_number, number, records
 from trust.value import dataclass
 
 PAGE_BYTES = 4096
@@ -104,8 +104,8 @@ def _cut(path: Path, entries: Iterable[Fields], window: int) -> list[_Piece]:
     for entry in entries:
         if not number(entry, 4, _PRESENT) & _PRESENT:
             continue
-        address = number(entry, 1)
-        end = address + (number(entry, 5) or number(entry, 2)) * PAGE_BYTES
+        address = long_number(entry, 1)
+        end = address + (long_number(entry, 5) or number(entry, 2)) * PAGE_BYTES
         while address < end:
             stop = min(end, (address // window + 1) * window)
             if address // window == latest:

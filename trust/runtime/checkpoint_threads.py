@@ -66,7 +66,10 @@ def _filters(path: Path) -> list[_Chain]:
     if not path.exists():
         return []
     chains: list[_Chain] = []
-    for record in records(path):
+    read = list(records(path))
+    if len(read) > 1:
+        raise InputError(f"checkpoint is malformed: {path.name}: expected one record, got {len(read)}")
+    for record in read:
         for raw in record.get(1, []):
             one = fields(raw, path.name) if isinstance(raw, bytes) else {}
             previous, flags = number(one, 2, -1), number(one, 3)

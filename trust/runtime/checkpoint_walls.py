@@ -25,10 +25,12 @@ from trust.runtime.checkpoint_images import (
     above,
     fields,
     first_record,
+    long_number,
     message,
     number,
+    numbers,
     records,
-    signed,
+    signed_number,
 )
 from trust.runtime.checkpoint_mounts import Mount, devices_of, mounts_of
 from trust.runtime.checkpoint_threads import Thread, core_of, living, threads_of
@@ -43,6 +45,9 @@ _KINDS = re.compile(
     r"|tcp-stream-[0-9a-f]+|timens-[0-9]+|timerfd|tmpfs-dev-[0-9]+\.tar\.gz|tmpfs-[0-9]+\.tar\.gz|tty|tty-data"
     r"|tty-info|unixsk|utsns-[0-9]+)\.img"
 )
+_OF_A_PROCESS = ("core", "fs", "ids", "mm", "pagemap")
+_MOUNTS = 9  # of task_kobj_ids_entry
+_OLD_SECCOMP = (11, 12)  # of task_core_entry: what a thread's own fields have replaced
 # REG PIPE FIFO INETSK UNIXSK EVENTFD EVENTPOLL INOTIFY SIGNALFD TTY NETLINKSK TIMERFD MEMFD
 _FILE_TYPES = frozenset({1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 17, 18})
 _NAMESPACES = range(5, 13)  # fields of task_kobj_ids_entry
@@ -66,7 +71,8 @@ def read_walls(images: Path) -> Walls:
     """Return the confinement of the images in a directory.
 
     Raises:
-        InputError: malformed. RefusedError: ``tampered``; a kind of image or open file that is not for containers.
+        InputError: malformed. RefusedError: ``tampered``; a kind of image or open file that is not for containers,
+            or an image of a process that there is not.
     """
     for path in sorted(images.glob("*.img")):
         if not _KINDS.fullmatch(path.name):
@@ -74,18 +80,21 @@ def read_walls(images: Path) -> Walls:
     for record in records(images / "files.img"):
         if number(record, 1) not in _FILE_TYPES:
             raise above(f"holds open a file of a kind that no container here has: type {number(record, 1)}")
+    _require_no_strays(images)
     threads = tuple(threads_of(images))
     if not threads:
         raise above("has no processes")
     leaders = [core_of(images, number(process, 1)) for process in living(images)]
     tasks = [message(core, 3, "core") for core in leaders]
+    if any(field in task for task in tasks for field in _OLD_SECCOMP):
+        raise above("tells of filters of system calls in two places")
     return Walls(
         own_namespaces=_own_namespaces(images),
         mounts=tuple(mounts_of(images)),
         devices=frozenset(devices_of(images)),
         threads=threads,
         limits=tuple(tuple(_limits(task)) for task in tasks),
-        oom_score_adjs=tuple(signed(number(task, 14)) for task in tasks),
+        oom_score_adjs=tuple(signed_number(task, 14) for task in tasks),
     )
 
 
@@ -133,18 +142,38 @@ def _require_thread_within(thread: Thread, measure: Thread, account: Account) ->
         raise above("has a higher priority than a container here")
 
 
+def _require_no_strays(images: Path) -> None:
+    """Return if every image of a process is of one that ``pstree.img`` names: what CRIU reads, is read here.
+
+    Raises:
+        RefusedError: ``tampered``; another is there, or the mounts of another namespace.
+    """
+    named: set[str] = set()
+    for process in records(images / "pstree.img"):
+        named |= {f"{kind}-{number(process, 1)}.img" for kind in _OF_A_PROCESS}
+    for process in living(images):
+        named |= {f"core-{tid}.img" for tid in numbers(process, 5)}
+        ids = first_record(images / f"ids-{number(process, 1)}.img")
+        named.add(f"mountpoints-{number(ids, _MOUNTS)}.img")
+    for kind in (*_OF_A_PROCESS, "mountpoints"):
+        for path in images.glob(f"{kind}-[0-9]*.img"):
+            if path.name not in named:
+                raise above(f"has an image of a process that it does not have: {path.name[:80]}")
+
+
 def _own_namespaces(images: Path) -> frozenset[int]:
     """Return the kinds of namespaces that every process has apart from the host."""
     host = message(first_record(images / "inventory.img"), 3, "inventory")
     pids = [number(record, 1) for record in living(images)]
     every = [first_record(images / f"ids-{pid}.img") for pid in pids]
     kinds = {tuple(number(ids, kind) for kind in _NAMESPACES) for ids in every}
-    if len(kinds) != 1:
+    if len(kinds) != 1 or any(set(ids) & set(_NAMESPACES) != set(every[0]) & set(_NAMESPACES) for ids in every):
         raise above("has processes in different namespaces")
     (found,) = kinds
-    return frozenset(kind for kind, one in zip(_NAMESPACES, found, strict=True) if one != number(host, kind))
+    told = [(kind, one) for kind, one in zip(_NAMESPACES, found, strict=True) if kind in every[0]]
+    return frozenset(kind for kind, one in told if one != number(host, kind))
 
 
 def _limits(task: Fields) -> Iterator[int]:
     for raw in message(task, 8, "core").get(1, []):
-        yield number(fields(raw, "rlimit") if isinstance(raw, bytes) else {}, 2)
+        yield long_number(fields(raw, "rlimit") if isinstance(raw, bytes) else {}, 2)
