@@ -217,7 +217,13 @@ def with_a_decoy(images: Path) -> None:
     for kind in ("core", "ids"):
         shutil.copy(images / f"{kind}-1.img", images / f"{kind}-{BEYOND + 1}.img")
     rewrite(images / "pstree.img", number=1, value=BEYOND + 1)
+    rewrite(images / "pstree.img", number=5, value=BEYOND + 1)
     rewrite(images / "core-1.img", 5, 10, number=11, value=0xFFFFFFFF)
+
+
+def with_a_thread_beyond(images: Path) -> None:
+    shutil.copy(images / "core-1.img", images / f"core-{BEYOND + 22}.img")
+    rewrite(images / "pstree.img", number=5, value=BEYOND + 22)
 
 
 def with_namespaces_beyond(images: Path) -> None:
@@ -251,9 +257,7 @@ def with_filters_in_two_records(images: Path) -> None:
 
 TWO_READERS: dict[str, tuple[Callable[[Path], object], str]] = {
     "a process beyond 32 bits": (with_a_decoy, "field 1 has more than 32 bits"),
-    "a thread beyond 32 bits": (
-        lambda images: rewrite(images / "pstree.img", number=5, value=BEYOND + 1), "field 5 has more than 32 bits",
-    ),
+    "a thread beyond 32 bits": (with_a_thread_beyond, "field 5 has more than 32 bits"),
     "a namespace beyond 32 bits": (with_namespaces_beyond, "field 6 has more than 32 bits"),
     "no word of a namespace": (without_a_network, "shares a namespace"),
     "a user beyond 32 bits": (
