@@ -233,6 +233,8 @@ def test_policy_json_that_rejects_closes_what_has_no_entry(tmp_path: Path) -> No
         (f"Imports = ['conf.d/*.toml']\n{config_text(version=2)}", "error"),
         ("[plugins", "error"),
         ("plugins = 1\n", "error"),
+        ("disabled_plugins = 1\n", "error"),
+        (f'imports = ["a\\u0000/b.toml"]\n{config_text(version=2)}', "unknown"),
     ],
 )
 def test_config_of_containerd_must_name_the_directory(config: str, level: str, tmp_path: Path) -> None:

@@ -37,12 +37,9 @@ def read_config(machine: Machine, name: str) -> dict[str, Any]:
         StateError: it cannot be read.
     """
     try:
-        document = _checked(tomllib.loads(machine.text(name) or ""), _FIELDS)
-        for plugin in _tables(document):
-            _checked(_checked(plugin, _PLUGIN_FIELDS).get("registry", {}), _REGISTRY_FIELDS)
+        return _parsed(machine.text(name) or "")
     except (ValueError, TypeError, AttributeError, RecursionError) as err:
         raise InputError(f"{machine.path(name)} is not valid TOML of containerd: {err}") from err
-    return document
 
 
 def registry_of(document: dict[str, Any]) -> dict[str, Any]:
@@ -58,10 +55,19 @@ def decisive_import(machine: Machine, document: dict[str, Any]) -> str | None:
     return next((found for text in imports for found in _decisive(machine, str(text))), None)
 
 
+def _parsed(text: str) -> dict[str, Any]:
+    document = _checked(tomllib.loads(text), _FIELDS)
+    if not isinstance(document.get("disabled_plugins", []), list):
+        raise TypeError("disabled_plugins is no list")
+    for plugin in _tables(document):
+        _checked(_checked(plugin, _PLUGIN_FIELDS).get("registry", {}), _REGISTRY_FIELDS)
+    return document
+
+
 def _decisive(machine: Machine, imported: str) -> Iterator[str]:
     """Yield ``imported``, or the files that it fits, where they are not known to say nothing of it."""
     path = PurePosixPath("/", CONFIG).parent / imported
-    if ".." in path.parts or set("*?[\\") & set(str(path.parent)) or set("?[\\") & set(path.name):
+    if ".." in path.parts or set("*?[\\\0") & set(str(path.parent)) or set("?[\\") & set(path.name):
         yield imported
         return
     directory = str(path.parent).lstrip("/")

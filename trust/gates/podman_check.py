@@ -30,7 +30,7 @@ def podman_findings(record: Record, machine: Machine, environ: Mapping[str, str]
     findings = dict.fromkeys(found for files in ways for found in _past_by(record, machine, files))
     if not findings:
         findings[fine("podman: no file of another leads past the gate")] = None
-    policies = dict.fromkeys(_policy(machine, home) for home in homes)
+    policies = dict.fromkeys(_policy_of(machine, home) for home in homes)
     return [*findings, *policies]
 
 
@@ -102,13 +102,16 @@ def _policy_name(machine: Machine, home: str) -> str:
     return own if machine.read(own) is not None else _POLICY
 
 
-def _policy(machine: Machine, home: str) -> Finding:
-    """Return whether a user with ``home`` is refused hosts without an entry, and other spellings of a host."""
+def _policy_of(machine: Machine, home: str) -> Finding:
     try:
-        name = _policy_name(machine, home)
-        text = machine.text(name)
+        return _policy(machine, _policy_name(machine, home))
     except StateError as err:
         return unknown(str(err), err.hint)
+
+
+def _policy(machine: Machine, name: str) -> Finding:
+    """Return whether hosts without an entry, and other spellings of a host, are refused."""
+    text = machine.text(name)
     try:
         default = json.loads(text)["default"] if text else []
         default = default if isinstance(default, list) else []
