@@ -12,7 +12,7 @@ from typing import Any
 
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
-from securesystemslib.signer import Key
+from securesystemslib.signer import Key, SSlibKey
 from tuf.api.metadata import DelegatedRole, Metadata, Role, Root, Signed, SuccinctRoles, Targets
 
 from trust.canonical import CANONICAL
@@ -56,17 +56,41 @@ def parse_metadata(body: bytes, name: str) -> Metadata[Any]:
     """Return the metadata of ``body``, parsed and not verified.
 
     Raises:
-        RefusedError: it is not TUF metadata.
+        RefusedError: it is not TUF metadata, or a root of which ``require_one_reading`` does not hold.
     """
     try:
         untrusted = strict_json(body, max_bytes=TARGETS_MAX_BYTES, what=f"role {name}")
         metadata: Metadata[Any] = Metadata.from_dict(untrusted)
+        if isinstance(metadata.signed, Root):
+            require_one_reading(metadata.signed)
     except InputError as err:
         raise RefusedError(f"role {name} is not TUF metadata: {err}", reason=Reason.TAMPERED.value) from err
     except Exception as err:  # python-tuf checks shapes by stumbling over them: any error means "not metadata"
         cause = f"{type(err).__name__}: {str(err)[:120]!r}"
         raise RefusedError(f"role {name} is not TUF metadata: {cause}", reason=Reason.TAMPERED.value) from err
     return metadata
+
+
+def require_one_reading(signed: Signed) -> None:
+    """Require of a root or targets role that its keys can be tried, and that its numbers are numbers.
+
+    Others of the library's keys fail in ways of their own; to Python ``true`` is 1, to other readers it is not.
+
+    Raises:
+        InputError: a key is of no kind that is supported, or a field of another type than TUF has.
+    """
+    delegations = signed.delegations if isinstance(signed, Targets) else None
+    below = [*(delegations.roles or {}).values()] if delegations is not None else []
+    bins = [delegations.succinct_roles] if delegations is not None and delegations.succinct_roles else []
+    roles = [*signed.roles.values()] if isinstance(signed, Root) else [*below, *bins]
+    if any(type(number) is not int for number in (signed.version, *(role.threshold for role in roles))):
+        raise InputError("a version or a threshold is no number")
+    if any(type(role.terminating) is not bool for role in below):
+        raise InputError("terminating is neither true nor false")
+    for keyid, key in keys_of(signed).items():
+        if type(key) is not SSlibKey:
+            kind = f"{key.keytype}, {key.scheme}"[:100]
+            raise InputError(f"key {keyid[:12]} is of no kind that is supported: {kind}")
 
 
 def signed_bytes_of(metadata: Metadata[Any]) -> bytes:
@@ -125,19 +149,20 @@ def require_different(name: str, keys: Iterable[Key]) -> None:
             )
 
 
-def keys_of(delegator: Delegator) -> Mapping[str, Key]:
-    """Return the keys that ``delegator`` knows, by their ids."""
-    if isinstance(delegator, Root):
-        return delegator.keys
-    return delegator.delegations.keys if delegator.delegations is not None else {}
+def keys_of(signed: Signed) -> Mapping[str, Key]:
+    """Return the keys that a root or targets role knows, by their ids; none of any other."""
+    if isinstance(signed, Root):
+        return signed.keys
+    delegations = signed.delegations if isinstance(signed, Targets) else None
+    return delegations.keys if delegations is not None else {}
 
 
 def _key_value(key: Key) -> bytes:
     """Return the public key of ``key`` in one spelling: hex in capitals, or other fields, make no second key."""
     public = str(key.keyval.get("public"))
-    if key.keytype == "ed25519":
-        return bytes.fromhex(public)
     try:
+        if key.keytype == "ed25519":
+            return bytes.fromhex(public)
         return load_pem_public_key(public.encode()).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
     except (ValueError, UnsupportedAlgorithm):
         return public.encode()
@@ -191,10 +216,11 @@ def delegations_of(targets: Targets) -> Delegations:
         RefusedError: in a way that two readers could take for two things, or that is not understood here.
     """
     delegations = targets.delegations
-    if delegations is None:
-        return NO_DELEGATIONS
-    keys = {keyid: {"keyid": keyid, **key.to_dict()} for keyid, key in delegations.keys.items()}
     try:
+        require_one_reading(targets)
+        if delegations is None:
+            return NO_DELEGATIONS
+        keys = {keyid: {"keyid": keyid, **key.to_dict()} for keyid, key in delegations.keys.items()}
         if delegations.succinct_roles is not None:
             owner = targets.unrecognized_fields.get(ROLE_FIELD)
             return Delegations(bins=_bins(delegations.succinct_roles, owner), keys=keys)

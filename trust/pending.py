@@ -20,7 +20,7 @@ from tuf.api.metadata import Metadata, Root
 from trust.delegations import TARGETS, checked_role
 from trust.digest import Digest, parse_digest, sha256
 from trust.errors import InputError
-from trust.metadata import delegations_of, signed_bytes_of, table_of
+from trust.metadata import delegations_of, require_one_reading, signed_bytes_of, table_of
 from trust.stores.interface import PENDING_MAX_BYTES, checked_name
 from trust.strict_json import strict_json
 from trust.targets import Content
@@ -188,6 +188,7 @@ def _role(untrusted: object) -> PendingRole:
         raise InputError(f"pending change of {name} is spelled in a way that is not understood here")
     if metadata.signed.type != (name if name == "root" else TARGETS) or metadata.signed.type not in _KINDS:
         raise InputError(f"pending change of {name} holds a {metadata.signed.type[:20]!r}")
+    require_one_reading(metadata.signed)
     return PendingRole(name=name, delegator=delegator, base=_base(entry["base"], name), metadata=metadata)
 
 

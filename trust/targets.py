@@ -207,6 +207,8 @@ def parse_tombstones(value: object) -> dict[str, Tombstone]:
     Raises:
         InputError: it is not what ``tombstone_json`` writes.
     """
+    if not isinstance(value, dict):  # dict() takes a list of pairs as well
+        raise InputError("the signed list of revocations is malformed: it is no object")
     try:
         return {
             str(parse_digest(digest)): Tombstone(
@@ -214,7 +216,7 @@ def parse_tombstones(value: object) -> dict[str, Tombstone]:
                 revoked_by=tuple(map(str, entry["by"])),
                 paths=tuple(map(str, entry["paths"])),
             )
-            for digest, entry in dict(value).items()  # type: ignore[call-overload]
+            for digest, entry in value.items()
         }
     except (KeyError, TypeError, ValueError, AttributeError) as err:
         raise InputError(f"the signed list of revocations is malformed: {err}") from err

@@ -23,8 +23,14 @@ class Entry:
 
     @property
     def id(self) -> Digest:
-        """The id of the change; of what is none, the digest of its bytes, so that it can be rejected."""
-        return self.untrusted.id if self.untrusted is not None else sha256(self.data)
+        """The id of the change; of what is none, one of its own, so that it can be rejected.
+
+        An id is a digest of bytes that everybody knows: were the bytes alone the id of what is none, they would be
+        laid beside the change, and neither could be named.
+        """
+        if self.untrusted is not None:
+            return self.untrusted.id
+        return sha256(b"none\0" + self.place.encode() + b"\0" + self.data)
 
     @property
     def owners(self) -> frozenset[str]:

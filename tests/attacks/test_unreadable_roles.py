@@ -6,7 +6,7 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from securesystemslib.signer import CryptoSigner
+from securesystemslib.signer import CryptoSigner, Key
 from tuf.api.metadata import DelegatedRole, Delegations, SuccinctRoles, Targets
 
 from tests.attacks.thief import checked_at, forge_below, robbed, whole
@@ -74,7 +74,28 @@ def _bins(said: Targets) -> None:
     said.delegations = Delegations({key.keyid: key}, succinct_roles=SuccinctRoles([key.keyid], 1, 1, "evil.g1"))
 
 
-@pytest.mark.parametrize("edit", [_revoked, _no_table, _signers, _target, _pattern, _bins])
+def _empty_list(said: Targets) -> None:
+    said.unrecognized_fields[REVOKED_FIELD] = []
+
+
+def _foreign_key(said: Targets) -> None:
+    """The library gives up on the keys of another tool with whatever error comes up."""
+    key = Key.from_dict("1" * 64, {"keytype": "rsa", "scheme": "pgp+rsa-pkcsv1.5", "keyval": {"public": "x"}})
+    role = DelegatedRole("ghost", [key.keyid], 1, terminating=True, paths=["acme/evil:*"])
+    said.delegations = Delegations({key.keyid: key}, {"ghost": role})
+
+
+def _true_for_one(said: Targets) -> None:
+    key = CryptoSigner.generate_ed25519().public_key
+    role = DelegatedRole("ghost", [key.keyid], 1, terminating=True, paths=["acme/evil:*"])
+    role.threshold = True
+    said.delegations = Delegations({key.keyid: key}, {"ghost": role})
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [_revoked, _no_table, _empty_list, _signers, _target, _pattern, _bins, _foreign_key, _true_for_one],
+)
 def test_role_that_nobody_can_read_keeps_nobody_from_revoking_listing_or_copying(
     world: World, consumer: Consumer, tmp_path: Path, edit: Edit
 ) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -160,6 +161,10 @@ def test_containerd_goes_past_the_gate_and_the_check_says_by_what(
         (f'[[registry]]\nlocation = "{HOST}/acme"\nblocked = true\n', None),
         (entry(f"{HOST}.evil.test", "elsewhere.test"), None),
         ("[[registry", "is no registries.conf"),
+        (f'[[Registry]]\nPrefix = "{HOST}"\nLocation = "{HOST}"\n', "expected 'registry' in lower case"),
+        (f'[[registry]]\nPREFIX = "{HOST}"\nlocation = "{HOST}"\n', "expected 'prefix' in lower case"),
+        (f'{entry("a.test", "b.test")}[[registry.Mirror]]\nlocation = "{HOST}"\n', "expected 'mirror'"),
+        (f'{entry("a.test", "b.test")}[[registry.mirror]]\nLocation = "{HOST}"\n', "expected 'location'"),
     ],
 )
 def test_entries_of_others_are_judged_by_where_they_lead(text: str, said: str | None, tmp_path: Path) -> None:
@@ -220,15 +225,64 @@ def test_policy_json_that_rejects_closes_what_has_no_entry(tmp_path: Path) -> No
         ("[plugins.cri.registry]\nconfig_path = '/etc/docker/certs.d:/etc/containerd/certs.d/'\n", "ok"),
         ("[plugins.cri.registry]\nconfig_path = '/etc/elsewhere'\n", "error"),
         ('[plugins.cri.registry.mirrors."docker.io"]\nendpoint = ["https://gate.test"]\n', "error"),
-        ('imports = ["/etc/containerd/conf.d/*.toml"]\n', "unknown"),
+        ('imports = ["/etc/containerd/conf.d/*.toml"]\n', "error"),
+        ('imports = ["/etc/containerd/*/a.toml"]\n', "unknown"),
         ('disabled_plugins = ["cri"]\n', "warning"),
+        (f"imports = ['conf.d/none/*.toml', '/etc/none.toml']\n{config_text(version=2)}", "ok"),
+        (config_text(version=2).replace("config_path", "Config_Path"), "error"),
+        (f"Imports = ['conf.d/*.toml']\n{config_text(version=2)}", "error"),
         ("[plugins", "error"),
+        ("plugins = 1\n", "error"),
+        ("disabled_plugins = 1\n", "error"),
+        (f'imports = ["a\\u0000/b.toml"]\n{config_text(version=2)}', "unknown"),
     ],
 )
 def test_config_of_containerd_must_name_the_directory(config: str, level: str, tmp_path: Path) -> None:
     installed("containerd", tmp_path)
     put(tmp_path, "etc/containerd/config.toml", config)
     assert {finding.level for finding in found("containerd", tmp_path)} == {"ok", level}
+
+
+@pytest.mark.parametrize(
+    ("imports", "name", "text", "level"),
+    [
+        ("/etc/containerd/conf.d/*.toml", "conf.d/99.toml", config_text(version=2), "unknown"),
+        ("conf.d/*.toml", "conf.d/99.toml", config_text(version=2), "unknown"),
+        ("99.toml", "99.toml", "[plugins.cri]\nsandbox_image = 'pause'\n", "unknown"),
+        ("conf.d/*.toml", "conf.d/99.toml", "imports = ['/srv/*.toml']\n", "unknown"),
+        ("conf.d/*.toml", "conf.d/99.toml", "[plugins", "unknown"),
+        ("c*/99.toml", "conf.d/99.toml", "", "unknown"),
+        ("../containerd/99.toml", "99.toml", "", "unknown"),
+        ("conf.d/*.toml", "conf.d/99.toml", "version = 2\n[grpc]\ngid = 5\n", "ok"),
+        ("conf.d/*.toml", "conf.d/README", "[plugins", "ok"),
+    ],
+)
+def test_file_that_config_of_containerd_imports_is_not_ok_if_it_may_name_another_directory(
+    imports: str, name: str, text: str, level: str, tmp_path: Path
+) -> None:
+    installed("containerd", tmp_path)
+    put(tmp_path, "etc/containerd/config.toml", f"imports = ['{imports}']\n{config_text(version=2)}")
+    put(tmp_path, f"etc/containerd/{name}", text)
+    assert {finding.level for finding in found("containerd", tmp_path)} == {"ok", level}
+
+
+@pytest.mark.parametrize("extra", ["Capabilities = ['pull']", "Server = 'https://evil.test'"])
+def test_hosts_toml_in_other_letters_is_found(extra: str, tmp_path: Path) -> None:
+    installed("containerd", tmp_path)
+    gated = "[host.'https://gate.test']\n"
+    text = f"server = 'https://gate.test'\ncapabilities = ['push']\n{extra}\n{gated}"
+    put(tmp_path, f"{CERTS}/{HOST}_5000_/hosts.toml", text)
+    (said,) = errors("containerd", tmp_path)
+    assert "which some readers take for" in said
+    put(
+        tmp_path,
+        f"{CERTS}/{HOST}_5000_/hosts.toml",
+        "server = 'https://gate.test'\nhost.'https://gate.test' = 1\n",
+    )
+    (said,) = errors("containerd", tmp_path)
+    assert "is no table" in said
+    put(tmp_path, f"{CERTS}/{HOST}_5000_/hosts.toml", text.replace(extra, ""))
+    assert errors("containerd", tmp_path) == []
 
 
 def test_directory_that_containerd_prefers_is_looked_into(tmp_path: Path) -> None:
@@ -245,6 +299,9 @@ def test_mirrors_of_dockerd_are_found(tmp_path: Path) -> None:
     put(tmp_path, "etc/docker/daemon.json", '{"registry-mirrors": ["https://gate.test"]}')
     (said,) = errors("docker", tmp_path)
     assert "docker.io is asked" in said
+    put(tmp_path, "etc/docker/daemon.json", '{"Registry-Mirrors": ["https://gate.test"]}')
+    (said,) = errors("docker", tmp_path)
+    assert "expected registry-mirrors, got 'Registry-Mirrors'" in said
 
 
 @pytest.mark.parametrize(("text", "said"), [(None, "file is missing"), ("# edited\n", "file was changed")])
@@ -254,3 +311,25 @@ def test_file_that_is_not_as_installed_is_found(text: str | None, said: str, tmp
     if text is not None:
         put(tmp_path, DROP_IN, text)
     assert any(said in what for what in errors("podman", tmp_path))
+
+
+@pytest.mark.parametrize("name", ["registries.conf", "registries.conf.d/a.conf", "policy.json"])
+def test_pipe_in_the_home_of_a_user_is_named_not_waited_for_and_hides_no_other_user(
+    name: str, tmp_path: Path
+) -> None:
+    installed("podman", tmp_path)
+    put(tmp_path, "home/zoe/.config/containers/registries.conf.d/a.conf", entry(HOST, HOST))
+    pipe = tmp_path / "home/eve/.config/containers" / name
+    pipe.parent.mkdir(parents=True)
+    os.mkfifo(pipe)
+    (said,) = [finding.what for finding in found("podman", tmp_path) if finding.level == "unknown"]
+    assert said == f"file cannot be read: {pipe}: expected a regular file, got a pipe"
+    assert [what for what in errors("podman", tmp_path) if "home/zoe" in what]
+
+
+def test_prefix_with_a_slash_at_its_end_is_the_prefix_without(tmp_path: Path) -> None:
+    installed("podman", tmp_path)
+    put(tmp_path, f"{DROP_INS}/50-site.conf", entry(f"{HOST}/", "elsewhere.test/"))
+    assert errors("podman", tmp_path) == [], "the gate's entry is later, and replaces it"
+    put(tmp_path, f"{DROP_INS}/zzz.conf", entry(f"{HOST}/", "elsewhere.test/"))
+    assert len(errors("podman", tmp_path)) == 1

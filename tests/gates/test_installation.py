@@ -183,6 +183,43 @@ def test_link_in_an_image_does_not_lead_out_of_its_root(tmp_path: Path) -> None:
     assert contents(outside) == {}
 
 
+def test_link_of_an_image_in_place_of_the_temporary_file_is_not_written_through(tmp_path: Path) -> None:
+    root, victim = tmp_path / "image", tmp_path / "victim"
+    victim.write_text("the machine's")
+    victim.chmod(0o600)
+    drop_in = root / DROP_IN
+    drop_in.parent.mkdir(parents=True)
+    for pid in (os.getpid(), 1):
+        (drop_in.parent / f".{drop_in.name}.{pid}").symlink_to(victim)
+    install(plan("podman"), Machine(root), dry_run=False)
+    assert (victim.read_text(), stat.S_IMODE(victim.stat().st_mode)) == ("the machine's", 0o600)
+    assert sorted(path.name for path in drop_in.parent.iterdir() if not path.is_symlink()) == [drop_in.name]
+
+
+def test_link_inside_an_image_is_followed_inside_it(tmp_path: Path) -> None:
+    (tmp_path / "usr/etc").mkdir(parents=True)
+    (tmp_path / "etc").symlink_to("usr/etc")
+    install(plan("podman"), Machine(tmp_path), dry_run=False)
+    assert (tmp_path / "usr/etc" / DROP_IN.removeprefix("etc/")).is_file()
+    remove("podman", Machine(tmp_path))
+    assert contents(tmp_path) == {}
+
+
+def test_links_in_a_circle_are_said_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "etc").symlink_to("etc")
+    with pytest.raises(StateError, match=r"cannot be read: .*Too many levels"):
+        install(plan("podman"), Machine(tmp_path), dry_run=False)
+
+
+@pytest.mark.parametrize("name", ["etc/containers/registries.conf", DROP_IN])
+def test_pipe_is_named_and_not_waited_for(name: str, tmp_path: Path) -> None:
+    put(tmp_path, name, "")
+    (tmp_path / name).unlink()
+    os.mkfifo(tmp_path / name)
+    with pytest.raises(StateError, match="expected a regular file, got a pipe"):
+        install(plan("podman"), Machine(tmp_path), dry_run=False)
+
+
 def test_file_where_a_directory_should_be_is_said_in_one_line(tmp_path: Path) -> None:
     put(tmp_path, "etc/containers", "")
     with pytest.raises(StateError, match="cannot be written"):

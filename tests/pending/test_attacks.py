@@ -14,9 +14,12 @@ from tests.simulators.attacker import strangers
 from tests.simulators.team import Member, team, waiting
 from tests.simulators.world import Consumer, World, manifest_bytes, soon
 from trust.approve import approve
+from trust.canonical import canonical_bytes
 from trust.carry import carried, exported
+from trust.delegate import NewRole, add
 from trust.digest import sha256
 from trust.errors import ConflictError, InputError, RefusedError, StaleError, TrustError
+from trust.metadata import signed_bytes_of
 from trust.pending import Pending, PendingRole, parse_pending, pending_bytes
 from trust.proposal import Waiting
 from trust.publish import Publisher
@@ -167,6 +170,69 @@ def test_key_that_a_root_brings_in_is_shown_with_its_whole_id(world: World) -> N
     assert shown.id == change.id
     assert f"role targets gets key {stranger.keyid} ({stranger.keyid})" in shown.differences[0].words
     assert "role targets needs 2 of 4 keys, not 2 of 3" not in shown.differences[0].words
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        {"keytype": "ed25519", "scheme": "ed25519", "keyval": {"public": "zz"}},
+        {"keytype": "rsa", "scheme": "pgp+rsa-pkcsv1.5", "keyval": {"public": "x"}},
+    ],
+    ids=["no hex", "of another tool"],
+)
+def test_change_with_a_key_that_cannot_be_tried_is_told_of_and_ends_nothing(
+    world: World, people: list[Member], key: dict[str, Any]
+) -> None:
+    """Whoever can write to the store lays it there; a watch, too, looks at it."""
+    ann, bob, _ = people
+    role = NewRole(name="evil", patterns=("acme/evil:*",), keys=(strangers()[0].public_key,))
+    ann.do(lambda publisher: add(publisher, [role]))
+    data, keyid = waiting(world)["targets"], sha256(canonical_bytes(key)).hex
+    document = json.loads(data)
+    for each in document["roles"]:
+        delegations = each["metadata"]["signed"].get("delegations")
+        each["metadata"]["signatures"] = [{"keyid": keyid, "sig": "00"}] if each["name"] == "evil" else []
+        if delegations:
+            delegations["keys"][keyid] = key
+            delegations["roles"][0]["keyids"] = sorted([*delegations["roles"][0]["keyids"], keyid])
+    world.store.set_pending("targets", canonical_bytes(document), replaces=data, deadline=soon())
+    before = world.attacker.files()
+    (shown,) = bob.pending()
+    assert shown.problem is not None or key["keytype"] == "ed25519"
+    assert not bob.settle().published
+    assert world.attacker.files() == before
+    bob.reject(shown.id)
+    assert not waiting(world)
+
+
+def test_root_in_which_true_stands_for_one_is_no_change(world: World) -> None:
+    """They are alike to Python, and nobody would be shown the difference."""
+    ann, bob, _ = team(world, "root")
+    ann.renew("root")
+    data = waiting(world)["root"]
+    document = json.loads(data)
+    document["roles"][0]["metadata"]["signed"]["roles"]["timestamp"]["threshold"] = True
+    world.store.set_pending("root", canonical_bytes(document), replaces=data, deadline=soon())
+    (shown,) = bob.pending()
+    assert "a threshold is no number" in (shown.problem or "")
+
+
+def test_bytes_of_which_a_change_has_its_id_are_laid_beside_it_in_vain(
+    world: World, people: list[Member], consumer: Consumer
+) -> None:
+    ann, bob, _ = people
+    change = _signed(ann).change
+    known = b"[" + b",".join(signed_bytes_of(role.metadata) for role in change.roles) + b"]"
+    assert sha256(known) == change.id
+    for place in ("aaa", "bbb"):
+        world.store.set_pending(place, known, replaces=None, deadline=soon())
+    decoys = [each for each in bob.pending() if each.problem]
+    assert len({each.id for each in decoys}) == 2
+    assert bob.approve(change.id).changed
+    consumer.allowed(NEW)
+    for each in decoys:
+        bob.reject(each.id)
+    assert not waiting(world)
 
 
 def test_change_that_was_published_and_is_put_back_does_nothing(

@@ -131,6 +131,12 @@ def test_odd_revocations_are_refused_or_read_and_never_a_crash(value: Any) -> No
         assert set(map(type, found.values())) <= {Tombstone}
 
 
+@pytest.mark.parametrize("value", [[], "", (), None, 0, [["a", "b"]], [[str(sha256(b"")), {}]]])
+def test_revocations_are_an_object(value: object) -> None:
+    with pytest.raises(InputError, match="no object"):
+        parse_tombstones(value)
+
+
 @pytest.mark.parametrize("field", ["signed", "by"])
 def test_target_without_a_field_is_refused(field: str) -> None:
     custom = {key: value for key, value in GOOD.items() if key != field}

@@ -5,21 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
-from typing import Any
 
 from trust.errors import InputError, StateError
 from trust.finding import Finding, error, fine, unknown, warning
 from trust.gates.containerd import CONFIG, DEFAULT, DIRECTORY, config_text
+from trust.gates.containerd_config import PLUGINS, decisive_import, read_config, registry_of
 from trust.gates.files import Machine
 from trust.gates.record import Record
+from trust.strict_json import fields, other_spelling
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
 
-_CRI = "io.containerd.grpc.v1.cri"
-_IMAGES = "io.containerd.cri.v1.images"
+_HOSTS_FIELDS = fields("host", "server", "capabilities")
 _OURS = f"/{DIRECTORY}"
 _PULLS = frozenset({"pull", "resolve"})
 
@@ -45,25 +45,28 @@ def config_findings(machine: Machine) -> tuple[list[Finding], list[str]]:
         InputError: config.toml is malformed.
         StateError: a file cannot be read.
     """
-    text = machine.text(CONFIG)
-    document = _parsed(text or "", str(machine.path(CONFIG)))
+    document = read_config(machine, CONFIG)
     version = document.get("version") if isinstance(document.get("version"), int) else 2
     add = f"add to {machine.path(CONFIG)}: {'; '.join(config_text(version=version or 2).splitlines()[1:])}"
-    if {"cri", _CRI, _IMAGES} & set(map(str, document.get("disabled_plugins", []))):
+    if set(PLUGINS) & set(map(str, document.get("disabled_plugins", []))):
         what = "containerd: its CRI plug-in is off: only clients that are given --hosts-dir use the gate's files"
         return [warning(what, f"give them --hosts-dir {_OURS}")], [DIRECTORY]
-    registry = _registry(document)
+    registry = registry_of(document)
     if registry.get("mirrors"):
         return [error(f"containerd: {machine.path(CONFIG)} has mirrors, which exclude config_path", add)], [
             DIRECTORY
         ]
     paths = [str(PurePosixPath(path)) for path in str(registry.get("config_path", "")).split(":") if path]
+    directories = [path.lstrip("/") for path in paths]
+    imported = decisive_import(machine, document)
+    if _OURS in paths and imported is not None:
+        what = f"containerd: {machine.path(CONFIG)} imports {imported}, which may name another config_path"
+        hint = f"see that `containerd config dump` has config_path = '{_OURS}', or remove the import"
+        return [unknown(what, hint)], directories
     if _OURS in paths:
-        return [fine(f"containerd: config_path names {_OURS}")], [path.lstrip("/") for path in paths]
-    if document.get("imports"):
-        what = (
-            f"containerd: {machine.path(CONFIG)} names no config_path of ours; the files it imports were not read"
-        )
+        return [fine(f"containerd: config_path names {_OURS}")], directories
+    if imported is not None:
+        what = f"containerd: {machine.path(CONFIG)} names no config_path of ours; it imports {imported}"
         return [unknown(what, add)], [DIRECTORY]
     return [error(f"containerd: config_path does not name {_OURS}: Kubernetes goes past the gate", add)], [
         DIRECTORY
@@ -90,6 +93,12 @@ def _past(record: Record, machine: Machine, path: str) -> str | None:
     except (InputError, StateError, tomllib.TOMLDecodeError, RecursionError):
         return "its hosts.toml cannot be read, and then it is not"
     hosts = document.get("host")
+    tables = [document, *(hosts.values() if isinstance(hosts, dict) else [])]
+    if not all(isinstance(table, dict) for table in tables):
+        return "a host in its hosts.toml is no table, and then it is not read"
+    spelled = next(filter(None, (other_spelling(table, _HOSTS_FIELDS) for table in tables)), None)
+    if spelled is not None:
+        return f"it has {spelled!r}, which some readers take for {_HOSTS_FIELDS[spelled.casefold()]}"
     if not text or not isinstance(hosts, dict) or not hosts:
         return "it has no hosts.toml with a [host] block, and then the origin is asked"
     asked = [str(url) for url, table in hosts.items() if _PULLS & set(table.get("capabilities", _PULLS))]
@@ -102,16 +111,3 @@ def _host(name: str) -> str:
     """Return the host that a directory stands for: ``HOST_PORT_`` is preferred to ``HOST:PORT``."""
     host, _, port = name.removesuffix("_").rpartition("_")
     return f"{host}:{port}" if name.endswith("_") and host and port.isdigit() else name
-
-
-def _registry(document: dict[str, Any]) -> dict[str, Any]:
-    plugins = document.get("plugins", {})
-    tables = [plugins.get(name, {}).get("registry", {}) for name in (_IMAGES, _CRI, "cri")]
-    return next((table for table in tables if table), {})
-
-
-def _parsed(text: str, source: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as err:
-        raise InputError(f"{source} is not valid TOML: {err}") from err

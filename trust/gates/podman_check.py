@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 
-from trust.finding import Finding, error, fine, warning
+from trust.errors import StateError
+from trust.finding import Finding, error, fine, unknown, warning
 from trust.gates.files import Machine
 from trust.gates.podman import DROP_IN
 from trust.gates.record import Record
@@ -23,14 +25,13 @@ def podman_findings(record: Record, machine: Machine, environ: Mapping[str, str]
         InputError: a file that a client reads is malformed.
         StateError: one cannot be read.
     """
-    findings: dict[Finding, None] = {}
-    for home in _homes(machine, environ):
-        findings |= dict.fromkeys(_reading(record, machine, read_files(machine, home)))
-    findings |= dict.fromkeys(_reading(record, machine, own_files(machine, environ)))
+    homes = _homes(machine, environ)
+    ways = [*(partial(read_files, machine, home) for home in homes), partial(own_files, machine, environ)]
+    findings = dict.fromkeys(found for files in ways for found in _past_by(record, machine, files))
     if not findings:
         findings[fine("podman: no file of another leads past the gate")] = None
-    policies = dict.fromkeys(_policy_name(machine, home) for home in _homes(machine, environ))
-    return [*findings, *(_policy(machine, name) for name in policies)]
+    policies = dict.fromkeys(_policy_of(machine, home) for home in homes)
+    return [*findings, *policies]
 
 
 def own_files(machine: Machine, environ: Mapping[str, str]) -> list[str]:
@@ -41,6 +42,14 @@ def own_files(machine: Machine, environ: Mapping[str, str]) -> list[str]:
     is_here = machine.root == Path("/")
     main = next((environ[name] for name in _NAMES_MAIN if environ.get(name)), None) if is_here else None
     return read_files(machine, _own_home(machine, environ), main=main.lstrip("/") if main else None)
+
+
+def _past_by(record: Record, machine: Machine, files: Callable[[], list[str]]) -> list[Finding]:
+    """Return what one user's files do; one that cannot be read hides nothing of what is found elsewhere."""
+    try:
+        return list(_reading(record, machine, files()))
+    except StateError as err:
+        return [unknown(str(err), err.hint)]
 
 
 def _reading(record: Record, machine: Machine, files: list[str]) -> Iterator[Finding]:
@@ -91,6 +100,13 @@ def _policy_name(machine: Machine, home: str) -> str:
     """Return the policy.json of a user with ``home``: his own replaces the system's."""
     own = f"{home}/.config/containers/policy.json"
     return own if machine.read(own) is not None else _POLICY
+
+
+def _policy_of(machine: Machine, home: str) -> Finding:
+    try:
+        return _policy(machine, _policy_name(machine, home))
+    except StateError as err:
+        return unknown(str(err), err.hint)
 
 
 def _policy(machine: Machine, name: str) -> Finding:

@@ -10,18 +10,23 @@ Source: containers-registries.conf.d(5), "Configuration precedence"; checked wit
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from trust.errors import InputError
 from trust.gates.files import Machine
 from trust.gates.podman import DIRECTORY, MAIN
+from trust.strict_json import fields, other_spelling
 from trust.value import dataclass
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:
     import tomli as tomllib
+
+_FILE_FIELDS = fields("registry", "registries", "aliases", "unqualified-search-registries", "short-name-mode")
+_MIRROR_FIELDS = fields("location", "insecure", "pull-from-mirror")
+_ENTRY_FIELDS = fields("prefix", "mirror", "blocked", "mirror-by-digest-only", *_MIRROR_FIELDS.values())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,18 +86,30 @@ def file_entries(machine: Machine, name: str) -> list[Entry]:
     if text is None:
         return []
     try:
-        tables = tomllib.loads(text).get("registry", [])
-        return [_entry(table, name) for table in tables]
-    except (tomllib.TOMLDecodeError, LookupError, TypeError, AttributeError, RecursionError) as err:
+        document = tomllib.loads(text)
+        tables = _checked(document, _FILE_FIELDS).get("registry", [])
+        return [_entry(_checked(table, _ENTRY_FIELDS), name) for table in tables]
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as err:
         raise InputError(f"{machine.path(name)} is no registries.conf: {err}") from err
 
 
+def _checked(table: dict[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
+    """Return ``table`` if its keys mean the same to readers that pass over case, as Go's do.
+
+    ``[[Registry]]`` is an entry to podman; with ``[[registry]]`` beside it, chance decides which of them counts.
+    """
+    spelled = other_spelling(table, known)
+    if spelled is not None:
+        raise ValueError(f"{spelled!r}: expected {known[spelled.casefold()]!r} in lower case")
+    return table
+
+
 def _entry(table: dict[str, Any], source: str) -> Entry:
-    location = str(table.get("location", ""))
+    location = str(table.get("location", "")).rstrip("/")
     return Entry(
-        prefix=str(table.get("prefix") or location),
+        prefix=str(table.get("prefix") or location).rstrip("/"),
         location=location,
-        mirrors=tuple(str(mirror["location"]) for mirror in table.get("mirror", [])),
+        mirrors=tuple(str(_checked(mirror, _MIRROR_FIELDS)["location"]) for mirror in table.get("mirror", [])),
         is_blocked=table.get("blocked") is True,
         source=source,
     )
