@@ -8,12 +8,15 @@ import tarfile
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import TYPE_CHECKING, BinaryIO
 
 from trust.errors import InputError
 from trust.runtime.checkpoint_images import above, number, records, text
 from trust.runtime.fields import field_number
 from trust.value import dataclass
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 _TMPFS = re.compile(r"tmpfs-(?:dev-)?[0-9]+\.tar\.gz\.img")
 _MASK = "/dev/null"  # what hides files of the kernel; the engine mounts it, at a second move with other flags
