@@ -5,10 +5,13 @@ from __future__ import annotations
 import fcntl
 import os
 import select
+import selectors
 import socket
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 
@@ -17,11 +20,18 @@ from tests.runtime.supervised import ALWAYS, COUNT, TWICE, command_lines, start,
 from tests.runtime.test_containers import WAIT_SECONDS, read_until
 from trust.errors import InputError, TrustError, UnavailableError
 from trust.runtime.bounded_log import bound, pieces
+from trust.runtime.course import Course
 from trust.runtime.disk import make_private_directory
 from trust.runtime.health import HealthCheck, image_check, shell_check
 from trust.runtime.options import RunOptions
+from trust.runtime.plan import Care
 from trust.runtime.ports import parse_port
 from trust.runtime.restart import parse_restart, pause_seconds
+from trust.runtime.upkeep import Supervisor
+from trust.runtime.watched import Watched
+
+if TYPE_CHECKING:
+    from trust.runtime.plan import Plan
 
 
 def test_one_supervisor_looks_after_all_and_ends_when_there_is_nothing_left(runner: Runner) -> None:
@@ -187,6 +197,23 @@ def test_image_asks_once_a_second_and_waits_for_a_day_at_the_most(
     check = image_check({"Test": ["CMD", "x"], "Interval": spelled, "Timeout": spelled})
     assert check is not None
     assert (check.interval_seconds, check.timeout_seconds) == (interval, timeout)
+
+
+def test_connection_that_comes_as_its_port_is_handed_on_waits_for_who_has_it_now(tmp_path: Path) -> None:
+    """Both were found ready at once: the request that hands on, served first, and the port of who had it."""
+    bundle = SimpleNamespace(directory=tmp_path / "old", identity="old")
+    plan = SimpleNamespace(bundle=bundle, engine="runc", care=Care(), is_detached=True)
+    before = Watched(cast("Plan", plan), Course())
+    with socket.socket(socket.AF_UNIX) as control, socket.create_server(("127.0.0.1", 0)) as port:
+        control.bind(str(tmp_path / "control"))
+        port.settimeout(5)
+        supervisor = Supervisor(tmp_path, control, clock=time.monotonic, share=lambda: 0.5, environ={})
+        found = selectors.SelectorKey(port, port.fileno(), selectors.EVENT_READ, before)
+        with socket.create_connection(port.getsockname()) as client:
+            supervisor._handle(found, selectors.EVENT_READ)
+            accepted, _ = port.accept()  # it waits there still
+            assert accepted.getpeername() == client.getsockname()
+            accepted.close()
 
 
 def test_what_a_container_in_the_foreground_cannot_have_is_refused(runner: Runner) -> None:

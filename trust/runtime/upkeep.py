@@ -109,7 +109,8 @@ class Supervisor:
                 self._reception.hear(key.fileobj)
             case Relay() as relay if isinstance(key.fileobj, socket.socket) and key.fileobj.fileno() >= 0:
                 relay.ready(key.fileobj, events)
-            case Watched() as one if isinstance(key.fileobj, socket.socket):
+            # A door that was handed on since it was looked at is told of again, with who has it now.
+            case Watched() as one if isinstance(key.fileobj, socket.socket) and key.fileobj in one.doors:
                 one.accept(key.fileobj, self._selector, self._first_process(one))
             case Watched() as one if key.fd == one.pidfd:
                 # It may become our child yet, by the end of the engine that started it: then we shall hear how.
