@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 from securesystemslib.signer import CryptoSigner, Key
@@ -92,10 +93,20 @@ def _true_for_one(said: Targets) -> None:
     said.delegations = Delegations({key.keyid: key}, {"ghost": role})
 
 
+def _one_for_true(said: Targets) -> None:
+    key = CryptoSigner.generate_ed25519().public_key
+    role: Any = DelegatedRole("ghost", [key.keyid], 1, terminating=True, paths=["acme/evil:*"])
+    role.terminating = 1
+    said.delegations = Delegations({key.keyid: key}, {"ghost": role})
+
+
 @pytest.mark.parametrize(
     "edit",
-    [_revoked, _no_table, _empty_list, _signers, _target, _pattern, _bins, _foreign_key, _true_for_one],
-)
+    [
+        _revoked, _no_table, _empty_list, _signers, _target, _pattern, _bins, _foreign_key, _true_for_one,
+        _one_for_true,
+    ],
+)  # fmt: skip
 def test_role_that_nobody_can_read_keeps_nobody_from_revoking_listing_or_copying(
     world: World, consumer: Consumer, tmp_path: Path, edit: Edit
 ) -> None:
