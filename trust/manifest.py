@@ -13,7 +13,7 @@ from typing import Any
 
 from trust.digest import Digest, parse_digest
 from trust.errors import AmbiguousManifestError, InputError
-from trust.strict_json import fields, other_spelling, strict_json
+from trust.strict_json import fields, one_spelling, strict_json
 
 MANIFEST_MAX_BYTES = 4 * 1024 * 1024  # distribution-spec 1.1: registries need not take more
 DESCRIPTORS_MAX = 4096  # far above any real image; 10^5 would cost each gate seconds
@@ -90,7 +90,7 @@ def parse_manifest(untrusted_bytes: bytes, *, content_type: str | None = None) -
     document = strict_json(untrusted_bytes, max_bytes=MANIFEST_MAX_BYTES, what="manifest")
     if not isinstance(document, dict):
         raise InputError("manifest is malformed: expected a JSON object")
-    _require_spelled(document, _FIELDS)
+    one_spelling(document, _FIELDS, what="manifest", error=AmbiguousManifestError)
     media_type = _agreed_media_type(document, content_type)
     if document.get("schemaVersion") != _SCHEMA_VERSION:
         raise InputError(
@@ -111,13 +111,6 @@ def parse_manifest(untrusted_bytes: bytes, *, content_type: str | None = None) -
         layers=_descriptors(document, "layers"),
         annotations=_annotations(document),
     )
-
-
-def _require_spelled(document: Mapping[str, Any], known: Mapping[str, str]) -> None:
-    key = other_spelling(document, known)
-    if key is not None:
-        name = known[key.casefold()]
-        raise AmbiguousManifestError(f"manifest is ambiguous: {key[:40]!r} is {name} to some readers")
 
 
 def _agreed_media_type(document: dict[str, Any], content_type: str | None) -> str:
@@ -159,7 +152,7 @@ def _descriptors(document: dict[str, Any], key: str) -> tuple[Descriptor, ...]:
 def _descriptor(value: object, where: str) -> Descriptor:
     if not isinstance(value, dict):
         raise InputError(f"manifest is malformed: {where} holds no descriptor")
-    _require_spelled(value, _OF_DESCRIPTOR)
+    one_spelling(value, _OF_DESCRIPTOR, what="manifest", error=AmbiguousManifestError)
     media_type, digest, size = value.get("mediaType"), value.get("digest"), value.get("size")
     if not isinstance(media_type, str) or not isinstance(digest, str):
         raise InputError(f"manifest is malformed: a descriptor of {where} lacks mediaType or digest")
@@ -179,7 +172,7 @@ def _platform(value: object) -> Platform | None:
         return None
     if not isinstance(value, dict):
         raise InputError("manifest is malformed: platform is no object")
-    _require_spelled(value, _OF_PLATFORM)
+    one_spelling(value, _OF_PLATFORM, what="manifest", error=AmbiguousManifestError)
     os, architecture, variant = value.get("os"), value.get("architecture"), value.get("variant")
     if not isinstance(os, str) or not isinstance(architecture, str):
         raise InputError("manifest is malformed: platform lacks os or architecture")

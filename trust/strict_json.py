@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 from trust.errors import InputError
@@ -16,6 +16,7 @@ from trust.errors import InputError
 DEPTH_MAX = 32  # the standard library's reader recurses
 INTEGER_MAX = 2**63  # canonical JSON and every other reader agree below it
 
+_SHOWN = 40
 _NOT_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _BYTE_ORDER_MARK = "\ufeff"
 _SURROGATE_ESCAPE = re.compile(r"\\u[dD][89a-fA-F]")  # the only way to a surrogate: UTF-8 has none
@@ -52,16 +53,26 @@ def strict_json(
 
 
 def fields(*names: str) -> Mapping[str, str]:
-    """Return ``names`` by what ``other_spelling`` looks for."""
+    """Return ``names`` by what ``one_spelling`` looks for."""
     return {name.casefold(): name for name in names}
 
 
-def other_spelling(keys: Iterable[str], known: Mapping[str, str]) -> str | None:
-    """Return the first of ``keys`` that readers who pass over case take for one of ``known``; None without one.
+def one_spelling(
+    table: dict[str, Any], known: Mapping[str, str], *, what: str, error: type[InputError] = InputError
+) -> dict[str, Any]:
+    """Return ``table`` if each of its keys that is one of ``known`` in any case is spelled as there.
 
-    Go's ``encoding/json`` does, and so whatever runs images: of ``User`` and ``user`` it takes the last.
+    Go's readers of JSON and TOML pass over case, and so does whatever runs images: of ``User`` and ``user`` they
+    take the last, of two tables either.
+
+    Raises:
+        InputError: a key is ambiguous; ``what`` names the document, and it is an ``error``.
     """
-    return next((key for key in keys if known.get(key.casefold(), key) != key), None)
+    for key in table:
+        name = known.get(key.casefold(), key)
+        if key != name:
+            raise error(f"{what} is ambiguous: {key[:_SHOWN]!r} is {name} to some readers")
+    return table
 
 
 def _text(data: bytes) -> str:

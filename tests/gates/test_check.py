@@ -161,10 +161,10 @@ def test_containerd_goes_past_the_gate_and_the_check_says_by_what(
         (f'[[registry]]\nlocation = "{HOST}/acme"\nblocked = true\n', None),
         (entry(f"{HOST}.evil.test", "elsewhere.test"), None),
         ("[[registry", "is no registries.conf"),
-        (f'[[Registry]]\nPrefix = "{HOST}"\nLocation = "{HOST}"\n', "expected 'registry' in lower case"),
-        (f'[[registry]]\nPREFIX = "{HOST}"\nlocation = "{HOST}"\n', "expected 'prefix' in lower case"),
-        (f'{entry("a.test", "b.test")}[[registry.Mirror]]\nlocation = "{HOST}"\n', "expected 'mirror'"),
-        (f'{entry("a.test", "b.test")}[[registry.mirror]]\nLocation = "{HOST}"\n', "expected 'location'"),
+        (f'[[Registry]]\nPrefix = "{HOST}"\nLocation = "{HOST}"\n', "'Registry' is registry to some readers"),
+        (f'[[registry]]\nPREFIX = "{HOST}"\nlocation = "{HOST}"\n', "'PREFIX' is prefix to some readers"),
+        (f'{entry("a.test", "b.test")}[[registry.Mirror]]\nlocation = "{HOST}"\n', "'Mirror' is mirror to"),
+        (f'{entry("a.test", "b.test")}[[registry.mirror]]\nLocation = "{HOST}"\n', "'Location' is location to"),
     ],
 )
 def test_entries_of_others_are_judged_by_where_they_lead(text: str, said: str | None, tmp_path: Path) -> None:
@@ -273,7 +273,7 @@ def test_hosts_toml_in_other_letters_is_found(extra: str, tmp_path: Path) -> Non
     text = f"server = 'https://gate.test'\ncapabilities = ['push']\n{extra}\n{gated}"
     put(tmp_path, f"{CERTS}/{HOST}_5000_/hosts.toml", text)
     (said,) = errors("containerd", tmp_path)
-    assert "which some readers take for" in said
+    assert "to some readers" in said
     put(
         tmp_path,
         f"{CERTS}/{HOST}_5000_/hosts.toml",
@@ -301,7 +301,7 @@ def test_mirrors_of_dockerd_are_found(tmp_path: Path) -> None:
     assert "docker.io is asked" in said
     put(tmp_path, "etc/docker/daemon.json", '{"Registry-Mirrors": ["https://gate.test"]}')
     (said,) = errors("docker", tmp_path)
-    assert "expected registry-mirrors, got 'Registry-Mirrors'" in said
+    assert "'Registry-Mirrors' is registry-mirrors to some readers" in said
 
 
 @pytest.mark.parametrize(("text", "said"), [(None, "file is missing"), ("# edited\n", "file was changed")])

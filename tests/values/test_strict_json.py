@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trust.errors import InputError
-from trust.strict_json import DEPTH_MAX, INTEGER_MAX, strict_json
+from trust.errors import AmbiguousManifestError, InputError
+from trust.strict_json import DEPTH_MAX, INTEGER_MAX, fields, one_spelling, strict_json
 
 plain = st.text(st.characters(codec="utf-8", exclude_characters="[]{}"), max_size=12)
 values = st.recursive(
@@ -120,3 +120,30 @@ def test_lone_surrogate_is_refused(data: bytes) -> None:
 @pytest.mark.parametrize(("data", "text"), [(rb'"\ud83d\uDE00"', "\U0001f600"), (rb'"\\ud800"', "\\ud800")])
 def test_character_by_its_two_escapes_and_an_escaped_backslash_are_text(data: bytes, text: str) -> None:
     assert read(data) == text
+
+
+@pytest.mark.parametrize("keys", [(), ("User",), ("Cmd", "User"), ("other", "User"), ("Zeta", "alpha", "USERS")])
+def test_table_with_known_keys_as_they_are_spelled_is_taken_as_it_is(keys: tuple[str, ...]) -> None:
+    table = dict.fromkeys(keys)
+    assert one_spelling(table, fields("User", "Cmd"), what="document") is table
+
+
+@pytest.mark.parametrize("key", ["user", "USER", "uSer", "U\u017fer"])
+@pytest.mark.parametrize("others", [(), ("User",), ("other", "Cmd")])
+def test_key_that_readers_take_for_a_known_one_is_refused_wherever_it_stands(
+    key: str, others: tuple[str, ...]
+) -> None:
+    """Go folds the long s to s, as it does capitals."""
+    for keys in ((key, *others), (*others, key)):
+        with pytest.raises(InputError) as caught:
+            one_spelling(dict.fromkeys(keys), fields("User", "Cmd"), what="document")
+        assert str(caught.value) == f"document is ambiguous: {key!r} is User to some readers"
+    with pytest.raises(AmbiguousManifestError):
+        one_spelling({key: 1}, fields("User"), what="document", error=AmbiguousManifestError)
+
+
+def test_ambiguous_key_is_shown_no_longer_than_a_line_has_room() -> None:
+    for count, shown in ((40, "S" * 40), (41, "S" * 40)):
+        with pytest.raises(InputError) as caught:
+            one_spelling({"S" * count: 1}, fields("s" * count), what="document")
+        assert str(caught.value) == f"document is ambiguous: {shown!r} is {'s' * count} to some readers"

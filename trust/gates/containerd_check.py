@@ -12,7 +12,7 @@ from trust.gates.containerd import CONFIG, DEFAULT, DIRECTORY, config_text
 from trust.gates.containerd_config import PLUGINS, decisive_import, read_config, registry_of
 from trust.gates.files import Machine
 from trust.gates.record import Record
-from trust.strict_json import fields, other_spelling
+from trust.strict_json import fields, one_spelling
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -96,9 +96,11 @@ def _past(record: Record, machine: Machine, path: str) -> str | None:
     tables = [document, *(hosts.values() if isinstance(hosts, dict) else [])]
     if not all(isinstance(table, dict) for table in tables):
         return "a host in its hosts.toml is no table, and then it is not read"
-    spelled = next(filter(None, (other_spelling(table, _HOSTS_FIELDS) for table in tables)), None)
-    if spelled is not None:
-        return f"it has {spelled!r}, which some readers take for {_HOSTS_FIELDS[spelled.casefold()]}"
+    try:
+        for table in tables:
+            one_spelling(table, _HOSTS_FIELDS, what="its hosts.toml")
+    except InputError as err:
+        return str(err)
     if not text or not isinstance(hosts, dict) or not hosts:
         return "it has no hosts.toml with a [host] block, and then the origin is asked"
     asked = [str(url) for url, table in hosts.items() if _PULLS & set(table.get("capabilities", _PULLS))]

@@ -8,7 +8,7 @@ Source: containerd-config.toml(5), "imports".
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from pathlib import PurePosixPath
 from typing import Any
@@ -16,7 +16,7 @@ from typing import Any
 from trust.errors import InputError, TrustError
 from trust.gates.containerd import CONFIG
 from trust.gates.files import Machine
-from trust.strict_json import fields, other_spelling
+from trust.strict_json import fields, one_spelling
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -37,7 +37,7 @@ def read_config(machine: Machine, name: str) -> dict[str, Any]:
         StateError: it cannot be read.
     """
     try:
-        return _parsed(machine.text(name) or "")
+        return _parsed(machine.text(name) or "", str(machine.path(name)))
     except (ValueError, TypeError, AttributeError, RecursionError) as err:
         raise InputError(f"{machine.path(name)} is not valid TOML of containerd: {err}") from err
 
@@ -55,12 +55,13 @@ def decisive_import(machine: Machine, document: dict[str, Any]) -> str | None:
     return next((found for text in imports for found in _decisive(machine, str(text))), None)
 
 
-def _parsed(text: str) -> dict[str, Any]:
-    document = _checked(tomllib.loads(text), _FIELDS)
+def _parsed(text: str, what: str) -> dict[str, Any]:
+    document = one_spelling(tomllib.loads(text), _FIELDS, what=what)
     if not isinstance(document.get("disabled_plugins", []), list):
         raise TypeError("disabled_plugins is no list")
     for plugin in _tables(document):
-        _checked(_checked(plugin, _PLUGIN_FIELDS).get("registry", {}), _REGISTRY_FIELDS)
+        registry = one_spelling(plugin, _PLUGIN_FIELDS, what=what).get("registry", {})
+        one_spelling(registry, _REGISTRY_FIELDS, what=what)
     return document
 
 
@@ -92,10 +93,3 @@ def _is_silent(machine: Machine, name: str) -> bool:
 def _tables(document: dict[str, Any]) -> list[dict[str, Any]]:
     plugins = document.get("plugins", {})
     return [plugins.get(name, {}) for name in PLUGINS]
-
-
-def _checked(table: dict[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
-    spelled = other_spelling(table, known)
-    if spelled is not None:
-        raise ValueError(f"{spelled!r}: expected {known[spelled.casefold()]!r} in lower case")
-    return table

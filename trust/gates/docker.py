@@ -12,7 +12,7 @@ from typing import Any
 
 from trust.errors import InputError
 from trust.gates.gate import File, Gate, Plan, gated_name
-from trust.strict_json import fields, other_spelling
+from trust.strict_json import fields, one_spelling
 
 DAEMON = "etc/docker/daemon.json"
 INSECURE = "insecure-registries"
@@ -53,11 +53,7 @@ def parse_daemon(text: str, *, source: str) -> dict[str, Any]:
         raise InputError(f"{source} is not valid JSON: {err}") from err
     if not isinstance(document, dict):
         raise InputError(f"{source} is no JSON object")
-    spelled = other_spelling(document, _FIELDS)
-    if spelled is not None:
-        raise InputError(
-            f"{source}: expected {_FIELDS[spelled.casefold()]}, got {spelled!r}, which Go takes for it"
-        )
+    one_spelling(document, _FIELDS, what=source)
     for key in (INSECURE, MIRRORS):
         listed = document.get(key, [])
         if not isinstance(listed, list) or not all(isinstance(entry, str) for entry in listed):

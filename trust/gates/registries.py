@@ -10,13 +10,13 @@ Source: containers-registries.conf.d(5), "Configuration precedence"; checked wit
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Any
 
 from trust.errors import InputError
 from trust.gates.files import Machine
 from trust.gates.podman import DIRECTORY, MAIN
-from trust.strict_json import fields, other_spelling
+from trust.strict_json import fields, one_spelling
 from trust.value import dataclass
 
 if sys.version_info >= (3, 11):
@@ -86,30 +86,20 @@ def file_entries(machine: Machine, name: str) -> list[Entry]:
     if text is None:
         return []
     try:
-        document = tomllib.loads(text)
-        tables = _checked(document, _FILE_FIELDS).get("registry", [])
-        return [_entry(_checked(table, _ENTRY_FIELDS), name) for table in tables]
+        document = one_spelling(tomllib.loads(text), _FILE_FIELDS, what=str(machine.path(name)))
+        return [_entry(table, machine, name) for table in document.get("registry", [])]
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as err:
         raise InputError(f"{machine.path(name)} is no registries.conf: {err}") from err
 
 
-def _checked(table: dict[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
-    """Return ``table`` if its keys mean the same to readers that pass over case, as Go's do.
-
-    ``[[Registry]]`` is an entry to podman; with ``[[registry]]`` beside it, chance decides which of them counts.
-    """
-    spelled = other_spelling(table, known)
-    if spelled is not None:
-        raise ValueError(f"{spelled!r}: expected {known[spelled.casefold()]!r} in lower case")
-    return table
-
-
-def _entry(table: dict[str, Any], source: str) -> Entry:
-    location = str(table.get("location", "")).rstrip("/")
+def _entry(table: dict[str, Any], machine: Machine, source: str) -> Entry:
+    what = str(machine.path(source))
+    location = str(one_spelling(table, _ENTRY_FIELDS, what=what).get("location", "")).rstrip("/")
+    mirrors = [one_spelling(mirror, _MIRROR_FIELDS, what=what) for mirror in table.get("mirror", [])]
     return Entry(
         prefix=str(table.get("prefix") or location).rstrip("/"),
         location=location,
-        mirrors=tuple(str(_checked(mirror, _MIRROR_FIELDS)["location"]) for mirror in table.get("mirror", [])),
+        mirrors=tuple(str(mirror["location"]) for mirror in mirrors),
         is_blocked=table.get("blocked") is True,
         source=source,
     )

@@ -16,7 +16,7 @@ from trust.digest import Digest, parse_digest
 from trust.errors import InputError
 from trust.manifest import Platform
 from trust.runtime.health import HealthCheck, image_check
-from trust.strict_json import fields, other_spelling, strict_json
+from trust.strict_json import fields, one_spelling, strict_json
 from trust.value import dataclass
 
 CONFIG_MAX_BYTES = 4 * 1024 * 1024
@@ -63,7 +63,7 @@ def parse_image_config(untrusted_bytes: bytes) -> ImageConfig:
     document = strict_json(untrusted_bytes, max_bytes=CONFIG_MAX_BYTES, what="image configuration")
     if not isinstance(document, dict):
         raise InputError("image configuration is malformed: expected a JSON object")
-    _require_spelled(document, _FIELDS)
+    one_spelling(document, _FIELDS, what="image configuration")
     run = _object(document, "config", _OF_CONFIG)
     return ImageConfig(
         platform=Platform(
@@ -135,21 +135,13 @@ def parse_directory(path: str) -> str:
     return "/" + "/".join(parts)
 
 
-def _require_spelled(document: dict[str, Any], known: Mapping[str, str]) -> None:
-    key = other_spelling(document, known)
-    if key is not None:
-        name = known[key.casefold()]
-        raise InputError(f"image configuration is ambiguous: {key[:40]!r} is {name} to some readers")
-
-
 def _object(document: dict[str, Any], key: str, known: Mapping[str, str]) -> dict[str, Any]:
     value = document.get(key)
     if value is None:
         return {}
     if not isinstance(value, dict):
         raise InputError(f"image configuration is malformed: {key} is no object")
-    _require_spelled(value, known)
-    return value
+    return one_spelling(value, known, what="image configuration")
 
 
 def _text(document: dict[str, Any], key: str) -> str:
