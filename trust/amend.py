@@ -25,16 +25,10 @@ from trust.errors import ConflictError, RefusedError, StaleError
 from trust.loaded import Loaded
 from trust.loaded_role import LoadedRole
 from trust.merge import merge
-from trust.metadata import (
-    TARGETS_MAX_BYTES,
-    delegations_of,
-    parse_metadata,
-    require_binding,
-    require_distinct_keys,
-    table_of,
-)
+from trust.metadata import TARGETS_MAX_BYTES, delegations_of, parse_metadata, require_binding, table_of
 from trust.pending import Pending, PendingRole, is_bin_name
 from trust.proposal import Waiting, base_of, is_authorised, is_published, proposed, require_current, waiting_of
+from trust.role_keys import require_distinct_keys
 from trust.signatures import Signers
 from trust.targets import Content
 from trust.value import dataclass

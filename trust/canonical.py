@@ -93,6 +93,15 @@ class CanonicalSerializer(SignedSerializer):
 CANONICAL = CanonicalSerializer()
 
 
+def signed_bytes(metadata: Metadata[Any]) -> bytes:
+    """Return the bytes over which ``metadata`` is signed.
+
+    Raises:
+        SerializationError: it has no canonical JSON.
+    """
+    return CANONICAL.serialize(metadata.signed)
+
+
 def metadata_bytes(metadata: Metadata[Any]) -> bytes:
     """Return the file of ``metadata``: compact JSON in UTF-8, sorted keys, signatures as they are.
 

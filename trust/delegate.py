@@ -28,9 +28,9 @@ from trust.draft import Changes
 from trust.errors import InputError, RefusedError
 from trust.loaded import Loaded
 from trust.loaded_role import LoadedRole
-from trust.metadata import require_different
 from trust.publish import Publisher
 from trust.published import Published
+from trust.role_keys import require_different
 from trust.role_table import role_table
 from trust.targets import Content, Table
 from trust.value import dataclass, replace

@@ -23,14 +23,8 @@ from trust.delegations import TARGETS, VISITED_MAX, Delegations, walk
 from trust.digest import sha256
 from trust.errors import TrustError
 from trust.floors import Floors
-from trust.metadata import (
-    delegations_of,
-    parse_metadata,
-    require_distinct_keys,
-    require_single_ids,
-    table_of,
-    trusted_role,
-)
+from trust.metadata import delegations_of, parse_metadata, table_of, trusted_role
+from trust.role_keys import require_distinct_keys, require_single_ids
 from trust.targets import Content
 from trust.turns import Turns
 from trust.value import replace

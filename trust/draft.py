@@ -19,7 +19,8 @@ from tuf.api.metadata import Metadata, Root, Targets
 from trust.digest import sha256
 from trust.errors import LimitError
 from trust.loaded import Loaded
-from trust.metadata import Delegator, period_of, role_keys, signers_of
+from trust.metadata import period_of
+from trust.role_keys import Delegator, role_keys, signers_of
 from trust.roles import BASE_FIELD, VERSION_JUMP_MAX
 from trust.signatures import Signers, missing, require_signed, sign_for
 from trust.stores.interface import View

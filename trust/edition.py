@@ -18,7 +18,7 @@ from trust.canonical import metadata_bytes
 from trust.chain import ONLINE_ROLES
 from trust.draft import Draft, free
 from trust.loaded import Loaded
-from trust.metadata import role_keys
+from trust.role_keys import role_keys
 from trust.seal import NO_PERIODS, Seal, SignedRole, link_of
 from trust.signatures import Signers, missing
 from trust.stores.interface import Publication, View

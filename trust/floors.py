@@ -8,18 +8,13 @@ from typing import Any
 from tuf.api import exceptions
 from tuf.api.metadata import Metadata, Root
 
+from trust.canonical import signed_bytes
 from trust.chain import TrustedChain, TrustedRole
 from trust.delegations import TARGETS, Roles
 from trust.errors import RefusedError, StateError
-from trust.metadata import (
-    Delegator,
-    parse_metadata,
-    require_binding,
-    require_distinct_keys,
-    require_single_ids,
-    signed_bytes_of,
-)
+from trust.metadata import parse_metadata, require_binding
 from trust.policy import Stanza
+from trust.role_keys import Delegator, require_distinct_keys, require_single_ids
 from trust.roles import REVOKED_FIELD
 from trust.value import dataclass
 from trust.verdict import Reason
@@ -146,7 +141,7 @@ def require_sound(known: Known, roots: Roots, name: str) -> None:
     root, body = _root_of(known, roots, name), known.body(name)
     try:
         metadata = parse_metadata(body or b"", name)
-        root.verify_delegate(name, signed_bytes_of(metadata), metadata.signatures)
+        root.verify_delegate(name, signed_bytes(metadata), metadata.signatures)
     except (RefusedError, exceptions.RepositoryError) as err:
         raise damaged(name, str(err)) from err
     if metadata.signed.type != name:  # one key may sign several roles

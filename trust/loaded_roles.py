@@ -15,16 +15,9 @@ from tuf.api.metadata import Metadata, Root, Targets
 from trust.delegations import TARGETS, Bins, Delegation, Delegations
 from trust.errors import RefusedError
 from trust.loaded_role import LoadedRole, TopLevel, UnreadableRoleError
-from trust.metadata import (
-    TARGETS_MAX_BYTES,
-    Delegator,
-    delegations_of,
-    require_binding,
-    require_distinct_keys,
-    role_keys,
-    table_of,
-)
+from trust.metadata import TARGETS_MAX_BYTES, delegations_of, require_binding, table_of
 from trust.role_file import linked, require_floor
+from trust.role_keys import Delegator, require_distinct_keys, role_keys
 from trust.stores.interface import View
 from trust.targets import Content, Tombstone
 from trust.value import replace

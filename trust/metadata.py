@@ -1,4 +1,4 @@
-"""Owns verified TUF metadata as values of ours: bindings, distinct signers, the table of a targets role.
+"""Owns verified TUF metadata as values of ours: what binds a role, what it says of images, what it delegates.
 
 Both sides read metadata through it: the consumer after python-tuf's client, the publisher before an edit.
 """
@@ -6,16 +6,12 @@ Both sides read metadata through it: the consumer after python-tuf's client, the
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 from typing import Any
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
-from securesystemslib.signer import Key, SSlibKey
-from tuf.api.metadata import DelegatedRole, Metadata, Role, Root, Signed, SuccinctRoles, Targets
+from securesystemslib.signer import SSlibKey
+from tuf.api.metadata import DelegatedRole, Metadata, Root, Signed, SuccinctRoles, Targets
 
-from trust.canonical import CANONICAL
 from trust.chain import RoleFacts, TrustedRole
 from trust.delegations import (
     BINS_MAX,
@@ -29,6 +25,7 @@ from trust.delegations import (
 )
 from trust.errors import InputError, RefusedError
 from trust.instant import DURATION_MAX
+from trust.role_keys import Delegator, keys_of, role_keys, signers_of
 from trust.roles import (
     COLLECTION_FIELD,
     DEFAULT_EXPIRY,
@@ -48,8 +45,6 @@ TIMESTAMP_MAX_BYTES = 16_384
 SNAPSHOT_MAX_BYTES = 2_000_000
 TARGETS_MAX_BYTES = 32_000_000  # a flat role of 50,000 tags; bins come long before
 PERIOD_MAX_SECONDS = int(DURATION_MAX.total_seconds())
-
-Delegator = Root | Targets
 
 
 def parse_metadata(body: bytes, name: str) -> Metadata[Any]:
@@ -93,11 +88,6 @@ def require_one_reading(signed: Signed) -> None:
             raise InputError(f"key {keyid[:12]} is of no kind that is supported: {kind}")
 
 
-def signed_bytes_of(metadata: Metadata[Any]) -> bytes:
-    """Return the bytes over which ``metadata`` is signed."""
-    return CANONICAL.serialize(metadata.signed)
-
-
 def identity_of(root: Signed) -> str:
     """Return the id of the collection that the first root binds."""
     value = root.unrecognized_fields.get(COLLECTION_FIELD)
@@ -114,74 +104,6 @@ def require_binding(signed: Signed, name: str, identity: str) -> None:
             raise RefusedError(
                 f"role {name} belongs elsewhere: expected {key} {wanted}, got {got}", reason=Reason.TAMPERED.value
             )
-
-
-def require_distinct_keys(delegator: Delegator, metadata: Metadata[Any], name: str) -> None:
-    """Refuse a role whose threshold is not met by different key values: one key under two ids is one key."""
-    result = delegator.get_verification_result(name, signed_bytes_of(metadata), metadata.signatures)
-    distinct = {_key_value(key) for key in result.signed.values()}
-    if len(distinct) < result.threshold:
-        raise RefusedError(
-            f"role {name} version {metadata.signed.version}: expected {result.threshold} signatures by "
-            f"different keys, got {len(distinct)}",
-            reason=Reason.BELOW_THRESHOLD.value,
-        )
-
-
-def require_single_ids(delegator: Delegator, name: str) -> None:
-    """Refuse a role of which one key is listed under two ids: whoever denies one of them would leave the other."""
-    keys = keys_of(delegator)
-    require_different(
-        name, (keys[keyid] for keyid in dict.fromkeys(role_keys(delegator, name).keyids) if keyid in keys)
-    )
-
-
-def require_different(name: str, keys: Iterable[Key]) -> None:
-    """Refuse ``keys`` for role ``name`` where two of them are one, under two ids."""
-    known: dict[bytes, str] = {}
-    for key in keys:
-        first = known.setdefault(_key_value(key), key.keyid)
-        if first != key.keyid:
-            raise RefusedError(
-                f"role {name} lists one key under two ids: {first[:12]} and {key.keyid[:12]}",
-                reason=Reason.BELOW_THRESHOLD.value,
-                hint=f"its owner takes one away: trust rotate COLLECTION {name} --remove {key.keyid[:12]}",
-            )
-
-
-def keys_of(signed: Signed) -> Mapping[str, Key]:
-    """Return the keys that a root or targets role knows, by their ids; none of any other."""
-    if isinstance(signed, Root):
-        return signed.keys
-    delegations = signed.delegations if isinstance(signed, Targets) else None
-    return delegations.keys if delegations is not None else {}
-
-
-def _key_value(key: Key) -> bytes:
-    """Return the public key of ``key`` in one spelling: hex in capitals, or other fields, make no second key."""
-    public = str(key.keyval.get("public"))
-    try:
-        if key.keytype == "ed25519":
-            return bytes.fromhex(public)
-        return load_pem_public_key(public.encode()).public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-    except (ValueError, UnsupportedAlgorithm):
-        return public.encode()
-
-
-def without_keys(delegator: Delegator, metadata: Metadata[Any], keyids: Collection[str]) -> Metadata[Any]:
-    """Return ``metadata`` without the signatures by ``keyids``, and by the same keys under other ids."""
-    keys = keys_of(delegator)
-    values = {_key_value(keys[keyid]) for keyid in keyids if keyid in keys}
-    gone = {keyid for keyid, key in keys.items() if _key_value(key) in values}.union(keyids)
-    return Metadata(
-        metadata.signed, {keyid: each for keyid, each in metadata.signatures.items() if keyid not in gone}
-    )
-
-
-def signers_of(delegator: Delegator, metadata: Metadata[Any], name: str) -> tuple[str, ...]:
-    """Return the ids of the keys of ``name`` that have validly signed it."""
-    result = delegator.get_verification_result(name, signed_bytes_of(metadata), metadata.signatures)
-    return tuple(sorted(result.signed))
 
 
 def table_of(targets: Targets) -> Table:
@@ -266,18 +188,6 @@ def _texts(values: object, what: str) -> tuple[str, ...]:
     if not isinstance(values, list) or not all(isinstance(value, str) for value in values):
         raise InputError(f"{what} is malformed: expected text, got {values!r}"[:200])
     return tuple(values)
-
-
-def role_keys(delegator: Delegator, name: str) -> Role:
-    """Return the key ids and the threshold that ``delegator`` wants for ``name``.
-
-    Raises:
-        RefusedError: it does not delegate to it.
-    """
-    try:
-        return delegator.get_delegated_role(name)
-    except ValueError as err:
-        raise RefusedError(f"role {name} is not delegated", reason=Reason.TAMPERED.value) from err
 
 
 def trusted_role(  # noqa: PLR0917 - a role, and what it was verified under

@@ -17,10 +17,11 @@ from typing import Any
 
 from tuf.api.metadata import Metadata, Root
 
+from trust.canonical import signed_bytes
 from trust.delegations import TARGETS, checked_role
 from trust.digest import Digest, parse_digest, sha256
 from trust.errors import InputError
-from trust.metadata import delegations_of, require_one_reading, signed_bytes_of, table_of
+from trust.metadata import delegations_of, require_one_reading, table_of
 from trust.stores.interface import PENDING_MAX_BYTES, checked_name
 from trust.strict_json import strict_json
 from trust.targets import Content
@@ -70,7 +71,7 @@ class Pending:
     @property
     def id(self) -> Digest:
         """The digest of all that is signed in it."""
-        return sha256(b"[" + b",".join(signed_bytes_of(role.metadata) for role in self.roles) + b"]")
+        return sha256(b"[" + b",".join(signed_bytes(role.metadata) for role in self.roles) + b"]")
 
     @property
     def place(self) -> str:

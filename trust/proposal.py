@@ -24,15 +24,9 @@ from trust.draft import Changes, Draft, DraftRole, draft
 from trust.errors import RefusedError, StaleError, TrustError
 from trust.instant import format_utc
 from trust.loaded import Loaded
-from trust.metadata import (
-    TARGETS_MAX_BYTES,
-    delegations_of,
-    parse_metadata,
-    require_distinct_keys,
-    signers_of,
-    table_of,
-)
+from trust.metadata import TARGETS_MAX_BYTES, delegations_of, parse_metadata, table_of
 from trust.pending import Base, Pending, PendingRole
+from trust.role_keys import require_distinct_keys, signers_of
 from trust.roles import BASE_FIELD, VERSION_JUMP_MAX
 from trust.share import require_share
 from trust.soundness import refused, require_known_fields, require_revocations, require_sound

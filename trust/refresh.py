@@ -37,10 +37,10 @@ from trust.metadata import (
     identity_of,
     parse_metadata,
     require_binding,
-    require_distinct_keys,
     trusted_role,
 )
 from trust.policy import Stanza
+from trust.role_keys import require_distinct_keys
 from trust.stores.interface import View
 from trust.targets import Content
 from trust.value import dataclass

@@ -9,11 +9,8 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import Metadata, MetaFile
 
 from trust.errors import RefusedError, UnreachableError
-from trust.metadata import (
-    Delegator,
-    parse_metadata,
-    require_distinct_keys,
-)
+from trust.metadata import parse_metadata
+from trust.role_keys import Delegator, require_distinct_keys
 from trust.stores.interface import View
 from trust.verdict import Reason
 

@@ -24,9 +24,9 @@ from trust.errors import InputError, RefusedError, UnreachableError
 from trust.key_use import require_unshared
 from trust.loaded import Loaded
 from trust.loaded_role import LoadedRole
-from trust.metadata import keys_of, require_different
 from trust.publish import Publisher
 from trust.published import Published
+from trust.role_keys import keys_of, require_different
 from trust.role_table import role_tables
 from trust.roles import VERSION_JUMP_MAX
 from trust.targets import Content

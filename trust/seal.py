@@ -14,7 +14,8 @@ from tuf.api.metadata import Metadata, MetaFile, Root, Snapshot, Timestamp
 from trust.canonical import metadata_bytes
 from trust.chain import ONLINE_ROLES
 from trust.digest import sha256
-from trust.metadata import period_of, role_keys
+from trust.metadata import period_of
+from trust.role_keys import role_keys
 from trust.roles import PERIOD_FIELD
 from trust.signatures import Signers, require_signed, sign_for
 from trust.tuf_role import binding, expiry

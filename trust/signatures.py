@@ -9,9 +9,9 @@ from securesystemslib.signer import Signer
 from tuf.api.exceptions import UnsignedMetadataError
 from tuf.api.metadata import Metadata
 
-from trust.canonical import CANONICAL
+from trust.canonical import CANONICAL, signed_bytes
 from trust.errors import UnavailableError
-from trust.metadata import Delegator, role_keys, signed_bytes_of
+from trust.role_keys import Delegator, role_keys
 
 Signers = Mapping[str, Signer]
 Keyring = Callable[[Collection[str]], Signers]
@@ -56,5 +56,5 @@ def require_signed(delegators: tuple[Delegator, ...], metadata: Metadata[Any], n
 def missing(delegator: Delegator, metadata: Metadata[Any], name: str) -> int:
     """Return how many signatures ``metadata`` lacks as ``name`` under ``delegator``."""
     role = role_keys(delegator, name)
-    result = delegator.get_verification_result(name, signed_bytes_of(metadata), metadata.signatures)
+    result = delegator.get_verification_result(name, signed_bytes(metadata), metadata.signatures)
     return max(0, role.threshold - len(result.signed))

@@ -17,8 +17,9 @@ from trust.delegations import Delegations, is_of_tags
 from trust.digest import sha256
 from trust.errors import RefusedError
 from trust.loaded import Loaded
-from trust.metadata import delegations_of, require_different, require_single_ids, table_of
+from trust.metadata import delegations_of, table_of
 from trust.pending import PendingRole
+from trust.role_keys import require_different, require_single_ids
 from trust.roles import COLLECTION_FIELD, EXPIRY_FIELD, REVOKED_FIELD, ROLE_FIELD
 from trust.targets import Content
 from trust.verdict import Reason

@@ -11,8 +11,8 @@ from trust.delegations import Delegations
 from trust.errors import RefusedError, TrustError
 from trust.loaded import Loaded
 from trust.merge import merge
-from trust.metadata import require_distinct_keys, without_keys
 from trust.repository import load_under
+from trust.role_keys import require_distinct_keys, without_keys
 from trust.targets import Content
 
 

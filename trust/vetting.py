@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from trust.draft import Changes, Draft, DraftRole
-from trust.metadata import role_keys, without_keys
+from trust.role_keys import role_keys, without_keys
 from trust.value import replace
 
 

@@ -14,17 +14,17 @@ from tuf.api.metadata import Root
 from tuf.api.serialization import DeserializationError
 from tuf.ngclient import FetcherInterface
 
+from trust.canonical import signed_bytes
 from trust.errors import InputError, RefusedError, StateError, UnreachableError
 from trust.metadata import (
     ROOT_MAX_BYTES,
     SNAPSHOT_MAX_BYTES,
     TARGETS_MAX_BYTES,
     TIMESTAMP_MAX_BYTES,
-    Delegator,
     parse_metadata,
-    signed_bytes_of,
 )
 from trust.policy import Stanza
+from trust.role_keys import Delegator
 from trust.stores.interface import View
 from trust.strict_json import strict_json
 from trust.verdict import Reason
@@ -108,7 +108,7 @@ def _signature_reason(fetcher: ViewFetcher, roots: Mapping[int, bytes]) -> Reaso
     role = _role_of(fetcher.last)
     metadata = parse_metadata(fetcher.fetched[fetcher.last], role)
     delegator = fetcher.delegators.get(role) or _root_above(fetcher, role, roots)
-    result = delegator.get_verification_result(role, signed_bytes_of(metadata), metadata.signatures)
+    result = delegator.get_verification_result(role, signed_bytes(metadata), metadata.signatures)
     if metadata.signatures and not set(metadata.signatures) & {*result.signed, *result.unsigned}:
         return Reason.WRONG_SIGNER
     return Reason.TAMPERED if set(metadata.signatures) & set(result.unsigned) else Reason.BELOW_THRESHOLD

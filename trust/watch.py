@@ -25,9 +25,10 @@ from trust.decision import WARN_FRACTION
 from trust.errors import ConflictError, LimitError, TrustError, UnreachableError
 from trust.instant import format_span, format_utc
 from trust.loaded import Loaded
-from trust.metadata import Delegator, trusted_role
+from trust.metadata import trusted_role
 from trust.publish import Publisher
 from trust.published import Published
+from trust.role_keys import Delegator
 from trust.value import dataclass, field, replace
 
 PERIODS: Mapping[str, timedelta] = dict.fromkeys(ONLINE_ROLES, timedelta(days=1))  # whoever renews so often

@@ -13,24 +13,16 @@ from tuf.api.metadata import Root, Targets
 from registry_shim.log_chain import Line, parse_line
 from tests.fuzz.target import Target, file_text, require
 from trust.attestation_document import parse_document as parse_attestation
-from trust.canonical import canonical_bytes, metadata_bytes
+from trust.canonical import canonical_bytes, metadata_bytes, signed_bytes
 from trust.digest import Digest
 from trust.errors import InputError, RefusedError
 from trust.gates.docker import daemon_text, parse_daemon, with_insecure, without_insecure
 from trust.manifest import OCI_MANIFEST, Descriptor, Index, Manifest, parse_manifest
-from trust.metadata import (
-    delegations_of,
-    identity_of,
-    parse_metadata,
-    period_of,
-    require_binding,
-    require_distinct_keys,
-    signed_bytes_of,
-    table_of,
-)
+from trust.metadata import delegations_of, identity_of, parse_metadata, period_of, require_binding, table_of
 from trust.oci.referrers import subject_of
 from trust.oci.repositories import declared_type
 from trust.pending import Pending, parse_pending, pending_bytes
+from trust.role_keys import require_distinct_keys
 from trust.runtime.checkpoint_document import IMAGES_TYPE, UPPER_TYPE, Snapshot, document_bytes
 from trust.runtime.checkpoint_document import parse_document as parse_snapshot
 from trust.runtime.checkpoint_images import encoded, fields
@@ -142,9 +134,7 @@ def _metadata(untrusted: bytes) -> Any:
     found = parse_metadata(untrusted, "it")
     signed = found.signed
     again = parse_metadata(metadata_bytes(found), "it")
-    require(
-        signed_bytes_of(again) == signed_bytes_of(found), "what is written again is signed over the same bytes"
-    )
+    require(signed_bytes(again) == signed_bytes(found), "what is written again is signed over the same bytes")
     if isinstance(signed, Targets):
         table_of(signed)
         for name in delegations_of(signed).names():

@@ -14,12 +14,11 @@ from tests.simulators.attacker import strangers
 from tests.simulators.team import Member, team, waiting
 from tests.simulators.world import Consumer, World, manifest_bytes, soon
 from trust.approve import approve
-from trust.canonical import canonical_bytes
+from trust.canonical import canonical_bytes, signed_bytes
 from trust.carry import carried, exported
 from trust.delegate import NewRole, add
 from trust.digest import sha256
 from trust.errors import ConflictError, InputError, RefusedError, StaleError, TrustError
-from trust.metadata import signed_bytes_of
 from trust.pending import Pending, PendingRole, parse_pending, pending_bytes
 from trust.proposal import Waiting
 from trust.publish import Publisher
@@ -222,7 +221,7 @@ def test_bytes_of_which_a_change_has_its_id_are_laid_beside_it_in_vain(
 ) -> None:
     ann, bob, _ = people
     change = _signed(ann).change
-    known = b"[" + b",".join(signed_bytes_of(role.metadata) for role in change.roles) + b"]"
+    known = b"[" + b",".join(signed_bytes(role.metadata) for role in change.roles) + b"]"
     assert sha256(known) == change.id
     for place in ("aaa", "bbb"):
         world.store.set_pending(place, known, replaces=None, deadline=soon())

@@ -10,8 +10,8 @@ from securesystemslib.signer import CryptoSigner, Key
 from tuf.api.metadata import Metadata, Role, Root, Snapshot, Targets, Timestamp
 
 from tests.values.judgement import stanza
+from tests.values.signed_roles import EXPIRES
 from tests.values.test_chain import CHAIN
-from tests.values.test_metadata import EXPIRES
 from trust.chain import TrustedChain
 from trust.errors import RefusedError, StateError
 from trust.floors import NOTHING, Floors, Known, Roots, require_sound, usable_bodies
