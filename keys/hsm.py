@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 PinSource = Callable[[Pkcs11Uri], str]
 """Takes the URI of a key, returns the PIN of its token."""
 
+Held = Any
+"""A token, a session, an object on one: the library's own types know neither methods nor attributes of a key."""
+
 # CKA_EC_PARAMS: the curve's OID, and for ed25519 also its name, which is all that some tokens know.
 _CURVES: Final[dict[KeyType, tuple[bytes, ...]]] = {
     "ecdsa-p256": (bytes.fromhex("06082a8648ce3d030107"),),
@@ -111,7 +114,7 @@ class Hsm:
 
         return VerifiedSigner(public, sign, where=uri.where)
 
-    def _signed(self, private: Any, public: PublicKey, payload: bytes, uri: Pkcs11Uri) -> bytes:  # noqa: ANN401
+    def _signed(self, private: Held, public: PublicKey, payload: bytes, uri: Pkcs11Uri) -> bytes:
         pkcs11 = library()
         # PIV's slot 9c, for one, wants the PIN for each signature: whoever gave it is asked again.
         again = {"pin": self._pin(uri)} if _is_true(private, pkcs11.Attribute.ALWAYS_AUTHENTICATE) else {}
@@ -121,7 +124,7 @@ class Hsm:
         raw = private.sign(digest, mechanism=pkcs11.Mechanism.ECDSA, **again)
         return bytes(pkcs11.util.ec.encode_ecdsa_signature(raw))
 
-    def _session(self, uri: Pkcs11Uri, *, rw: bool = False) -> Any:  # noqa: ANN401
+    def _session(self, uri: Pkcs11Uri, *, rw: bool = False) -> Held:
         pkcs11 = library()
         token = _token(uri, self._environ)
         place = (str(token.slot), token.slot.slot_id, rw)
@@ -144,7 +147,7 @@ class Hsm:
         return session
 
 
-def _generated(session: pkcs11.Session, uri: Pkcs11Uri, key_type: KeyType) -> Any:  # noqa: ANN401
+def _generated(session: pkcs11.Session, uri: Pkcs11Uri, key_type: KeyType) -> tuple[Held, Held]:
     pkcs11 = library()
     kind = pkcs11.KeyType.EC_EDWARDS if key_type == "ed25519" else pkcs11.KeyType.EC
     kept = {
@@ -168,7 +171,7 @@ def _generated(session: pkcs11.Session, uri: Pkcs11Uri, key_type: KeyType) -> An
     raise failure or AssertionError("a curve has a name")
 
 
-def _token(uri: Pkcs11Uri, environ: Mapping[str, str]) -> Any:  # noqa: ANN401
+def _token(uri: Pkcs11Uri, environ: Mapping[str, str]) -> Held:
     module = module_path(uri, environ=environ)
     pkcs11 = library()
     try:
@@ -190,7 +193,7 @@ def _token(uri: Pkcs11Uri, environ: Mapping[str, str]) -> Any:  # noqa: ANN401
     return tokens[0]
 
 
-def _one(session: pkcs11.Session, uri: Pkcs11Uri, kind: pkcs11.ObjectClass) -> Any:  # noqa: ANN401
+def _one(session: pkcs11.Session, uri: Pkcs11Uri, kind: pkcs11.ObjectClass) -> Held:
     found = list(session.get_objects({library().Attribute.CLASS: kind, **_wanted(uri)}))
     if len(found) == 1:
         return found[0]
@@ -209,7 +212,7 @@ def _wanted(uri: Pkcs11Uri) -> dict[Any, str | bytes]:
     return {name: value for name, value in wanted.items() if value is not None}
 
 
-def _type_of(public: Any) -> KeyType:  # noqa: ANN401
+def _type_of(public: Held) -> KeyType:
     pkcs11 = library()
     curve = public[pkcs11.Attribute.EC_PARAMS] if public.key_type in _kinds() else b""
     for key_type, names in _CURVES.items():
@@ -222,14 +225,14 @@ def _kinds() -> tuple[Any, ...]:
     return library().KeyType.EC, library().KeyType.EC_EDWARDS
 
 
-def _public_half(public: Any, key_type: KeyType) -> PublicKey:  # noqa: ANN401
+def _public_half(public: Held, key_type: KeyType) -> PublicKey:
     """Return the public half: CKA_EC_POINT holds the point in an OCTET STRING, of some tokens the bare point."""
     point = bytes(public[library().Attribute.EC_POINT])
     size = {"ed25519": 32, "ecdsa-p256": 65, "ecdsa-p384": 97}[key_type]
     return public_key_of(key_type, point[-size:] if len(point) in (size, size + 2) else point)
 
 
-def _is_true(private: Any, attribute: Any) -> bool:  # noqa: ANN401
+def _is_true(private: Held, attribute: Held) -> bool:
     try:
         return bool(private[attribute])
     except library().exceptions.PKCS11Error:

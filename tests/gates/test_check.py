@@ -186,6 +186,21 @@ def test_main_file_of_another_user_is_found(tmp_path: Path) -> None:
     assert "home/ann" in said
 
 
+@pytest.mark.parametrize(
+    "name", ["home/ann/.config/containers/registries.conf.d/1.conf", "home/ann/.config/containers/policy.json"]
+)
+def test_malformed_file_of_one_user_hides_nothing_of_another(name: str, tmp_path: Path) -> None:
+    installed("podman", tmp_path)
+    put(tmp_path, "home/bob/.config/containers/registries.conf", "")
+    put(tmp_path, "home/ann/.config/containers/policy.json", REJECTS)
+    tmp_path.joinpath(name).parent.mkdir(parents=True, exist_ok=True)
+    tmp_path.joinpath(name).write_bytes(b"\xff")
+    said = errors("podman", tmp_path)
+    assert len(said) == 2
+    assert any(f"{name} " in f"{what} " for what in said)
+    assert any("home/bob" in what for what in said)
+
+
 @pytest.mark.root
 @pytest.mark.parametrize("pull", [Node.podman, Node.skopeo])
 def test_other_spelling_of_a_host_goes_past_the_gate_until_policy_json_refuses_it(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
-from trust.errors import StateError
+from trust.errors import InputError, StateError
 from trust.finding import Finding, error, fine, unknown, warning
 from trust.gates.files import Machine
 from trust.gates.podman import DROP_IN
@@ -15,6 +15,7 @@ from trust.gates.record import Record
 from trust.gates.registries import Entry, effective_entries, read_files
 
 _POLICY = "etc/containers/policy.json"
+_MEND = "mend the file: a client that cannot read it pulls nothing"
 _NAMES_MAIN = ("CONTAINERS_REGISTRIES_CONF", "REGISTRIES_CONFIG_PATH")
 
 
@@ -22,8 +23,7 @@ def podman_findings(record: Record, machine: Machine, environ: Mapping[str, str]
     """Return what leads past the gate, for each user whose home is known.
 
     Raises:
-        InputError: a file that a client reads is malformed.
-        StateError: one cannot be read.
+        StateError: the homes cannot be listed.
     """
     homes = _homes(machine, environ)
     ways = [*(partial(read_files, machine, home) for home in homes), partial(own_files, machine, environ)]
@@ -45,9 +45,11 @@ def own_files(machine: Machine, environ: Mapping[str, str]) -> list[str]:
 
 
 def _past_by(record: Record, machine: Machine, files: Callable[[], list[str]]) -> list[Finding]:
-    """Return what one user's files do; one that cannot be read hides nothing of what is found elsewhere."""
+    """Return what one user's files do; one that cannot be read, or is malformed, hides nothing of the others'."""
     try:
         return list(_reading(record, machine, files()))
+    except InputError as err:
+        return [error(str(err), _MEND)]
     except StateError as err:
         return [unknown(str(err), err.hint)]
 
@@ -105,6 +107,8 @@ def _policy_name(machine: Machine, home: str) -> str:
 def _policy_of(machine: Machine, home: str) -> Finding:
     try:
         return _policy(machine, _policy_name(machine, home))
+    except InputError as err:
+        return error(str(err), _MEND)
     except StateError as err:
         return unknown(str(err), err.hint)
 
