@@ -62,11 +62,14 @@ class Copy:
         return None if done.returncode == _NOTHING_RUN else done.returncode == _PASSED
 
     def _end_leftovers(self) -> None:
-        """End what a broken program left running, a shim that should not have started: it would write on here."""
-        ours = os.fsencode(self.checkout / ".venv/bin/python")
+        """End what a broken program left running, a shim or a restore that should not have started.
+
+        Each names a path of this copy's, for its interpreter or for what it works on.
+        """
+        ours = os.fsencode(f"{self.directory}/")
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):  # it has ended by itself
-                if (process / "cmdline").read_bytes().startswith(ours):
+                if ours in (process / "cmdline").read_bytes():
                     os.kill(int(process.name), signal.SIGKILL)
 
 
