@@ -64,6 +64,7 @@ class RegistryStore:
         base = publication.base
         if not isinstance(base, RegistryView):
             raise TypeError("a publication is built on a view of its own store")
+        self._require_new(publication, base)
         known = base.claims()
         self._settle(base, deadline)
         artifact = self._pushed(publication, base, deadline)
@@ -113,6 +114,13 @@ class RegistryStore:
                 hint=f"allow tags that begin with {self._place.tag} to be overwritten",
             ) from err
         self._registry.delete_tag(self._place.path, tag, deadline=deadline)
+
+    def _require_new(self, publication: Publication, base: RegistryView) -> None:
+        """Return if no versioned file of ``publication`` stands in the artifact with other bytes."""
+        for name, data in publication.files.items():
+            standing = base.artifact.files.get(name)
+            if standing is not None and standing.digest != sha256(data):
+                raise ConflictError(f"a version never has two contents: {name} in {self.url} is another's")
 
     def _settle(self, base: RegistryView, deadline: Deadline) -> None:
         """Give the writers of open claims a while; the tag moving on is a conflict, silence means they died."""
