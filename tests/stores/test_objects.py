@@ -12,7 +12,7 @@ import pytest
 from tests.simulators.authority import Authority
 from tests.simulators.memory_s3 import MemoryS3
 from tests.simulators.object_store import BUCKET, OWNER, READER, ObjectServer, environment
-from tests.simulators.wire import Exchange, WireServer
+from tests.simulators.wire import Exchange, WireServer, answer
 from tests.simulators.world import soon
 from tests.stores.conftest import opened
 from tests.stores.editions import edition, now, publish
@@ -115,6 +115,26 @@ def test_answer_that_is_no_plain_absence_is_not_taken_for_one(
     scene.s3.faults.append(times(100, lambda exchange: exchange.answer(status, body)))
     with pytest.raises(error):
         now(scene.store()).read("2.root.json", 100)
+
+
+def test_answer_that_is_longer_than_it_says_is_left_at_the_limit(scene: Scene) -> None:
+    """Of two lengths the chunks count: 64 MB come in the place of ten bytes."""
+    chunk = b"100000\r\n" + b"x" * 2**20 + b"\r\n"
+    sent = [0]
+
+    def flood(exchange: Exchange) -> None:
+        exchange.is_over = True
+        said = {"Last_Modified": "Thu, 01 May 2031 12:00:00 GMT", "ETag": '"x"', "Content_Length": "10"}
+        exchange.send(answer(200, b"", Transfer_Encoding="chunked", **said))
+        for _ in range(64):
+            exchange.send(chunk)
+            sent[0] += 1
+        exchange.send(b"0\r\n\r\n")
+
+    scene.s3.faults.append(times(1, flood))
+    with pytest.raises(LimitError, match=r"too large.*2\.targets\.json: expected at most 100,"):
+        now(scene.store()).read("2.targets.json", 100)
+    assert sent[0] < 64, "the connection is closed, and the rest never sent"
 
 
 def test_swap_whose_answer_was_lost_is_settled_by_what_stands_there(scene: Scene) -> None:
