@@ -137,6 +137,18 @@ def test_answer_that_is_longer_than_it_says_is_left_at_the_limit(scene: Scene) -
     assert sent[0] < 64, "the connection is closed, and the rest never sent"
 
 
+@pytest.mark.parametrize("body", [b"x" * 300_000, b"://" * 100_000, b"x://y " * 50_000])
+def test_long_answer_that_is_no_list_is_refused_at_once(scene: Scene, body: bytes) -> None:
+    """The text of an error is looked through once: an address is not sought at each of its letters."""
+    scene.s3.faults.append(times(100, lambda exchange: exchange.answer(200, body)))
+    began = time.monotonic()
+    with pytest.raises(UnreachableError, match="could not list") as caught:
+        scene.store().names(deadline=soon(20))
+    assert time.monotonic() - began < 5
+    assert len(str(caught.value)) < 300
+    assert "://" not in str(caught.value).removeprefix("s3://")
+
+
 def test_swap_whose_answer_was_lost_is_settled_by_what_stands_there(scene: Scene) -> None:
     publish(scene.store(), 1)
 

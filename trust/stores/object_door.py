@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from trust.deadline import Deadline
 from trust.errors import InputError, LimitError, UnreachableError
 from trust.stores.interface import TIMESTAMP, MissingPlaceError
-from trust.stores.object_place import CODE, CREDENTIALS, Place, allows_http, opened, said
+from trust.stores.object_place import CREDENTIALS, Place, allows_http, code_of, opened, said
 from trust.stores.remote import Fetched, Mark, Unchanged
 from trust.value import dataclass
 
@@ -189,8 +189,8 @@ class ObjectDoor:
 
     def _require_absent(self, name: str, err: FileNotFoundError) -> None:
         """Return if what is not there is the object, and not its bucket."""
-        code = CODE.search(str(err))
-        if code is None or code[1] not in _ABSENT:
+        code = code_of(err)
+        if code not in _ABSENT:
             raise (self._missing_place() if code else self._not_sure(name)) from err
 
     def _not_sure(self, name: str) -> UnreachableError:

@@ -44,7 +44,9 @@ _CAUSES = {
     "TimedOut": "no answer in time",
 }
 _STATUS = re.compile(r"status code: ([0-9]{3}[A-Za-z ]{0,40})")
-CODE = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
+_CODE = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
+_URL = re.compile(r"\S{0,20}://\S+")
+_READ_MAX = 4000  # characters of an error: all that ours is made of, an address of 1,024 before it; the rest is theirs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,12 +125,19 @@ def opened(place: Place, *, allow_http: bool, request_seconds: int) -> Bucket:
 
 def said(err: Exception) -> str:
     """Return what the server or the network said, in one line without the address."""
-    text = str(err).partition("\n\nDebug source")[0]
-    status, code = _STATUS.search(text), CODE.search(text)
+    whole = str(err)
+    text = whole[:_READ_MAX].partition("\n\nDebug source")[0]
+    status, code = _STATUS.search(text), code_of(err)
     if status:
-        return f"got {status[1].strip()}{f' ({code[1]})' if code else ''}"
+        return f"got {status[1].strip()}{f' ({code})' if code else ''}"
     for word, meaning in _CAUSES.items():
-        if word in str(err):
+        if word in whole:
             return meaning
-    rest = text.rpartition("HTTP error: ")[2] if "HTTP error: " in text else re.sub(r"\S+://\S+", "…", text)
+    rest = text.rpartition("HTTP error: ")[2] if "HTTP error: " in text else _URL.sub("…", text)
     return " ".join("".join(c if c.isprintable() else " " for c in rest).split())[:200]
+
+
+def code_of(err: Exception) -> str | None:
+    """Return the store's own word for what went wrong, where it said one."""
+    match = _CODE.search(str(err)[:_READ_MAX])
+    return match[1] if match else None
