@@ -19,6 +19,7 @@ from tests.stores.editions import edition, now, publish
 from trust.errors import ConflictError, InputError, LimitError, UnreachableError
 from trust.oci.http import Http
 from trust.stores.interface import TIMESTAMP, MissingPlaceError, Store
+from trust.stores.object_place import own_hosts, parse_place
 
 URL = "s3://bucket/acme"
 KEY = "/bucket/acme/"
@@ -147,6 +148,40 @@ def test_long_answer_that_is_no_list_is_refused_at_once(scene: Scene, body: byte
     assert time.monotonic() - began < 5
     assert len(str(caught.value)) < 300
     assert "://" not in str(caught.value).removeprefix("s3://")
+
+
+@pytest.mark.parametrize("journey", ["read", "look", "list", "publish"])
+def test_redirect_to_another_host_is_not_followed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, journey: str
+) -> None:
+    """The session token would go along."""
+    publish(scene.store(), 1)
+    before = dict(scene.s3.objects)
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "told to one host alone")
+    with WireServer(script=lambda exchange: exchange.answer(200, b"{}", ETag='"x"')) as other:
+        where = f"http://localhost:{other.port}/bucket/acme/2.root.json"
+        method = "PUT" if journey == "publish" else ""
+        scene.s3.faults.append(
+            times(100, lambda exchange: exchange.answer(307, b"", Location=where), method=method)
+        )
+        journeys: dict[str, Callable[[], object]] = {
+            "read": lambda: now(scene.store()).read("2.root.json", 100),
+            "look": lambda: now(scene.store()).taken("2.root.json"),
+            "list": lambda: scene.store().names(deadline=soon()),
+            "publish": lambda: publish(scene.store(), 2),
+        }
+        with pytest.raises(UnreachableError, match=r"redirects to another host|got 307"):
+            journeys[journey]()
+    assert other.requests == []
+    assert scene.s3.objects == before
+
+
+@pytest.mark.parametrize("name", ["AWS_PROXY_URL", "https_proxy"])
+def test_proxy_in_earnest_stays(name: str) -> None:
+    place = parse_place(URL)
+    assert "fd00::7" in own_hosts(place, {"AWS_ENDPOINT_URL": "https://[fd00::7]:9000"})
+    assert "amazonaws.com" in own_hosts(place, {})
+    assert own_hosts(place, {name: "http://proxy.example.com:3128"}) == ()
 
 
 def test_swap_whose_answer_was_lost_is_settled_by_what_stands_there(scene: Scene) -> None:

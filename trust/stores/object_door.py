@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from trust.deadline import Deadline
 from trust.errors import InputError, LimitError, UnreachableError
 from trust.stores.interface import TIMESTAMP, MissingPlaceError
-from trust.stores.object_place import CREDENTIALS, Place, allows_http, code_of, opened, said
+from trust.stores.object_place import CREDENTIALS, Place, allows_http, code_of, opened, own_hosts, said
 from trust.stores.remote import Fetched, Mark, Unchanged
 from trust.value import dataclass
 
@@ -53,6 +53,7 @@ class ObjectDoor:
     def __init__(self, place: Place, environ: Mapping[str, str]) -> None:
         self.place = place
         self._allow_http = allows_http(place, environ)
+        self._hosts = own_hosts(place, environ)
         self._opened: dict[int, Bucket] = {}
 
     def get(
@@ -168,7 +169,9 @@ class ObjectDoor:
 
     def _bucket(self, seconds: int = READ_SECONDS) -> Bucket:
         if seconds not in self._opened:
-            self._opened[seconds] = opened(self.place, allow_http=self._allow_http, request_seconds=seconds)
+            self._opened[seconds] = opened(
+                self.place, allow_http=self._allow_http, hosts=self._hosts, request_seconds=seconds
+            )
         return self._opened[seconds]
 
     def _run(self, doing: str, call: Callable[[], T], deadline: Deadline) -> T:
