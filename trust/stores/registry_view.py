@@ -18,6 +18,7 @@ from trust.value import dataclass
 from trust.verdict import Reason
 
 CLAIMS_MAX = 1000
+GENERATION_JUMP_MAX = 1000  # what claims that never came to be may have counted up; what is beyond is no claim
 _CLAIM = re.compile(r"\.([0-9]{10})\.[0-9a-f]{12}")
 
 
@@ -82,16 +83,23 @@ class RegistryView:
         return found
 
     def _claim_tags(self) -> Iterator[str]:
-        """Yield the tags of claims above this artifact's parent, but for its own."""
+        """Yield the tags of claims above this artifact's parent, but for its own and what is far above itself."""
         prefix, own = self._place.tag, claim_tag(self._place.tag, self.artifact, self.digest)
         for tag in self._registry.tags(self._place.path, deadline=self._deadline):
             match = _CLAIM.fullmatch(tag.removeprefix(prefix)) if tag.startswith(prefix) else None
-            if match is not None and int(match[1]) > self.artifact.parent_generation and tag != own:
+            if match is not None and self._counts(int(match[1])) and tag != own:
                 yield tag
 
     def _open_claim(self, tag: str) -> Artifact | None:
         claim = self._claim(tag)
-        return None if claim is None or claim.withdrawn else claim
+        return None if claim is None or claim.withdrawn or not self._is_near(claim.generation) else claim
+
+    def _counts(self, generation: int) -> bool:
+        return generation > self.artifact.parent_generation and self._is_near(generation)
+
+    def _is_near(self, generation: int) -> bool:
+        """Tell whether a writer may be so far: one tag of the last number would leave none to all others."""
+        return generation <= self.artifact.generation + GENERATION_JUMP_MAX
 
     def strays(self) -> tuple[tuple[View, View], ...]:
         """Return each claim that this artifact does not include, with the artifact that the claim was built on."""
