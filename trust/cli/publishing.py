@@ -151,8 +151,9 @@ def _publish(run: Session, collections: Iterable[str], *, dry_run: bool, periods
             "left": [{"id": str(each.id), "role": each.place, "problem": each.problem} for each in settled.left],
             "collected": list(() if dry_run else _tidied(run, by, name)),
         })  # fmt: skip
-        lines += [f"published change {each}" for each in changes]
-        lines.append(f"published {name} {versions_of(published)}")
+        lines += [f"{'would be ' * dry_run}published change {each}" for each in changes]
+        word = word_of(published, "published", "was published already:", dry_run=dry_run)
+        lines.append(f"{word} {name} {versions_of(published)}")
         for each in settled.left:
             run.output.warn(f"change {each.id} of {each.place} is not published: {each.problem or 'it waits on'}")
     run.output.result("publish", {"collections": documents}, lines)
