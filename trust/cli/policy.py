@@ -9,7 +9,7 @@ import click
 
 from trust.cli.options import Group
 from trust.cli.session import session
-from trust.cli.stanzas import absolute_url, add_stanza, stanza_document
+from trust.cli.stanzas import absolute_url, add_stanza, edit_policy, stanza_document
 from trust.cli.user_file import edit_text
 from trust.cli.writing import denied_text, pinned_text
 from trust.client import refresh
@@ -17,6 +17,7 @@ from trust.digest import parse_digest
 from trust.errors import InputError
 from trust.policy import Stanza
 from trust.policy_document import parse_policy
+from trust.policy_files import policy_files
 from trust.reference import Collection, parse_collection, parse_reference
 
 policy = Group("policy", help="Make, check and explain the rules that decide here.")
@@ -109,7 +110,7 @@ def add(collection: str, root: str, url: str, registries: tuple[str, ...]) -> No
         registries=registries,
     )
     run.store(stanza)  # an address that no store can be opened at is not written down
-    changed = add_stanza(run.policy_path, stanza)
+    changed = add_stanza(run.policy_path, stanza, beside=_files_beside(run.policy_path))
     lines = [f"{'added' if changed else 'is there already:'} {stanza.collection} in {run.policy_path}"]
     run.output.result("policy add", {"policy": str(run.policy_path), "changed": changed}, lines)
 
@@ -128,7 +129,7 @@ def pin(collection: str) -> None:
     changed = dict(stanza.floors) != floors
     if changed:
         path = next(path for path in run.policy_files() if _speaks_of(path, name))
-        edit_text(path, lambda text: pinned_text(text or "", replace(stanza, floors=floors)))
+        edit_policy(path, lambda text: pinned_text(text or "", replace(stanza, floors=floors)))
     lines = [f"floors of {name}: {' '.join(f'{role}={version}' for role, version in floors.items())}"]
     run.output.result("policy pin", {"collection": str(name), "floors": floors, "changed": changed}, lines)
 
@@ -139,7 +140,7 @@ def deny(subject: str) -> None:
     """Deny a digest or a key on this machine, at once, whatever the publisher says."""
     run = session()
     path = run.policy_path
-    changed = edit_text(
+    changed = edit_policy(  # whatever is wrong beside it: a denial is not put off
         path, lambda text: denied_text(_EMPTY if text is None else text, subject, source=str(path))
     )
     lines = [f"denied here: {subject}"]
@@ -148,6 +149,11 @@ def deny(subject: str) -> None:
 
 def _further(stanza: Stanza) -> list[tuple[str, object]]:
     return [item for item in stanza_document(stanza).items() if item[0] not in {"name", "root", "metadata"}]
+
+
+def _files_beside(path: Path) -> list[Path]:
+    folder = path.parent / "policy.d"
+    return [each for each in policy_files(path, is_explicit=False) if each.parent == folder]
 
 
 def _speaks_of(path: Path, name: Collection) -> bool:
