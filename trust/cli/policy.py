@@ -13,12 +13,16 @@ from trust.cli.stanzas import absolute_url, add_stanza, edit_policy, stanza_docu
 from trust.cli.user_file import edit_text
 from trust.cli.writing import denied_text, pinned_text
 from trust.client import refresh
+from trust.decision import denied_as_typed
 from trust.digest import parse_digest
 from trust.errors import InputError
-from trust.policy import Stanza
+from trust.instant import format_utc
+from trust.policy import Match, Stanza
 from trust.policy_document import parse_policy
 from trust.policy_files import policy_files
-from trust.reference import Collection, parse_collection, parse_reference
+from trust.reference import Collection, Reference, parse_collection, parse_reference
+from trust.verdict import Denied
+from trust.verify import match_or_verdict
 
 policy = Group("policy", help="Make, check and explain the rules that decide here.")
 
@@ -70,29 +74,41 @@ def check() -> None:
 @policy.command("explain")
 @click.argument("image", metavar="IMAGE")
 def explain(image: str) -> int:
-    """Say which rule decides over IMAGE, and what it asks; nothing is fetched."""
+    """Say which rule decides over IMAGE, and what it asks; nothing is fetched.
+
+    Exit code 1 where IMAGE is denied by what the policy says alone, as verify would.
+    """
     run = session()
     reference = parse_reference(image)
-    match = run.policy.match(reference)
+    found = match_or_verdict(run.policy, reference, run.now)
+    match = found if isinstance(found, Match) else None
+    denied = denied_as_typed(run.policy, reference) if match else found
     pin = run.policy.pin_of(reference) if match is None else None
-    document: dict[str, object] = {"image": str(reference), "collection": None, "pinned": None}
+    document: dict[str, object] = {"image": str(reference), "collection": None, "pinned": None, "denied": None}
+    lines = []
     if match is not None:
-        stanza = match.stanza
-        document |= {"collection": str(stanza.collection), "path": match.path, "rule": stanza_document(stanza)}
-        lines = [
-            f"{reference} is decided by collection {stanza.collection}",
-            f"  signed as {match.path}, metadata at {stanza.metadata}, root {stanza.root}",
-            f"  roles {', '.join(stanza.roles) or 'any'}; digests {stanza.digests}; first use {stanza.fresh}",
-            *([f"  attestations {', '.join(stanza.attestations)}"] if stanza.attestations else []),
-            *(f"  floor {role} {version}" for role, version in stanza.floors.items()),
-        ]
+        rule = stanza_document(match.stanza)
+        document |= {"collection": str(match.stanza.collection), "path": match.path, "rule": rule}
+        lines = _rule_lines(reference, match)
     elif pin is not None:
         document["pinned"] = str(pin.reference)
-        lines = [f"{reference} is pinned: {pin.reference}"]
-    else:
-        lines = [f"{reference} is denied: no collection covers it and no digest is pinned"]
+        lines = [f"{reference} is pinned: {pin.reference} until {format_utc(pin.until)}"]
+    if isinstance(denied, Denied):
+        document["denied"] = {"reason": denied.reason.value, "detail": denied.detail}
+        lines.append(f"{reference} is denied ({denied.reason.value}): {denied.detail}")
     run.output.result("policy explain", document, lines)
-    return 0 if match or pin else 1
+    return 1 if isinstance(denied, Denied) else 0
+
+
+def _rule_lines(reference: Reference, match: Match) -> list[str]:
+    stanza = match.stanza
+    return [
+        f"{reference} is decided by collection {stanza.collection}",
+        f"  signed as {match.path}, metadata at {stanza.metadata}, root {stanza.root}",
+        f"  roles {', '.join(stanza.roles) or 'any'}; digests {stanza.digests}; first use {stanza.fresh}",
+        *([f"  attestations {', '.join(stanza.attestations)}"] if stanza.attestations else []),
+        *(f"  floor {role} {version}" for role, version in stanza.floors.items()),
+    ]
 
 
 @policy.command("add")
