@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulators.command_line import plain_environment
+from tests.simulators.command_line import NAME, CommandLine, plain_environment
 from trust.digest import sha256
 from trust.policy_files import read_policy
 
@@ -138,6 +138,19 @@ def test_collection_of_a_file_beside_it_is_not_added_once_more(tmp_path: Path) -
     assert "collection registry.test/acme/ stands twice in the policy" in said(policy, *STANZA, code=2)
     assert policy.read_bytes() == before
     said(policy, "policy", "check")
+
+
+def test_collection_of_a_file_beside_it_is_not_written_by_its_founder_either(
+    founder: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "user-tmp").mkdir()
+    user = CommandLine(tmp_path, founder.zygote)
+    said(
+        tmp_path / "policy.d" / "site.toml", "policy", "add", NAME, "--root", DENIED[0], "--metadata", "registry:"
+    )
+    assert f"collection {NAME} stands twice in the policy" in user.expect(2, *user.init())
+    user.expect(0, "policy", "check")
+    assert "root sha256:" in user.expect(0, "init", NAME, "--metadata", f"file:{user.metadata}")
 
 
 def test_denial_is_not_put_off_by_what_is_wrong_beside_it(tmp_path: Path) -> None:

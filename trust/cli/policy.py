@@ -9,7 +9,7 @@ import click
 
 from trust.cli.options import Group
 from trust.cli.session import session
-from trust.cli.stanzas import absolute_url, add_stanza, edit_policy, stanza_document
+from trust.cli.stanzas import absolute_url, add_to_policy, edit_policy, stanza_document
 from trust.cli.user_file import edit_text
 from trust.cli.writing import denied_text, pinned_text
 from trust.client import refresh
@@ -19,7 +19,6 @@ from trust.errors import InputError
 from trust.instant import format_utc
 from trust.policy import Match, Stanza
 from trust.policy_document import parse_policy
-from trust.policy_files import policy_files
 from trust.reference import Collection, Reference, parse_collection, parse_reference
 from trust.verdict import Denied
 from trust.verify import match_or_verdict
@@ -126,7 +125,7 @@ def add(collection: str, root: str, url: str, registries: tuple[str, ...]) -> No
         registries=registries,
     )
     run.store(stanza)  # an address that no store can be opened at is not written down
-    changed = add_stanza(run.policy_path, stanza, beside=_files_beside(run.policy_path))
+    changed = add_to_policy(run.policy_path, stanza)
     lines = [f"{'added' if changed else 'is there already:'} {stanza.collection} in {run.policy_path}"]
     run.output.result("policy add", {"policy": str(run.policy_path), "changed": changed}, lines)
 
@@ -165,11 +164,6 @@ def deny(subject: str) -> None:
 
 def _further(stanza: Stanza) -> list[tuple[str, object]]:
     return [item for item in stanza_document(stanza).items() if item[0] not in {"name", "root", "metadata"}]
-
-
-def _files_beside(path: Path) -> list[Path]:
-    folder = path.parent / "policy.d"
-    return [each for each in policy_files(path, is_explicit=False) if each.parent == folder]
 
 
 def _speaks_of(path: Path, name: Collection) -> bool:

@@ -16,7 +16,7 @@ from trust.cli.user_file import edit_text
 from trust.errors import InputError
 from trust.policy import Stanza
 from trust.policy_document import join_policies, parse_policy, require_one_voice
-from trust.policy_files import read_policy
+from trust.policy_files import policy_files, read_policy
 
 
 def stanza_document(stanza: Stanza) -> dict[str, Any]:
@@ -84,6 +84,13 @@ def add_stanza(path: Path, stanza: Stanza, *, beside: Iterable[Path] = ()) -> bo
     return edit_policy(
         path, lambda text: _with_stanza(empty if text is None else text, stanza, path), beside=beside
     )
+
+
+def add_to_policy(path: Path, stanza: Stanza) -> bool:
+    """Make ``stanza`` part of the policy whose file ``path`` is, as ``add_stanza`` does; ``policy.d`` counts."""
+    folder = path.parent / "policy.d"
+    beside = [each for each in policy_files(path, is_explicit=False) if each.parent == folder]
+    return add_stanza(path, stanza, beside=beside)
 
 
 def _with_stanza(text: str, stanza: Stanza, path: Path) -> str:
