@@ -87,6 +87,7 @@ class Keyring:
     """Opens the keys of a home, each once, several side by side: deriving takes a fifth of a second."""
 
     def __init__(self, directory: Path) -> None:
+        forbid_core_dumps()  # before a plain key is read: from a file, or a variable that is here already
         self.store = KeyStore(directory)
         self._tokens: Hsm | None = None
         self.sources = Sources(passphrase=passphrase_of, variable=_taken_variable, hsm=self.hsm)
