@@ -11,10 +11,12 @@ import json
 import re
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from shutil import which
 from typing import Literal
 
+from trust.children import child_environment
 from trust.deadline import Deadline
 from trust.digest import Digest, parse_digest
 from trust.errors import InputError, UnavailableError
@@ -22,7 +24,7 @@ from trust.manifest import Index, parse_manifest
 from trust.oci.layout import Layout
 from trust.oci.registry import Registry
 from trust.reference import Reference, is_loopback
-from trust.value import dataclass
+from trust.value import dataclass, field
 from trust.verdict import Allowed
 
 EngineName = Literal["docker", "podman"]
@@ -37,6 +39,7 @@ class LocalEngine:
     name: EngineName
     program: str
     plain_http: bool
+    environ: Mapping[str, str] = field(repr=False)
 
     def push(self, reference: Reference) -> Digest:
         """Return the digest of the local image ``reference``, which the registry has now.
@@ -74,8 +77,9 @@ class LocalEngine:
         output = terminal if terminal is not None and self.name == "docker" else subprocess.PIPE
         error = subprocess.PIPE if terminal is None else terminal
         done = subprocess.run(
-            [self.program, *arguments], stdout=output, stderr=error, text=True, errors="replace", check=False
-        )
+            [self.program, *arguments], stdout=output, stderr=error, text=True, errors="replace", check=False,
+            env=child_environment(self.environ),
+        )  # fmt: skip
         if done.returncode != 0:
             lines = [line for line in (done.stderr or "").splitlines() if line.strip()]
             lines = lines or ["it said nothing" if terminal is None else "it said why above"]
@@ -85,16 +89,16 @@ class LocalEngine:
         return done.stdout or ""
 
 
-def find_engine(wanted: EngineName | None, *, plain_http: bool) -> LocalEngine:
+def find_engine(wanted: EngineName | None, *, plain_http: bool, environ: Mapping[str, str]) -> LocalEngine:
     """Return the engine ``wanted``, or the first that is installed.
 
     Raises:
         InputError: there is none.
     """
     for name in (wanted,) if wanted else ENGINES:
-        program = which(name)
+        program = which(name, path=environ.get("PATH"))
         if program:
-            return LocalEngine(name=name, program=program, plain_http=plain_http)
+            return LocalEngine(name=name, program=program, plain_http=plain_http, environ=environ)
     raise InputError(
         f"no {wanted or 'docker or podman'} on this machine",
         hint="an OCI layout needs none: trust push oci:DIR --as IMAGE",
