@@ -33,7 +33,7 @@ IDENTITY = "import sys; from trust.cli.sealing import opener_of; opener_of(sys.a
 IMPORT = "import sys; from trust.start import main; sys.argv[1:] = ['key', 'import', 'web', sys.argv[1]]; main()"
 RING = (
     "import sys; from pathlib import Path; from trust.cli.secrets import Keyring\n"
-    "Keyring(Path()); open(sys.argv[1])"
+    "Keyring(Path()); open(sys.argv[1]).read()"
 )
 
 
