@@ -182,9 +182,12 @@ def _step(replica: Replica, there: Replica, url: str) -> Step:
 
     Snapshot and timestamp may go back where a newer root changed their keys (TUF 1.0 §5.3.11).
     """
+    reset = replica.online_keys != there.online_keys
+    other = _other_contents(replica, there, may_reset=reset)
+    if other:
+        raise _fork(url, f"{other[0]} has other contents")
     if replica.timestamp == there.timestamp and replica.files.keys() <= there.files.keys():
         return Step.SAME
-    reset = replica.online_keys != there.online_keys
     both = [name for name in replica.versions if name in there.versions and not (reset and name in ONLINE_ROLES)]
     newer = [name for name in both if replica.versions[name] > there.versions[name]]
     older = [name for name in both if replica.versions[name] < there.versions[name]]
@@ -192,8 +195,24 @@ def _step(replica: Replica, there: Replica, url: str) -> Step:
         return Step.FORWARD
     if older and not newer:
         return Step.AHEAD
-    detail = f"{older[0]} is older" if older else "the same versions have other contents"
-    raise ConflictError(
+    raise _fork(url, f"{older[0]} is older" if older else "the same versions have other contents")
+
+
+def _other_contents(replica: Replica, there: Replica, *, may_reset: bool) -> list[str]:
+    """Return the versioned files that both have, each with bytes of its own: of two signatures one would be lost.
+
+    Where new keys reset the snapshot, a number that a thief has used there may come again.
+    """
+    both = sorted(replica.files.keys() & there.files.keys())
+    return [
+        name
+        for name in both
+        if replica.files[name] != there.files[name] and not (may_reset and name.endswith(".snapshot.json"))
+    ]
+
+
+def _fork(url: str, detail: str) -> ConflictError:
+    return ConflictError(
         f"the metadata at {url} and this one have gone different ways: {detail}",
         hint="somebody published at both places; find out which one consumers should follow",
     )

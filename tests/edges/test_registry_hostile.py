@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,8 @@ from trust.oci.credentials import Credentials
 from trust.oci.errors import MalformedAnswerError, RegistryAnswerError
 from trust.oci.http import Http
 from trust.oci.registry import FetchedManifest, NotModified, Registry
+from trust.stores.artifact import Artifact
+from trust.stores.registry_view import Place, RegistryView
 
 
 @pytest.fixture
@@ -223,6 +226,27 @@ def test_endless_pages_are_refused(http: Http) -> None:
     ):
         list(at(server, http).tags("acme/web", deadline=soon()))
     assert len(server.requests) <= 1001
+
+
+@pytest.mark.parametrize("ask", [RegistryView.claims, lambda view: view.lowest_claim(besides=())])
+def test_tags_of_claims_without_an_end_are_counted_and_refused(
+    http: Http, ask: Callable[[RegistryView], object]
+) -> None:
+    """A hundred pages of them, each of ten thousand, would be kept."""
+
+    def script(exchange: Exchange) -> None:
+        page = len(server.requests)
+        tags = [f"_trust.0000000005.{page * 10_000 + number:012x}" for number in range(10_000)]
+        link = {"Link": f'</v2/acme/web/tags/list?p={page}>; rel="next"'} if page < 100 else {}
+        exchange.answer(200, json.dumps({"tags": tags}).encode(), **link)
+
+    with WireServer(script=script) as server:
+        nothing = Artifact(generation=0, parent=None, parent_generation=0, files={})
+        place = Place(path="acme/web", tag="_trust")
+        with pytest.raises(LimitError, match="too many tags of claims"):
+            ask(RegistryView(at(server, http), place, None, nothing, soon()))
+        assert 1 < len(server.requests) < 5
+        assert all("/tags/list" in request.target for request in server.requests)
 
 
 @pytest.mark.parametrize(

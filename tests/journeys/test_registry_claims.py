@@ -17,16 +17,17 @@ from trust.client import refresh
 from trust.deadline import Deadline
 from trust.digest import Digest, sha256
 from trust.edition import Edition
-from trust.errors import ConflictError, RefusedError
+from trust.errors import ConflictError, LimitError, RefusedError
 from trust.loaded import Loaded
 from trust.manifest import OCI_MANIFEST
 from trust.oci.credentials import Credentials
 from trust.oci.registry import FetchedManifest, Registry
+from trust.rebuild import rebuild
 from trust.repository import load
 from trust.revoke import Revocation, revoke
 from trust.roles import Signature, sign_image
 from trust.sign import sign
-from trust.stores.artifact import Artifact, File, artifact_bytes
+from trust.stores.artifact import GENERATION_MAX, Artifact, File, artifact_bytes
 from trust.stores.registry_view import RegistryView, claim_tag
 from trust.verdict import Reason
 
@@ -227,6 +228,42 @@ def test_online_key_alone_renews_beside_an_open_claim(world: World) -> None:
     world.signers = everybody
     sign(world.publisher("one"), [order("2")])
     assert world.tags_seen("consumer") == {"acme/web:1", "acme/web:2", "acme/web:left"}
+
+
+@pytest.mark.parametrize("number", [GENERATION_MAX, 2], ids=["its own tag", "an honest tag"])
+def test_claim_of_the_last_number_takes_no_number_from_anybody(world: World, number: int) -> None:
+    before, door = standing(world), world.door()
+    data = artifact_bytes(replace(before, generation=GENERATION_MAX))
+    tag = claim_tag(TAG, replace(before, generation=number), sha256(data))
+    door.put_manifest(METADATA, tag, data, OCI_MANIFEST, deadline=deadline())
+    for each in ("1", "2"):
+        sign(world.publisher("one"), [order(each)])
+    assert standing(world).generation == before.generation + 2
+    assert world.tags_seen("consumer") == {"acme/web:1", "acme/web:2"}
+
+
+def test_number_that_nobody_could_read_is_never_written(world: World) -> None:
+    """Whoever moves the tag itself can count it up; what he can end is publishing, till the tag is deleted."""
+    sign(world.publisher("one"), [order("1")])
+    world.tags_seen("consumer")
+    spent, door = artifact_bytes(replace(standing(world), generation=GENERATION_MAX)), world.door()
+    door.put_manifest(METADATA, TAG, spent, OCI_MANIFEST, deadline=deadline())
+    with pytest.raises(LimitError, match="no number left") as caught:
+        sign(world.publisher("one"), [order("2")])
+    assert door.tag_digest(METADATA, TAG, deadline=deadline()) == sha256(spent)
+    assert world.tags_seen("consumer") == {"acme/web:1"}
+    assert f"delete the tag {TAG}, then trust publish --rebuild" in str(caught.value.hint)
+    world.registry.link_of_tag(METADATA, TAG).unlink()
+    home = world.state("consumer")
+    assert rebuild(world.rules(), home, world.store(), mirror=None, deadline=deadline(), dry_run=False).changed
+    sign(world.publisher("one"), [order("2")])
+    assert world.tags_seen("consumer") == {"acme/web:1", "acme/web:2"}
+
+
+def standing(world: World) -> Artifact:
+    view = world.store().view(known=None, deadline=deadline())
+    assert isinstance(view, RegistryView)
+    return view.artifact
 
 
 def claim(world: World, base: RegistryView, edition: Edition, *, generation: int) -> None:

@@ -162,6 +162,22 @@ def test_fork_is_a_conflict_and_nothing_is_written(world: World) -> None:
     assert files(elsewhere(world)[1]) == before
 
 
+def test_newer_timestamp_over_other_targets_of_the_same_version_is_a_conflict(world: World) -> None:
+    """Two publishers signed at two places; the one whose timestamp was renewed since is no step forward."""
+    base = world.attacker.files()
+    world.sign("2.0")
+    moved(world)
+    before, there = files(elsewhere(world)[1]), read(world)
+    world.attacker.restore(base)
+    world.attacker.forge("targets", lambda targets: setattr(targets, "expires", START.replace(year=2032)))
+    world.attacker.forge("timestamp")
+    newer = {role for role, version in read(world).versions.items() if version != there.versions[role]}
+    assert newer == {"timestamp"}
+    with pytest.raises(ConflictError, match=r"different ways: \d+\.[a-z]+\.json has other contents"):
+        moved(world)
+    assert files(elsewhere(world)[1]) == before
+
+
 def test_same_version_with_other_content_is_a_conflict(world: World) -> None:
     moved(world)
     before = files(elsewhere(world)[1])

@@ -102,6 +102,15 @@ def test_number_of_an_orphan_is_burnt(opener: Opener) -> None:
     publish(opener(), 3)
 
 
+def test_number_that_was_published_never_gets_other_contents(opener: Opener) -> None:
+    publish(opener(), 1)
+    files = {"1.targets.json": b"of another", "2.snapshot.json": b"snapshot 2"}
+    with pytest.raises(ConflictError, match=r"two contents.*1\.targets\.json"):
+        opener().publish(edition(now(opener()), 2, files=files), deadline=soon())
+    assert now(opener()).read("1.targets.json", 100) == b"targets 1"
+    assert now(opener()).read(TIMESTAMP, 100) == b"timestamp 1"
+
+
 def test_file_that_a_dead_writer_left_as_we_would_write_it_is_no_conflict(opener: Opener) -> None:
     publish(opener(), 1)
     if not opener().url.startswith("registry"):

@@ -12,13 +12,14 @@ import pytest
 from tests.simulators.authority import Authority
 from tests.simulators.memory_s3 import MemoryS3
 from tests.simulators.object_store import BUCKET, OWNER, READER, ObjectServer, environment
-from tests.simulators.wire import Exchange, WireServer
+from tests.simulators.wire import Exchange, WireServer, answer
 from tests.simulators.world import soon
 from tests.stores.conftest import opened
 from tests.stores.editions import edition, now, publish
 from trust.errors import ConflictError, InputError, LimitError, UnreachableError
 from trust.oci.http import Http
 from trust.stores.interface import TIMESTAMP, MissingPlaceError, Store
+from trust.stores.object_place import own_hosts, parse_place
 
 URL = "s3://bucket/acme"
 KEY = "/bucket/acme/"
@@ -115,6 +116,72 @@ def test_answer_that_is_no_plain_absence_is_not_taken_for_one(
     scene.s3.faults.append(times(100, lambda exchange: exchange.answer(status, body)))
     with pytest.raises(error):
         now(scene.store()).read("2.root.json", 100)
+
+
+def test_answer_that_is_longer_than_it_says_is_left_at_the_limit(scene: Scene) -> None:
+    """Of two lengths the chunks count: 64 MB come in the place of ten bytes."""
+    chunk = b"100000\r\n" + b"x" * 2**20 + b"\r\n"
+    sent = [0]
+
+    def flood(exchange: Exchange) -> None:
+        exchange.is_over = True
+        said = {"Last_Modified": "Thu, 01 May 2031 12:00:00 GMT", "ETag": '"x"', "Content_Length": "10"}
+        exchange.send(answer(200, b"", Transfer_Encoding="chunked", **said))
+        for _ in range(64):
+            exchange.send(chunk)
+            sent[0] += 1
+        exchange.send(b"0\r\n\r\n")
+
+    scene.s3.faults.append(times(1, flood))
+    with pytest.raises(LimitError, match=r"too large.*2\.targets\.json: expected at most 100,"):
+        now(scene.store()).read("2.targets.json", 100)
+    assert sent[0] < 64, "the connection is closed, and the rest never sent"
+
+
+@pytest.mark.parametrize("body", [b"x" * 300_000, b"://" * 100_000, b"x://y " * 50_000])
+def test_long_answer_that_is_no_list_is_refused_at_once(scene: Scene, body: bytes) -> None:
+    """The text of an error is looked through once: an address is not sought at each of its letters."""
+    scene.s3.faults.append(times(100, lambda exchange: exchange.answer(200, body)))
+    began = time.monotonic()
+    with pytest.raises(UnreachableError, match="could not list") as caught:
+        scene.store().names(deadline=soon(20))
+    assert time.monotonic() - began < 5
+    assert len(str(caught.value)) < 300
+    assert "://" not in str(caught.value).removeprefix("s3://")
+
+
+@pytest.mark.parametrize("journey", ["read", "look", "list", "publish"])
+def test_redirect_to_another_host_is_not_followed(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch, journey: str
+) -> None:
+    """The session token would go along."""
+    publish(scene.store(), 1)
+    before = dict(scene.s3.objects)
+    monkeypatch.setenv("AWS_SESSION_TOKEN", "told to one host alone")
+    with WireServer(script=lambda exchange: exchange.answer(200, b"{}", ETag='"x"')) as other:
+        where = f"http://localhost:{other.port}/bucket/acme/2.root.json"
+        method = "PUT" if journey == "publish" else ""
+        scene.s3.faults.append(
+            times(100, lambda exchange: exchange.answer(307, b"", Location=where), method=method)
+        )
+        journeys: dict[str, Callable[[], object]] = {
+            "read": lambda: now(scene.store()).read("2.root.json", 100),
+            "look": lambda: now(scene.store()).taken("2.root.json"),
+            "list": lambda: scene.store().names(deadline=soon()),
+            "publish": lambda: publish(scene.store(), 2),
+        }
+        with pytest.raises(UnreachableError, match=r"redirects to another host|got 307"):
+            journeys[journey]()
+    assert other.requests == []
+    assert scene.s3.objects == before
+
+
+@pytest.mark.parametrize("name", ["AWS_PROXY_URL", "https_proxy"])
+def test_proxy_in_earnest_stays(name: str) -> None:
+    place = parse_place(URL)
+    assert "fd00::7" in own_hosts(place, {"AWS_ENDPOINT_URL": "https://[fd00::7]:9000"})
+    assert "amazonaws.com" in own_hosts(place, {})
+    assert own_hosts(place, {name: "http://proxy.example.com:3128"}) == ()
 
 
 def test_swap_whose_answer_was_lost_is_settled_by_what_stands_there(scene: Scene) -> None:

@@ -19,6 +19,7 @@ ARTIFACT_TYPE = "application/vnd.content-trust.metadata.v1"
 FILE_TYPE = "application/vnd.content-trust.tuf.v1+json"
 EMPTY = b"{}"
 EMPTY_TYPE = "application/vnd.oci.empty.v1+json"
+GENERATION_MAX = 9_999_999_999  # ten digits, so that the tags of claims sort by it
 _TITLE = "org.opencontainers.image.title"
 _GENERATION = "dev.content-trust.generation"
 _PARENT = "dev.content-trust.parent"
@@ -99,6 +100,6 @@ def parse_artifact(untrusted_bytes: bytes) -> Artifact:
 
 
 def _number(text: str | None) -> int:
-    if text is None or not text.isascii() or not text.isdigit() or len(text) > 10:  # noqa: PLR2004 - tag digits
+    if text is None or not text.isascii() or not text.isdigit() or len(text) > len(str(GENERATION_MAX)):
         raise InputError(f"metadata artifact has no generation: got {text!r}")
     return int(text)

@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from trust.deadline import Deadline
 from trust.errors import InputError, LimitError, UnreachableError
 from trust.stores.interface import TIMESTAMP, MissingPlaceError
-from trust.stores.object_place import CODE, CREDENTIALS, Place, allows_http, opened, said
+from trust.stores.object_place import CREDENTIALS, Place, allows_http, code_of, opened, own_hosts, said
 from trust.stores.remote import Fetched, Mark, Unchanged
 from trust.value import dataclass
 
 if TYPE_CHECKING:
-    from obstore import ObjectMeta
+    from obstore import GetResult, ObjectMeta
 
     from trust.stores.object_place import Bucket
 
@@ -53,6 +53,7 @@ class ObjectDoor:
     def __init__(self, place: Place, environ: Mapping[str, str]) -> None:
         self.place = place
         self._allow_http = allows_http(place, environ)
+        self._hosts = own_hosts(place, environ)
         self._opened: dict[int, Bucket] = {}
 
     def get(
@@ -65,12 +66,7 @@ class ObjectDoor:
         def read() -> Fetched | Unchanged | None:
             try:
                 found = obstore.get(self._bucket(), name, options={"if_none_match": unless} if unless else None)
-                size = found.meta["size"]
-                if size > max_bytes:
-                    raise LimitError(
-                        f"metadata is too large: {self.place}: {name}: expected at most {max_bytes}, got {size}"
-                    )
-                data = bytes(found.bytes())
+                data = self._whole(name, found, max_bytes)
             except NotModifiedError:
                 return Unchanged()
             except FileNotFoundError as err:
@@ -79,6 +75,22 @@ class ObjectDoor:
             return Fetched(untrusted_bytes=data, mark=_mark(found.meta))
 
         return self._run(f"read {name}", read, deadline)
+
+    def _whole(self, name: str, found: GetResult, max_bytes: int) -> bytes:
+        """Return the object's bytes as they come: a chunked answer is longer than its header says, if it likes."""
+        size = found.meta["size"]
+        if size <= max_bytes:
+            data = bytearray()
+            for chunk in found.stream(min_chunk_size=1):
+                data += chunk
+                if len(data) > max_bytes:
+                    break
+            size = len(data)
+        if size > max_bytes:
+            raise LimitError(
+                f"metadata is too large: {self.place}: {name}: expected at most {max_bytes}, got at least {size}"
+            )
+        return bytes(data)
 
     def has(self, name: str, *, deadline: Deadline) -> bool:
         """Tell whether there is such an object; see ``Door.has``. A missing bucket has none."""
@@ -157,7 +169,9 @@ class ObjectDoor:
 
     def _bucket(self, seconds: int = READ_SECONDS) -> Bucket:
         if seconds not in self._opened:
-            self._opened[seconds] = opened(self.place, allow_http=self._allow_http, request_seconds=seconds)
+            self._opened[seconds] = opened(
+                self.place, allow_http=self._allow_http, hosts=self._hosts, request_seconds=seconds
+            )
         return self._opened[seconds]
 
     def _run(self, doing: str, call: Callable[[], T], deadline: Deadline) -> T:
@@ -178,8 +192,8 @@ class ObjectDoor:
 
     def _require_absent(self, name: str, err: FileNotFoundError) -> None:
         """Return if what is not there is the object, and not its bucket."""
-        code = CODE.search(str(err))
-        if code is None or code[1] not in _ABSENT:
+        code = code_of(err)
+        if code not in _ABSENT:
             raise (self._missing_place() if code else self._not_sure(name)) from err
 
     def _not_sure(self, name: str) -> UnreachableError:

@@ -35,16 +35,30 @@ CREDENTIALS = {
     "gs": "GOOGLE_APPLICATIONCREDENTIALS",
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
+# The hosts that S3 and its credentials need where no endpoint is set; with one, it and these of the credentials.
+_AMAZON = ("amazonaws.com", "amazonaws.com.cn")
+_AMAZON_CREDENTIALS = ("169.254.169.254", "169.254.170.2", "169.254.170.23", "fd00:ec2::254", "fd00:ec2::23")
+_AMAZON_ENDPOINTS = (
+    *_ENDPOINTS["s3"],
+    "AWS_ENDPOINT_URL_STS",
+    "AWS_METADATA_ENDPOINT",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)
+_PROXIES = ("AWS_PROXY_URL", "HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")
+_NOWHERE = "http://127.0.0.1:0"
 _ADDRESS = re.compile(r"//([a-z0-9][a-z0-9._-]{1,221})((?:/[A-Za-z0-9._=-]{1,200})*)/?", re.ASCII)
 # What went wrong stands in the part that is written for programmers alone.
 _CAUSES = {
+    _NOWHERE.removeprefix("http://"): "it redirects to another host, which would be told the session token",
     "InvalidCertificate": "its certificate is not trusted here; SSL_CERT_FILE names authorities of one's own",
     "dns error": "no such host",
     "ConnectionRefused": "connection refused",
     "TimedOut": "no answer in time",
 }
 _STATUS = re.compile(r"status code: ([0-9]{3}[A-Za-z ]{0,40})")
-CODE = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
+_CODE = re.compile(r"<Code>([A-Za-z0-9]{1,60})</Code>")
+_URL = re.compile(r"\S{0,20}://\S+")
+_READ_MAX = 4000  # characters of an error: an address of some 1,024 and what ours is made of; the rest is theirs
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +103,27 @@ def allows_http(place: Place, environ: Mapping[str, str]) -> bool:
     return allows
 
 
-def opened(place: Place, *, allow_http: bool, request_seconds: int) -> Bucket:
+def own_hosts(place: Place, environ: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the only hosts that requests for ``place`` may go to; empty where there is no telling.
+
+    The library follows redirects, and S3's session token goes along. It has no word against that, but one for
+    hosts that need no proxy: with a proxy that is nowhere, no other host is reached. Where there is a proxy in
+    earnest, which hosts are reached is its matter. Google and Azure are told secrets in ``Authorization`` alone,
+    which goes to no second host.
+    """
+    if place.scheme != "s3" or any(environ.get(name) or environ.get(name.lower()) for name in _PROXIES):
+        return ()
+    hosts = {parse_url(environ[name]).host.strip("[]") for name in _AMAZON_ENDPOINTS if environ.get(name)}
+    if not any(environ.get(name) for name in _ENDPOINTS["s3"]):
+        return (*_AMAZON, *_AMAZON_CREDENTIALS, *sorted(hosts))
+    region = environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    return (f"sts.{region}.amazonaws.com", "sts.amazonaws.com", *_AMAZON_CREDENTIALS, *sorted(hosts))
+
+
+def opened(place: Place, *, allow_http: bool, hosts: tuple[str, ...], request_seconds: int) -> Bucket:
     """Return what asks the place, each request for at most ``request_seconds``; nothing is asked yet.
+
+    ``hosts`` are the only ones that are asked, unless empty.
 
     Raises:
         InputError: an address or credentials that obstore does not take.
@@ -103,6 +136,8 @@ def opened(place: Place, *, allow_http: bool, request_seconds: int) -> Bucket:
         "connect_timeout": timedelta(seconds=CONNECT_SECONDS),
         "user_agent": "content-trust",
     }
+    if hosts:
+        client |= {"proxy_url": _NOWHERE, "proxy_excludes": ",".join(hosts)}
     retry: RetryConfig = {
         "max_retries": RETRIES,
         "retry_timeout": timedelta(seconds=2 * request_seconds),
@@ -123,12 +158,19 @@ def opened(place: Place, *, allow_http: bool, request_seconds: int) -> Bucket:
 
 def said(err: Exception) -> str:
     """Return what the server or the network said, in one line without the address."""
-    text = str(err).partition("\n\nDebug source")[0]
-    status, code = _STATUS.search(text), CODE.search(text)
+    whole = str(err)
+    text = whole[:_READ_MAX].partition("\n\nDebug source")[0]
+    status, code = _STATUS.search(text), code_of(err)
     if status:
-        return f"got {status[1].strip()}{f' ({code[1]})' if code else ''}"
+        return f"got {status[1].strip()}{f' ({code})' if code else ''}"
     for word, meaning in _CAUSES.items():
-        if word in str(err):
+        if word in whole:
             return meaning
-    rest = text.rpartition("HTTP error: ")[2] if "HTTP error: " in text else re.sub(r"\S+://\S+", "…", text)
+    rest = text.rpartition("HTTP error: ")[2] if "HTTP error: " in text else _URL.sub("…", text)
     return " ".join("".join(c if c.isprintable() else " " for c in rest).split())[:200]
+
+
+def code_of(err: Exception) -> str | None:
+    """Return the store's own word for what went wrong, where it said one."""
+    match = _CODE.search(str(err)[:_READ_MAX])
+    return match[1] if match else None

@@ -20,10 +20,10 @@ from collections.abc import Callable, Collection, Mapping
 
 from trust.deadline import Deadline
 from trust.digest import Digest, parse_digest, sha256
-from trust.errors import ConflictError, InputError, TrustError
+from trust.errors import ConflictError, InputError, LimitError, TrustError
 from trust.manifest import OCI_MANIFEST
 from trust.oci.registry import NotModified, Registry
-from trust.stores.artifact import EMPTY, Artifact, File, artifact_bytes
+from trust.stores.artifact import EMPTY, GENERATION_MAX, Artifact, File, artifact_bytes
 from trust.stores.interface import TIMESTAMP, Publication, View, is_versioned, require_removable
 from trust.stores.parallel import for_each
 from trust.stores.registry_pending import RegistryPending
@@ -64,6 +64,7 @@ class RegistryStore:
         base = publication.base
         if not isinstance(base, RegistryView):
             raise TypeError("a publication is built on a view of its own store")
+        self._require_new(publication, base)
         known = base.claims()
         self._settle(base, deadline)
         artifact = self._pushed(publication, base, deadline)
@@ -114,6 +115,13 @@ class RegistryStore:
             ) from err
         self._registry.delete_tag(self._place.path, tag, deadline=deadline)
 
+    def _require_new(self, publication: Publication, base: RegistryView) -> None:
+        """Return if no versioned file of ``publication`` stands in the artifact with other bytes."""
+        for name, data in publication.files.items():
+            standing = base.artifact.files.get(name)
+            if standing is not None and standing.digest != sha256(data):
+                raise ConflictError(f"a version never has two contents: {name} in {self.url} is another's")
+
     def _settle(self, base: RegistryView, deadline: Deadline) -> None:
         """Give the writers of open claims a while; the tag moving on is a conflict, silence means they died."""
         waited = 0.0
@@ -125,6 +133,7 @@ class RegistryStore:
                 raise ConflictError(f"another publisher was first: {self.url} has moved on")
 
     def _pushed(self, publication: Publication, base: RegistryView, deadline: Deadline) -> Artifact:
+        generation = self._generation_after(base)
         contents = {**publication.files, TIMESTAMP: publication.timestamp}
         count = len({*publication.kept, *contents})
         if count > FILES_MAX:
@@ -140,13 +149,22 @@ class RegistryStore:
         for_each(contents.values(), push)
         files = {name: base.artifact.files[name] for name in publication.kept}
         files |= {name: File(digest=sha256(data), size_bytes=len(data)) for name, data in contents.items()}
-        newest = max([base.artifact.generation, *(claim.generation for claim in base.claims().values())])
         return Artifact(
-            generation=newest + 1,
+            generation=generation,
             parent=base.digest,
             parent_generation=base.artifact.generation if publication.settles else base.artifact.parent_generation,
             files=files,
         )
+
+    def _generation_after(self, base: RegistryView) -> int:
+        newest = max([base.artifact.generation, *(claim.generation for claim in base.claims().values())])
+        if newest >= GENERATION_MAX:
+            raise LimitError(
+                f"metadata has no number left for another edition: {self.url}: got {newest}",
+                hint=f"somebody with the right to push counted it up: delete the tag {self._place.tag}, "
+                "then trust publish --rebuild",
+            )
+        return newest + 1
 
     def _is_alone(self, base: RegistryView, tag: str, deadline: Deadline) -> bool:
         """Tell whether the tag may be moved: nobody else has a new claim, and it is where the edit began.

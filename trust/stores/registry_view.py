@@ -18,6 +18,8 @@ from trust.value import dataclass
 from trust.verdict import Reason
 
 CLAIMS_MAX = 1000
+CLAIMS_LISTED_MAX = 10_000  # withdrawn ones among them, which stay where a registry deletes no tags
+GENERATION_JUMP_MAX = 1000  # what claims that never came to be may have counted up; what is beyond is no claim
 _CLAIM = re.compile(r"\.([0-9]{10})\.[0-9a-f]{12}")
 
 
@@ -73,7 +75,7 @@ class RegistryView:
 
     def _claims_now(self) -> dict[str, Artifact]:
         found: dict[str, Artifact] = {}
-        for tag in self._claim_tags():
+        for tag in list(self._claim_tags()):  # counted before any of them is asked for
             claim = self._open_claim(tag)
             if claim is not None:
                 found[tag] = claim
@@ -82,16 +84,33 @@ class RegistryView:
         return found
 
     def _claim_tags(self) -> Iterator[str]:
-        """Yield the tags of claims above this artifact's parent, but for its own."""
-        prefix, own = self._place.tag, claim_tag(self._place.tag, self.artifact, self.digest)
+        """Yield the tags of claims above this artifact's parent, but for its own and what is far above itself.
+
+        Raises:
+            LimitError: more than ``CLAIMS_LISTED_MAX``; pages of them would fill the memory.
+        """
+        prefix, own, listed = self._place.tag, claim_tag(self._place.tag, self.artifact, self.digest), 0
         for tag in self._registry.tags(self._place.path, deadline=self._deadline):
             match = _CLAIM.fullmatch(tag.removeprefix(prefix)) if tag.startswith(prefix) else None
-            if match is not None and int(match[1]) > self.artifact.parent_generation and tag != own:
+            if match is not None and self._counts(int(match[1])) and tag != own:
+                listed += 1
+                if listed > CLAIMS_LISTED_MAX:
+                    raise LimitError(
+                        f"too many tags of claims in {self._place.path}: expected at most {CLAIMS_LISTED_MAX}",
+                        hint=f"delete tags that begin with {prefix}.: each publish needs the newest few alone",
+                    )
                 yield tag
 
     def _open_claim(self, tag: str) -> Artifact | None:
         claim = self._claim(tag)
-        return None if claim is None or claim.withdrawn else claim
+        return None if claim is None or claim.withdrawn or not self._is_near(claim.generation) else claim
+
+    def _counts(self, generation: int) -> bool:
+        return generation > self.artifact.parent_generation and self._is_near(generation)
+
+    def _is_near(self, generation: int) -> bool:
+        """Tell whether a writer may be so far: one tag of the last number would leave none to all others."""
+        return generation <= self.artifact.generation + GENERATION_JUMP_MAX
 
     def strays(self) -> tuple[tuple[View, View], ...]:
         """Return each claim that this artifact does not include, with the artifact that the claim was built on."""
