@@ -43,8 +43,7 @@ class Network(Protocol):
         """Return the addresses of ``host`` (a name or a literal), best first.
 
         Raises:
-            OSError: there is none; UnicodeError: nor can there be one: a label is empty, or too long; TimeoutError:
-            no answer in time.
+            OSError: there is none; UnicodeError: nor can there be; TimeoutError: no answer in time.
         """
 
     def connect(self, address: Address, timeout_seconds: float) -> socket.socket:
