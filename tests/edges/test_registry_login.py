@@ -197,6 +197,18 @@ def test_realm_that_may_not_see_the_login_never_does(tmp_path: Path, realm: str)
     assert [request.headers.get("authorization") for request in server.requests] == [None]
 
 
+def test_service_that_makes_no_address_is_the_registrys_fault(tmp_path: Path) -> None:
+    """Each of its letters is six in an address."""
+    challenge = b'Bearer realm="https://auth.example.com/token",service="' + b"\xe9" * 7000 + b'"'
+    refusal = b"HTTP/1.1 401 No\r\nContent-Length: 0\r\nWWW-Authenticate: " + challenge + b"\r\n\r\n"
+    with (
+        WireServer(script=lambda exchange: exchange.send(refusal)) as server,
+        Http(environ={}) as http,
+        pytest.raises(UnreachableError, match=rf"{server.host}: token realm is unusable: address is too long"),
+    ):
+        tags(Registry(server.host, http=http, credentials=credentials(tmp_path, {})))
+
+
 def test_realm_on_another_host_sees_the_login_in_tls_alone(tmp_path: Path) -> None:
     """The distribution's own design (auth.docker.io): over HTTPS the realm gets the login."""
     authority = Authority(tmp_path)

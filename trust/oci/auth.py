@@ -165,16 +165,21 @@ class Authenticator:
                 plain_http=realm.scheme == "http",
                 allow_local=allow_local,
             )
-        joint = "&" if "?" in realm.target else "?"
         return self._http.request(
             "GET",
-            parse_url(f"{realm}{joint}{urlencode(fields)}"),
+            self._with_query(realm, urlencode(fields)),
             headers={"Authorization": _basic(credential)} if isinstance(credential, Login) else {},
             max_bytes=TOKEN_MAX_BYTES,
             deadline=deadline,
             plain_http=realm.scheme == "http",
             allow_local=allow_local,
         )
+
+    def _with_query(self, realm: Url, query: str) -> Url:
+        try:
+            return parse_url(f"{realm}{'&' if '?' in realm.target else '?'}{query}")
+        except InputError as err:  # a service of thousands of letters
+            raise UnreachableError(f"{self._host}: token realm is unusable: {err}") from err
 
     def _keep_token(self, realm: Url, scope: str, answer: Response) -> None:
         if answer.status != _OK:
