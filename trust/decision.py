@@ -108,6 +108,13 @@ def decide_pinned(policy: Policy, pin: Pinned, reference: Reference, now: dateti
     )  # fmt: skip
 
 
+def denied_as_typed(policy: Policy, reference: Reference) -> Denied | None:
+    """Return the denial of a reference whose digest is on the local deny list: it needs no evidence (step 1)."""
+    if reference.digest not in policy.denied_digests:
+        return None
+    return Denied(reference=reference, reason=Reason.REVOKED, detail=_on_deny_list(reference.digest))
+
+
 def _locally_denied(case: _Case) -> Denied | None:
     target = case.evidence.target
     digest = target.digest if target else case.reference.digest
