@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import resource
+import stat
 import subprocess
 import sys
 import threading
@@ -15,8 +17,9 @@ from pathlib import Path
 import pytest
 
 from trust.digest import Digest, sha256
-from trust.errors import InputError, RefusedError, StateError
+from trust.errors import InputError, LimitError, RefusedError, StateError
 from trust.manifest import OCI_MANIFEST, Descriptor, Platform
+from trust.oci import layout_files
 from trust.oci.content import VerifiedChunks
 from trust.oci.layout import REF_NAME, Layout
 from trust.oci.layout_files import temporary_file
@@ -326,6 +329,46 @@ def test_tags_of_many_writers_are_all_kept(layout: Layout) -> None:
     for number in range(6):
         for turn in range(5):
             assert layout.resolve(f"{number}.{turn}").digest == sha256(f"{number}.{turn}".encode())
+
+
+@pytest.mark.parametrize("held", [fcntl.LOCK_SH, fcntl.LOCK_EX])
+def test_lock_that_somebody_holds_stops_a_writer_for_a_while_and_is_named(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    """A program that is stopped, or a user who may read the lock and nothing else."""
+    monkeypatch.setattr(layout_files, "LOCK_SECONDS", 0.2)
+    lock = layout.directory / ".lock"
+    with lock.open("rb") as reader:
+        fcntl.flock(reader, held)
+        with pytest.raises(LimitError, match=f"another has held {lock}"):
+            layout.tag("1.0", described(MANIFEST))
+        with pytest.raises(LimitError, match=f"another has held {lock}"):
+            Layout.create(layout.directory)
+    assert layout.nameless() == ()
+    layout.tag("1.0", described(MANIFEST))
+    assert layout.resolve("1.0").digest == sha256(MANIFEST)
+
+
+def test_lock_of_a_layout_is_nothing_for_readers(layout: Layout) -> None:
+    lock = layout.directory / ".lock"
+    assert stat.S_IMODE(lock.stat().st_mode) == 0o600
+    lock.chmod(0o644)  # as earlier versions made it
+    layout.tag("1.0", described(MANIFEST))
+    assert stat.S_IMODE(lock.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_lock_that_is_no_file_is_refused(layout: Layout, tmp_path: Path, kind: str) -> None:
+    lock = layout.directory / ".lock"
+    lock.unlink()
+    if kind == "link":
+        lock.symlink_to(tmp_path / "elsewhere")
+    else:
+        os.mkfifo(lock)
+    with pytest.raises(StateError, match="lock is no regular file"):
+        layout.tag("1.0", described(MANIFEST))
+    assert not (tmp_path / "elsewhere").exists()
+    assert layout.nameless() == ()
 
 
 def test_what_a_killed_writer_left_is_swept_and_what_a_living_one_writes_is_not(layout: Layout) -> None:

@@ -46,7 +46,7 @@ class Layout:
 
     Every method raises:
         InputError: what is there is no layout, or lacks what was asked for.
-        StateError: it cannot be read or written.
+        StateError: it cannot be read or written. LimitError: another holds its lock.
     """
 
     def __init__(self, directory: Path) -> None:
