@@ -41,7 +41,7 @@ class Packed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What a bundle will hold: images in the order of their names, and the their collections' metadata by pin."""
+    """What a bundle will hold: images in the order of their names, and their collections' metadata by pin."""
 
     images: tuple[Packed, ...]
     metadata: Mapping[Digest, Replica]
@@ -160,7 +160,7 @@ def _children(piece: Piece) -> Iterable[Digest]:
 
 
 def _blobs(images: Sequence[Packed]) -> Iterable[tuple[Packed, Descriptor]]:
-    sizes: dict[Digest, int] = {}
+    sizes = {piece.digest: len(piece.data) for image in images for piece in image.pieces}
     for image in images:
         for piece in image.pieces:
             for blob in piece.blobs:

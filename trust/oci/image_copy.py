@@ -147,6 +147,7 @@ def _require_modest(pieces: Iterable[Piece], wanted: Collection[Digest]) -> None
     strangers = [piece for piece in pieces if piece.subject is not None and piece.digest not in wanted]
     # One blob of two sizes counts with both: whichever a stranger says, the answer is the same.
     size = sum(size for _, size in {(blob.digest, blob.size_bytes) for piece in strangers for blob in piece.blobs})
+    size += sum(len(piece.data) for piece in strangers)  # counted as whoever reads a bundle of them counts
     if size > UNSIGNED_MAX_BYTES:
         raise LimitError(f"referrers hold {size} bytes that nobody signed: expected at most {UNSIGNED_MAX_BYTES}")
 

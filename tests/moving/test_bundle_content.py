@@ -1,0 +1,77 @@
+"""What a bundle holds is all that its images are: no word of a stranger's makes it less, or keeps it out."""
+
+from __future__ import annotations
+
+import json
+
+from tests.moving.bundles import Files, put_together, take_apart
+from tests.moving.places import EMPTY, Places, door, manifest, referrer_bytes, soon
+from tests.moving.test_bundle import exported, far_home, refused
+from tests.simulators.pushing import PATH
+from trust.bundle_file import INDEX, blob_name
+from trust.digest import Digest, parse_digest, sha256
+from trust.manifest import OCI_MANIFEST
+
+
+def child_of(places: Places) -> tuple[Digest, bytes]:
+    """Return the first platform of the signed index."""
+    index = manifest(places.source.host, PATH, places.multi)
+    assert index is not None
+    digest = parse_digest(json.loads(index)["manifests"][0]["digest"])
+    data = manifest(places.source.host, PATH, digest)
+    assert data is not None
+    return digest, data
+
+
+def with_referrers(files: Files, *referrers: bytes) -> Files:
+    """Return the files of a bundle with referrers that somebody on the way added, before all other content."""
+    index = json.loads(dict(files)[INDEX])
+    index["manifests"] += [
+        {"mediaType": OCI_MANIFEST, "digest": str(sha256(each)), "size": len(each)} for each in referrers
+    ]
+    files = [(name, json.dumps(index).encode() if name == INDEX else data) for name, data in files]
+    first = next(number for number, (name, _) in enumerate(files) if name.startswith("blobs/"))
+    return [*files[:first], *((blob_name(sha256(each)), each) for each in referrers), *files[first:]]
+
+
+def blob_names(data: bytes) -> set[str]:
+    """Return where a bundle has the blobs of a manifest."""
+    document = json.loads(data)
+    return {blob_name(parse_digest(each["digest"])) for each in (document["config"], *document["layers"])}
+
+
+def test_platform_that_a_stranger_calls_his_blob_is_not_missing_its_own(places: Places) -> None:
+    child, data = child_of(places)
+    files = take_apart(exported(places, places.src("multi"), name="multi.tar"))
+    without = [(name, content) for name, content in files if name not in blob_names(data)]
+    stranger = referrer_bytes(places.multi, data)
+    assert str(child) in stranger.decode()
+    hostile = [*with_referrers(without, stranger), (blob_name(sha256(EMPTY)), EMPTY)]
+    assert "bundle is incomplete" in refused(places, put_together(hostile), code=2)["message"]
+
+
+def test_platform_that_stands_before_the_index_that_names_it_is_refused(places: Places) -> None:
+    _, data = child_of(places)
+    files = take_apart(exported(places, places.src("multi"), name="multi.tar"))
+    without = [(name, content) for name, content in files if content != data and name not in blob_names(data)]
+    stranger = referrer_bytes(places.multi, data)
+    hostile = with_referrers(without, stranger)
+    behind = 1 + next(number for number, (name, _) in enumerate(hostile) if name == blob_name(sha256(stranger)))
+    hostile[behind:behind] = [(blob_name(sha256(data)), data)]
+    hostile.append((blob_name(sha256(EMPTY)), EMPTY))
+    assert "stands before what names it" in refused(places, put_together(hostile), code=2)["message"]
+
+
+def test_referrer_whose_layer_is_a_platform_of_the_image_keeps_no_bundle_out(own_places: Places) -> None:
+    places = own_places
+    child, data = child_of(places)
+    stranger = referrer_bytes(places.multi, data)
+    with door(places.source.host) as registry:
+        for content in (EMPTY, data):
+            registry.push_blob(PATH, sha256(content), content, deadline=soon())
+        registry.put_manifest(PATH, sha256(stranger), stranger, OCI_MANIFEST, deadline=soon())
+        registry.add_referrer(PATH, places.multi, stranger, deadline=soon())
+    file = exported(places, places.src("multi"))
+    assert blob_name(sha256(stranger)) in dict(take_apart(file))
+    places.run("bundle", "import", str(file), "--to", places.there.host, **far_home(places, "far"))
+    assert manifest(places.there.host, PATH, child) == data
