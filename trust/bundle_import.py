@@ -101,8 +101,7 @@ def unpack(verifier: Verifier, reader: BundleReader, staging: Path) -> Arrival |
     for entry in chain([first] if first else [], entries):
         expected.take(entry, reader, arrival.content.layout)
     expected.require_whole()
-    for referrer in head.referrers:
-        arrival.content.layout.add_referrer(arrival.content.manifest(referrer.digest))
+    arrival.content.layout.add_referrers(arrival.content.manifest(each.digest) for each in head.referrers)
     images = tuple(
         Unpacked(
             reference=reference,

@@ -11,6 +11,7 @@ from tests.simulators.pushing import PATH
 from trust.bundle_file import INDEX, blob_name
 from trust.digest import Digest, parse_digest, sha256
 from trust.manifest import OCI_MANIFEST
+from trust.oci.layout import REF_NAME
 
 
 def child_of(places: Places) -> tuple[Digest, bytes]:
@@ -75,3 +76,28 @@ def test_referrer_whose_layer_is_a_platform_of_the_image_keeps_no_bundle_out(own
     assert blob_name(sha256(stranger)) in dict(take_apart(file))
     places.run("bundle", "import", str(file), "--to", places.there.host, **far_home(places, "far"))
     assert manifest(places.there.host, PATH, child) == data
+
+
+def test_referrers_of_any_length_leave_a_layout_that_is_read(own_places: Places) -> None:
+    places, kept = own_places, own_places.folder / "kept"
+    home = far_home(places, "far")
+    files = take_apart(exported(places, places.src("single"), name="honest.tar"))
+    for letter in "ab":
+        note = json.loads(referrer_bytes(places.single, b"a note")) | {"annotations": {"k": letter * 2_500_000}}
+        file = places.folder / f"{letter}.tar"
+        file.write_bytes(put_together(with_referrers(files, json.dumps(note).encode())))
+        places.run("bundle", "import", str(file), "--layout", str(kept), **home)
+    image = f"oci:{kept}:{places.src('single')}"
+    places.run("verify", "--offline", image, "--as", places.src("single"), **home)
+
+
+def test_referrer_that_calls_itself_by_the_name_of_an_image_keeps_no_bundle_out(own_places: Places) -> None:
+    places = own_places
+    note = json.loads(referrer_bytes(places.single, b"a note")) | {"annotations": {REF_NAME: "no image"}}
+    data = json.dumps(note).encode()
+    with door(places.source.host) as registry:
+        registry.put_manifest(PATH, sha256(data), data, OCI_MANIFEST, deadline=soon())
+        registry.add_referrer(PATH, places.single, data, deadline=soon())
+    file = exported(places, places.src("single"))
+    assert blob_name(sha256(data)) in dict(take_apart(file))
+    places.run("bundle", "import", str(file), **far_home(places, "far"))

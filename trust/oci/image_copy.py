@@ -2,7 +2,8 @@
 
   1. from the digest that the caller trusts: the manifest, the children of an index, each by its digest
   2. referrers of each of them, and theirs: the source's word about which there are, but each names its subject
-  3. blobs first, then children, then their parents, then referrers: nothing is there before what it names
+  3. blobs first, then children, then their parents, then referrers, and last the list of these: nothing is there
+     before what it names
   4. the tag last, by the caller, so that nobody finds half an image under it
 
 What is there already is not sent again. Referrers are content that nobody vouches for unless their digest is
@@ -77,6 +78,7 @@ def read_pieces(source: Source, digest: Digest, *, wanted: Collection[Digest] = 
 def send(pieces: Iterable[Piece], source: Source, sink: Sink, *, dry_run: bool) -> Sent:
     """Return what had to be sent so that all ``pieces`` are at the sink (step 3); nothing is if ``dry_run``."""
     blobs: dict[Digest, Descriptor] = {}
+    referrers: list[tuple[Digest, bytes]] = []
     manifests = manifests_sent = blobs_sent = bytes_sent = 0
     for piece in pieces:
         manifests += 1
@@ -96,7 +98,9 @@ def send(pieces: Iterable[Piece], source: Source, sink: Sink, *, dry_run: bool) 
         if is_new:
             sink.put_manifest(piece.digest, piece.data, piece.media_type)
         if piece.subject is not None:
-            sink.put_referrer(piece.subject, piece.data)
+            referrers.append((piece.subject, piece.data))
+    if referrers:
+        sink.put_referrers(referrers)
     return Sent(
         manifests=manifests,
         manifests_sent=manifests_sent,
