@@ -20,7 +20,7 @@ from trust.cli.moving import METADATA_SECONDS, repository, sent_document, sent_w
 from trust.cli.options import Command, Group
 from trust.cli.session import Session, session
 from trust.cli.stanzas import stanza_text
-from trust.cli.user_file import require_file
+from trust.cli.user_file import open_file, require_file
 from trust.cli.verifying import refuse
 from trust.copy import Destination, asking_now
 from trust.deadline import Deadline
@@ -99,11 +99,12 @@ def import_(file: Path, host: str | None, layout: Path | None, *, dry_run: bool)
     def destination(image: Unpacked) -> Destination | None:
         if prefix is not None:
             return _registry_destination(run, image, prefix, places)
-        if layout is not None and not dry_run:
-            return Destination(sink=LayoutRepository(Layout.create(layout)), tag=str(image.reference), store=None)
+        if layout is not None:
+            kept = Layout.preview(layout) if dry_run else Layout.create(layout)
+            return Destination(sink=LayoutRepository(kept), tag=str(image.reference), store=None)
         return None
 
-    with tempfile.TemporaryDirectory(prefix="trust-") as staging, file.open("rb") as content:
+    with tempfile.TemporaryDirectory(prefix="trust-") as staging, open_file(file) as content:
         arrival = unpack(verifier, BundleReader(content), Path(staging))
         if isinstance(arrival, list):
             return _refuse(run, arrival)

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from trust.errors import InputError, StateError
 
@@ -29,6 +30,22 @@ def require_file(path: Path) -> None:
             raise InputError(
                 f"{path} is no file, and nothing is written in its place: expected the name of a file"
             )
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Return ``path`` opened for reading, a file that can be read from its beginning again.
+
+    Raises:
+        InputError: it cannot be read, or is something else: a pipe that nobody writes to would hold us.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as err:
+        raise InputError(f"file cannot be read: {path}: {err.strerror}") from err
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InputError(f"{path} is no file: expected one that can be read twice, as no pipe or device can")
+    return os.fdopen(descriptor, "rb")
 
 
 def read_bytes(path: Path, *, what: str, max_bytes: int) -> bytes:

@@ -76,6 +76,14 @@ class Layout:
         layout._check_marker()
         return layout
 
+    @classmethod
+    def preview(cls, directory: Path) -> Layout:
+        """Return what ``create`` would, as far as it is there: nothing is made, and it may lack everything."""
+        layout = cls(directory)
+        if (directory / _MARKER).exists():
+            layout._check_marker()
+        return layout
+
     def resolve(self, tag: str | None) -> Descriptor:
         """Return the descriptor that the layout's index has under ``tag``; None asks for the only one."""
         found = [
