@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any
 
-from tests.moving.bundles import Files, put_together, take_apart
+from tests.moving.bundles import Files, put_together, read_all, take_apart
 from tests.moving.places import EMPTY, Places, door, manifest, referrer_bytes, soon
 from tests.moving.test_bundle import exported, far_home, refused
 from tests.simulators.pushing import PATH
-from trust.bundle_file import INDEX, blob_name
+from trust.bundle_export import Load, Packed, write_bundle
+from trust.bundle_file import INDEX, MARKER, blob_name
 from trust.digest import Digest, parse_digest, sha256
-from trust.manifest import OCI_MANIFEST
-from trust.oci.layout import REF_NAME
+from trust.manifest import OCI_INDEX, OCI_MANIFEST
+from trust.oci.image_copy import read_pieces
+from trust.oci.layout import REF_NAME, Layout
+from trust.oci.layout_repository import LayoutRepository
+from trust.reference import parse_reference
+from trust.verdict import Allowed
 
 
 def child_of(places: Places) -> tuple[Digest, bytes]:
@@ -101,3 +109,32 @@ def test_referrer_that_calls_itself_by_the_name_of_an_image_keeps_no_bundle_out(
     file = exported(places, places.src("single"))
     assert blob_name(sha256(data)) in dict(take_apart(file))
     places.run("bundle", "import", str(file), **far_home(places, "far"))
+
+
+def test_attestation_that_is_an_index_is_packed_with_what_it_names(tmp_path: Path) -> None:
+    layout = Layout.create(tmp_path / "source")
+
+    def put(document: dict[str, Any]) -> dict[str, Any]:
+        data = json.dumps({"schemaVersion": 2, **document}).encode()
+        layout.add_blob([data], sha256(data), len(data))
+        return {"mediaType": document["mediaType"], "digest": str(sha256(data)), "size": len(data)}
+
+    layout.add_blob([EMPTY], sha256(EMPTY), len(EMPTY))
+    empty = {"mediaType": "application/vnd.oci.empty.v1+json", "digest": str(sha256(EMPTY)), "size": len(EMPTY)}
+    image = put({"mediaType": OCI_MANIFEST, "config": empty, "layers": []})
+    child = put({"mediaType": OCI_MANIFEST, "config": empty, "layers": [empty]})
+    attestation = put({"mediaType": OCI_INDEX, "manifests": [child], "subject": image})
+    digests = [parse_digest(each["digest"]) for each in (image, child, attestation)]
+    source = LayoutRepository(layout)
+    pieces = read_pieces(source, digests[0], wanted={digests[2]})
+    assert [piece.digest for piece in pieces] == digests
+    reference = parse_reference("registry.test/acme/web:1.4")
+    allowed = Allowed(
+        reference=reference, digest=digests[0], size_bytes=image["size"], role="targets", signers=(),
+        versions={}, valid_until=datetime.max.replace(tzinfo=timezone.utc),
+    )  # fmt: skip
+    packed = Packed(reference=reference, allowed=allowed, pieces=pieces, source=source)
+    written: list[bytes] = []
+    write_bundle(Load(images=(packed,), metadata={}), written.append, in_zstd=False)
+    names = [entry.name for entry, _ in read_all(b"".join(written))]
+    assert {blob_name(digest) for digest in (*digests, sha256(EMPTY))} == set(names) - {MARKER, INDEX}

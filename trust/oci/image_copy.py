@@ -157,11 +157,17 @@ def _require_modest(pieces: Iterable[Piece], wanted: Collection[Digest]) -> None
 
 
 def _read_wanted(source: Source, digest: Digest, found: dict[Digest, Piece]) -> None:
-    """Read a referrer that the caller trusts; one that speaks of an index above this image stays behind."""
+    """Read a referrer that the caller trusts, and what it names if it is an index.
+
+    One that speaks of an index above this image stays behind.
+    """
     data = source.manifest(digest)
-    subject = subject_of(data)
-    if subject in found:
-        _keep(found, _piece(digest, data, parse_manifest(data), subject=subject))
+    parsed, subject = parse_manifest(data), subject_of(data)
+    if subject not in found:
+        return
+    for child in parsed.manifests if isinstance(parsed, Index) else ():
+        _read_image(source, child.digest, found, depth=1)
+    _keep(found, _piece(digest, data, parsed, subject=subject))
 
 
 def _piece(digest: Digest, data: bytes, parsed: Manifest | Index, *, subject: Digest | None) -> Piece:
