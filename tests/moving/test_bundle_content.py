@@ -138,3 +138,14 @@ def test_attestation_that_is_an_index_is_packed_with_what_it_names(tmp_path: Pat
     write_bundle(Load(images=(packed,), metadata={}), written.append, in_zstd=False)
     names = [entry.name for entry, _ in read_all(b"".join(written))]
     assert {blob_name(digest) for digest in (*digests, sha256(EMPTY))} == set(names) - {MARKER, INDEX}
+
+
+def test_platform_of_an_attested_index_crosses_alone(own_places: Places) -> None:
+    places = own_places
+    statement = places.folder / "spdx.json"
+    statement.write_text(json.dumps({"spdxVersion": "SPDX-2.3", "SPDXID": "SPDXRef-DOCUMENT", "packages": []}))
+    places.run("attest", places.src("multi"), str(statement), "--type", "spdx")
+    child, data = child_of(places)
+    file = exported(places, f"{places.source.host}/{PATH}@{child}")
+    places.run("bundle", "import", str(file), "--to", places.there.host, **far_home(places, "far"))
+    assert manifest(places.there.host, PATH, child) == data
