@@ -62,8 +62,7 @@ def read_pieces(source: Source, digest: Digest, *, wanted: Collection[Digest] = 
         InputError: a manifest is malformed. LimitError: too many, too deep.
         AbsentError: one is not there that must be.
     """
-    found: dict[Digest, Piece] = {}
-    _read_image(source, digest, found, depth=0)
+    found = {piece.digest: piece for piece in read_manifests(source, digest)}
     level = tuple(found)
     for _ in range(DEPTH_MAX):
         level = tuple(_read_referrers(source, level, found))
@@ -72,6 +71,16 @@ def read_pieces(source: Source, digest: Digest, *, wanted: Collection[Digest] = 
     for missing in [each for each in wanted if each not in found]:  # the list is the source's word, and hid them
         _read_wanted(source, missing, found)
     _require_modest(found.values(), wanted)
+    return tuple(found.values())
+
+
+def read_manifests(source: Source, digest: Digest) -> tuple[Piece, ...]:
+    """Return the manifests of the image ``digest`` without referrers, each once, after what it names (step 1).
+
+    Raises: as ``read_pieces``.
+    """
+    found: dict[Digest, Piece] = {}
+    _read_image(source, digest, found, depth=0)
     return tuple(found.values())
 
 
