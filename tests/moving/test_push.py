@@ -13,11 +13,12 @@ from tests.moving.places import EMPTY, door, soon
 from tests.simulators.pushing import PATH
 from tests.simulators.wire import Exchange, WireServer
 from trust.deadline import Deadline, deadline_in
-from trust.digest import parse_digest, sha256
+from trust.digest import Digest, parse_digest, sha256
 from trust.errors import InputError, LimitError
 from trust.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor
 from trust.oci.layout import Layout
 from trust.reference import parse_reference
+from trust.sign import read_image
 from trust.transfer import push_layout
 
 
@@ -100,3 +101,16 @@ def test_time_that_the_blobs_take_is_none_of_the_manifests(tmp_path: Path) -> No
         reference = parse_reference(f"{server.host}/{PATH}:1")
         push_layout(layout, "1", registry=registry, reference=reference, soon=deadline)
         assert [each.method for each in server.requests] == ["HEAD", "PUT", "PUT", "PUT", "PUT"]
+
+
+def test_image_that_an_index_names_a_hundred_million_times_is_not_read_for_ever(tmp_path: Path) -> None:
+    layout = nested(tmp_path, depth=4, width=100)
+    fetched: list[Digest] = []
+
+    def fetch(digest: Digest) -> bytes:
+        fetched.append(digest)
+        return layout.manifest(digest)
+
+    with pytest.raises(LimitError, match="too many images"):
+        read_image(layout.resolve("1").digest, fetch)
+    assert len(fetched) < 5000
