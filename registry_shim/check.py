@@ -1,6 +1,6 @@
 """Owns the proof of a set-up before it serves: each finding is one line that says what was tried and what came.
 
-1. TLS files load; the home, the cache and the log of decisions can be written
+1. TLS files load; the home, the cache and the log of decisions can be written; the addresses can be had
 2. every upstream answers on ``/v2/``
 3. every collection's metadata verifies, and how long it lasts
 """
@@ -15,13 +15,14 @@ from pathlib import Path
 from time import monotonic
 
 from registry_shim.answers import RefusedRequestError
-from registry_shim.config import Config
+from registry_shim.config import Address, Config
+from registry_shim.listening import bound_to
 from registry_shim.metadata_doors import Doors
 from registry_shim.upstream import Upstream
 from registry_shim.worker import server_context
 from trust.client import refresh
 from trust.deadline import deadline_in
-from trust.errors import RefusedError, TrustError
+from trust.errors import InputError, RefusedError, TrustError
 from trust.finding import Finding, error, fine, unknown, warning
 from trust.instant import format_span, format_utc
 from trust.policy import Stanza
@@ -46,6 +47,8 @@ def check_setup(config: Config, policy_files: list[Path]) -> list[Finding]:
         _directory("home", config.home),
         _directory("cache", config.cache_directory),
         *([_decisions(config.decisions)] if config.decisions else []),
+        _address("listen", config.listen),
+        *([_address("operations", config.operations)] if config.operations else []),
     ]
     findings += [
         _upstream(Upstream(one, seconds=config.limits.upstream_seconds)) for one in config.upstreams.values()
@@ -91,6 +94,16 @@ def _decisions(path: Path) -> Finding:
     if path.is_symlink() or (path.exists() and not path.is_file()):
         return error(f"decisions: {path}: expected a regular file", hint)
     return fine(f"decisions: {path}")
+
+
+def _address(what: str, address: Address) -> Finding:
+    """Return whether this process could have ``address``: no error, a shim that serves or another host may."""
+    try:
+        bound_to(address).close()
+    except InputError as err:
+        hint = "no matter if the shim serves already, or will serve on another machine or as another user"
+        return warning(f"{what}: {err}", hint)
+    return fine(f"{what}: {address}")
 
 
 def _upstream(upstream: Upstream) -> Finding:

@@ -27,6 +27,7 @@ Pure: text in, values out.
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
@@ -48,7 +49,11 @@ _TOP = (
     "listen", "tls", "workers", "home", "policy", "default", "max_age", "operations", "operations_hosts", "page",
     "decisions", "cache", "limits", "upstream",
 )  # fmt: skip
+PORT_MAX = 65_535
 _ADDRESS = re.compile(r"(?:\[([0-9a-fA-F:.]+)\]|([0-9A-Za-z.-]+)):([0-9]{1,5})", re.ASCII)
+_LABEL = r"[0-9A-Za-z](?:[0-9A-Za-z-]{0,61}[0-9A-Za-z])?"
+_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*\.?", re.ASCII)
+_OF_NUMBERS = set("0123456789.")
 _SIZE = re.compile(r"([1-9][0-9]{0,8})(MiB|GiB|TiB)", re.ASCII)
 _UNITS = {"MiB": 1024**2, "GiB": 1024**3, "TiB": 1024**4}
 _PREFIX = re.compile(r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*", re.ASCII)
@@ -176,9 +181,23 @@ def _number(reader: TableReader, key: str, default: int, allowed: range) -> int:
 
 def _address(text: str) -> Address:
     match = _ADDRESS.fullmatch(text)
-    if match is None or int(match[3]) > 65_535:  # noqa: PLR2004 - the largest port
+    if match is None or int(match[3]) > PORT_MAX or not _is_host(match[1], match[2]):
         raise InputError(f"expected HOST:PORT, got {text[:80]!r}")
     return Address(host=match[1] or match[2], port=int(match[3]))
+
+
+def _is_host(bracketed: str | None, bare: str) -> bool:
+    """Tell whether an address in brackets is one of IPv6, and what has none is one of IPv4 or a name."""
+    try:
+        if bracketed is not None:
+            ipaddress.IPv6Address(bracketed)
+        elif set(bare) <= _OF_NUMBERS:
+            ipaddress.IPv4Address(bare)
+        else:
+            return _NAME.fullmatch(bare) is not None
+    except ValueError:
+        return False
+    return True
 
 
 def _path(text: str) -> Path:

@@ -50,6 +50,21 @@ def bind(address: Address) -> socket.socket:
     Raises:
         InputError: it cannot.
     """
+    bound = bound_to(address)
+    try:
+        bound.listen(BACKLOG)
+    except OSError as err:
+        bound.close()
+        raise InputError(f"cannot listen on {address}: {err.strerror}") from err
+    return bound
+
+
+def bound_to(address: Address) -> socket.socket:
+    """Return a socket that has ``address`` and takes no connection yet.
+
+    Raises:
+        InputError: it cannot be had.
+    """
     try:
         info = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
         bound = socket.socket(info[0], socket.SOCK_STREAM)
@@ -58,7 +73,6 @@ def bind(address: Address) -> socket.socket:
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(info[4])
-        bound.listen(BACKLOG)
         bound.setblocking(False)  # noqa: FBT003 - the library's own
     except OSError as err:
         bound.close()

@@ -214,14 +214,11 @@ def _approved(
     if after == before and not waiting.is_complete:
         _require_ours(publisher, loaded, waiting, brought)
     edition = publisher.seal(loaded, made)
-    if publisher.dry_run:
-        return Published(
-            changed=after != before, versions=loaded.versions(), waits=None if edition is not None else waiting
-        )
     if edition is not None:
-        publisher.write(edition, replaces=[_again(publisher, waiting.change)])
+        if not publisher.dry_run:
+            publisher.write(edition, replaces=[_again(publisher, waiting.change)])
         return Published(changed=True, versions=edition.versions)
-    if after != before:
+    if after != before and not publisher.dry_run:
         publisher.store.set_pending(
             entry.place, pending_bytes(waiting.change), replaces=entry.data, deadline=publisher.deadline
         )

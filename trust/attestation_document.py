@@ -5,9 +5,9 @@
     slsa        an in-toto statement whose predicate is SLSA provenance, and whose subject is the image
     vuln        an in-toto statement of a vulnerability scan whose subject is the image, or SARIF 2.1
 
-The file is read strictly (no key twice, UTF-8, bounded depth), and only for its type's own marks: what it says is
-its author's. That it speaks of this image is what the collection signs; a statement that names its subject has to
-name this one.
+The file is read strictly (no key twice or in other letters, UTF-8, bounded depth), and only for its type's own
+marks: what it says is its author's. That it speaks of this image is what the collection signs; a statement that
+names its subject has to name this one.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from typing import Any
 
 from trust.digest import Digest
 from trust.errors import InputError
-from trust.strict_json import strict_json
+from trust.strict_json import fields, one_spelling, strict_json
 from trust.targets import ATTESTATION_TYPES
 from trust.value import dataclass
 
@@ -28,6 +28,25 @@ _STATEMENTS = ("https://in-toto.io/Statement/v0.1", "https://in-toto.io/Statemen
 _SLSA = "https://slsa.dev/provenance/"
 _SCANS = ("https://cosign.sigstore.dev/attestation/vuln/", "https://in-toto.io/attestation/vulns")
 _PREDICATE = "in-toto.io/predicate-type"  # the annotation that other tools look for
+
+# What each object has by its specification: whoever passes over case would find one of these under another name.
+_OF_SPDX = fields(
+    "SPDXID", "annotations", "comment", "creationInfo", "dataLicense", "documentDescribes", "documentNamespace",
+    "externalDocumentRefs", "files", "hasExtractedLicensingInfos", "name", "packages", "relationships",
+    "revieweds", "snippets", "spdxVersion",
+)  # fmt: skip
+_OF_CYCLONEDX = fields(
+    "$schema", "bomFormat", "specVersion", "serialNumber", "version", "metadata", "components", "services",
+    "externalReferences", "dependencies", "compositions", "vulnerabilities", "annotations", "formulation",
+    "declarations", "definitions", "properties", "signature",
+)  # fmt: skip
+_ENVELOPE = ("payloadType", "payload", "signatures")  # DSSE: a statement that is one as well is read as either
+_STATEMENT = ("_type", "subject", "predicateType", "predicate", *_ENVELOPE)
+_OF_STATEMENT = fields(*_STATEMENT)
+_OF_SUBJECT = fields("name", "uri", "digest", "content", "downloadLocation", "mediaType", "annotations")
+_OF_DIGESTS = fields("sha256", "sha512")
+_OF_SARIF = fields("$schema", "version", "runs", "inlineExternalProperties", "properties", *_STATEMENT)
+_OF_RUN = fields("tool", "invocations", "artifacts", "results", "taxonomies", "properties")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +81,7 @@ def parse_document(kind: str, untrusted_bytes: bytes, subject: Digest) -> Docume
 
 
 def _spdx(document: dict[str, Any], _subject: Digest) -> tuple[str, dict[str, str]]:
+    one_spelling(document, _OF_SPDX, what="spdx document")
     version = document.get("spdxVersion")
     if not isinstance(version, str) or not version.startswith("SPDX-2."):
         raise _not_such("spdx", "spdxVersion SPDX-2.x", version)
@@ -71,6 +91,7 @@ def _spdx(document: dict[str, Any], _subject: Digest) -> tuple[str, dict[str, st
 
 
 def _cyclonedx(document: dict[str, Any], _subject: Digest) -> tuple[str, dict[str, str]]:
+    one_spelling(document, _OF_CYCLONEDX, what="cyclonedx document")
     if document.get("bomFormat") != "CycloneDX":
         raise _not_such("cyclonedx", "bomFormat CycloneDX", document.get("bomFormat"))
     version = document.get("specVersion")
@@ -86,17 +107,20 @@ def _slsa(document: dict[str, Any], subject: Digest) -> tuple[str, dict[str, str
 def _vuln(document: dict[str, Any], subject: Digest) -> tuple[str, dict[str, str]]:
     if "_type" in document:
         return _statement("vuln", _SCANS, document, subject)
-    runs = document.get("runs")
+    runs = one_spelling(document, _OF_SARIF, what="vuln document").get("runs")
     if document.get("version") != "2.1.0" or not isinstance(runs, list) or not runs:
         raise _not_such("vuln", "an in-toto statement, or SARIF 2.1.0 with runs", document.get("version"))
     if not all(isinstance(each, dict) and isinstance(each.get("tool"), dict) for each in runs):
         raise _not_such("vuln", "SARIF whose runs name their tool", "runs without one")
+    for each in runs:
+        one_spelling(each, _OF_RUN, what="vuln document")
     return "application/sarif+json", {}
 
 
 def _statement(
     kind: str, predicates: tuple[str, ...], document: dict[str, Any], subject: Digest
 ) -> tuple[str, dict[str, str]]:
+    one_spelling(document, _OF_STATEMENT, what=f"{kind} document")
     if "payloadType" in document:
         raise InputError(
             f"{kind} document is in an envelope: expected the in-toto statement itself",
@@ -107,13 +131,21 @@ def _statement(
     predicate = document.get("predicateType")
     if not isinstance(predicate, str) or not predicate.startswith(predicates):
         raise _not_such(kind, f"predicateType {predicates[0]}…", predicate)
-    named = document.get("subject")
-    digests = [each.get("digest") for each in named if isinstance(each, dict)] if isinstance(named, list) else []
-    found = [each.get(subject.algorithm) for each in digests if isinstance(each, dict)]
+    found = [each.get(subject.algorithm) for each in _subjects(kind, document.get("subject"))]
     if subject.hex not in found:
         other = next((text for text in found if isinstance(text, str)), "none")
         raise _not_such(kind, f"subject {subject}", f"{subject.algorithm}:{other}" if found else "none")
     return "application/vnd.in-toto+json", {_PREDICATE: predicate}
+
+
+def _subjects(kind: str, named: object) -> list[dict[str, Any]]:
+    """Return the digests of each subject that a statement names, by their algorithm."""
+    digests = [
+        one_spelling(each, _OF_SUBJECT, what=f"{kind} document").get("digest")
+        for each in (named if isinstance(named, list) else [])
+        if isinstance(each, dict)
+    ]
+    return [one_spelling(each, _OF_DIGESTS, what=f"{kind} document") for each in digests if isinstance(each, dict)]
 
 
 _READERS: Mapping[str, Callable[[dict[str, Any], Digest], tuple[str, dict[str, str]]]] = {

@@ -30,7 +30,7 @@ from trust.publish import ATTEMPTS, PAUSE_SECONDS, Publisher
 from trust.roles import COLLECTION_FIELD
 from trust.seal import can_seal
 from trust.signatures import Signers
-from trust.soundness import refused, require_known_root
+from trust.soundness import refused, require_known_root, understood
 from trust.stores.interface import TIMESTAMP, View
 from trust.value import replace
 from trust.waiting_room import Entry, entries, find
@@ -146,6 +146,11 @@ def _born(publisher: Publisher, made: Draft, entry: Entry | None, signers: Signe
 
 
 def _proposed(publisher: Publisher, entry: Entry, view: View) -> Draft:
+    with understood():
+        return _compared(publisher, entry, view)
+
+
+def _compared(publisher: Publisher, entry: Entry, view: View) -> Draft:
     """Return the draft of the first metadata that waits, each field of it as it would have been made here."""
     pending = parse_pending(entry.data)
     if [(role.name, role.base) for role in pending.roles] != [(PLACE, None), ("targets", None)]:

@@ -15,7 +15,6 @@ from pathlib import Path
 
 from trust.checkpoint import Machine, frozen
 from trust.deadline import Deadline
-from trust.digest import Digest
 from trust.errors import InputError
 from trust.restore import YARDSTICK, Asked, measure, plan_of, resume
 from trust.run import Started
@@ -25,6 +24,7 @@ from trust.runtime.checkpoint_fetch import Thawing, pieces_of
 from trust.runtime.checkpoint_ran import volumes_of
 from trust.runtime.checkpoint_staging import staging
 from trust.runtime.checkpoint_walls import read_walls, require_within
+from trust.runtime.content import Vet
 from trust.runtime.disk import read_document
 from trust.runtime.host import Host, open_containers
 from trust.runtime.options import Volume
@@ -45,7 +45,7 @@ def clone(
     now: datetime,
     deadline: Deadline,
     phase: Callable[[str], None],
-    denied: frozenset[Digest] = frozenset(),
+    vet: Vet,
 ) -> Started:
     """Return when a copy of a running container runs beside it.
 
@@ -65,7 +65,7 @@ def clone(
         phase("freeze")
         with plan_of(
             one.ran, base, asked, host=host, machine=machine, source=source, now=now, deadline=deadline,
-            denied=denied,
+            vet=vet,
         ) as plan:  # fmt: skip
             walls = measure(plan, machine, host=host, place=place)
             require_within(read_walls(one.images), walls, plan.bundle.account)

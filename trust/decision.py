@@ -31,18 +31,23 @@ WARN_FRACTION = 4  # a notice when less than a quarter of the signed period is l
 class Evidence:
     """What the verified metadata says of a reference; ``chain`` runs from root to the role that answers.
 
-    ``tombstone`` is of the path that was asked for; ``overruled`` of the signed digest, by a role above the one
-    that signed it.
+    ``tombstone`` is of the path that was asked for; ``overruled`` of the signed digest, by the role that signed it
+    or one above it.
     """
 
     chain: tuple[RoleFacts, ...]
-    role: str = TARGETS  # the one that answers, as people know it: of a bin, the role it belongs to
+    line: tuple[str, ...] = ()  # from a delegate of targets down to the role that answers; see ``Route``
     target: Target | None
     tombstone: Tombstone | None
     overruled: Tombstone | None = None
     tag_target: Target | None = None  # of TAG@DIGEST: what the tag names now
     is_named: bool = False  # a tag names what the target belongs to; looked up where the policy asks for it
     attestations: Attestations = field(default_factory=dict)
+
+    @property
+    def role(self) -> str:
+        """The role that answers, as people know it: of a bin, the role it belongs to."""
+        return self.line[-1] if self.line else TARGETS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,6 +108,13 @@ def decide_pinned(policy: Policy, pin: Pinned, reference: Reference, now: dateti
     )  # fmt: skip
 
 
+def denied_as_typed(policy: Policy, reference: Reference) -> Denied | None:
+    """Return the denial of a reference whose digest is on the local deny list: it needs no evidence (step 1)."""
+    if reference.digest not in policy.denied_digests:
+        return None
+    return Denied(reference=reference, reason=Reason.REVOKED, detail=_on_deny_list(reference.digest))
+
+
 def _locally_denied(case: _Case) -> Denied | None:
     target = case.evidence.target
     digest = target.digest if target else case.reference.digest
@@ -160,11 +172,15 @@ def _misnamed(case: _Case, target: Target) -> Denied | None:
 
 
 def _by_another_role(case: _Case, _target: Target) -> Denied | None:
-    role = case.evidence.role
+    role = "/".join(case.evidence.line) or TARGETS
     if not case.stanza.roles or role in case.stanza.roles:
         return None
     asked = ", ".join(case.stanza.roles)
-    return case.denied(Reason.WRONG_SIGNER, f"signed by role {role}, the policy asks for {asked}")
+    return case.denied(
+        Reason.WRONG_SIGNER,
+        f"signed by role {role}, the policy asks for {asked}",
+        f'if it may sign: roles = ["{role}"] in the policy',
+    )
 
 
 def _not_current(case: _Case, target: Target) -> Denied | None:

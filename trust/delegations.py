@@ -121,7 +121,12 @@ class Route:
     """The roles that were searched for a path, in order; the last one answers, be it with "not here"."""
 
     links: tuple[tuple[str, str], ...]  # each role, and the delegator under which it was searched
-    owner: str  # the role that answers, by the name that people know: of a bin, the role it belongs to
+    line: tuple[str, ...]  # from a delegate of targets down to the one that answers, as people know it: no bins
+
+    @property
+    def owner(self) -> str:
+        """The role that answers, by the name that people know: of a bin, the role it belongs to."""
+        return self.line[-1] if self.line else TARGETS
 
     @property
     def visited(self) -> tuple[str, ...]:
@@ -141,27 +146,28 @@ def walk(path: str, roles: Roles) -> Route:
         LimitError: more than ``VISITED_MAX`` roles would have to be searched: "absent" would be a guess.
         TrustError: a role on the way is not verified.
     """
-    pending, visited = [(TARGETS, "root", TARGETS)], dict[str, str]()
-    owner = TARGETS
+    top: tuple[str, str, tuple[str, ...]] = (TARGETS, "root", ())
+    pending, visited = [top], dict[str, str]()
+    line = top[2]
     while pending:
-        role, delegator, owner_here = pending.pop()
+        role, delegator, line_here = pending.pop()
         if role in visited:
             continue  # a cycle, or a diamond that was searched already
         if len(visited) >= VISITED_MAX:
             raise LimitError(f"delegations for {path} go on after {VISITED_MAX} roles")
         delegations = roles.enter(role, delegator)
         visited[role] = delegator
-        owner = owner_here
+        line = line_here
         if roles.holds(role, path):
             break
         matching = []
         for name, terminating in delegations.of(path):
-            matching.append((name, role, owner_here if delegations.bins else name))
+            matching.append((name, role, line_here if delegations.bins else (*line_here, name)))
             if terminating:
                 pending.clear()
                 break
         pending.extend(reversed(matching))
-    return Route(links=tuple(visited.items()), owner=owner)
+    return Route(links=tuple(visited.items()), line=line)
 
 
 def matches(pattern: str, path: str) -> bool:

@@ -11,11 +11,12 @@ from tuf.api.metadata import Metadata, Root
 from trust.canonical import signed_bytes
 from trust.chain import TrustedChain, TrustedRole
 from trust.delegations import TARGETS, Roles
-from trust.errors import RefusedError, StateError
+from trust.errors import InputError, RefusedError, StateError
 from trust.metadata import parse_metadata, require_binding
 from trust.policy import Stanza
 from trust.role_keys import Delegator, require_distinct_keys, require_single_ids
 from trust.roles import REVOKED_FIELD
+from trust.targets import Tombstone, parse_tombstones, taken_back
 from trust.value import dataclass
 from trust.verdict import Reason
 
@@ -93,18 +94,23 @@ class Floors:
         if metadata.signed.type != TARGETS or before is None:
             return
         try:
-            seen = parse_metadata(before, name).signed.unrecognized_fields.get(REVOKED_FIELD, {})
-        except RefusedError as err:
+            seen = _tombstones(parse_metadata(before, name))
+        except (RefusedError, InputError) as err:
             raise damaged(name, str(err)) from err
-        now = metadata.signed.unrecognized_fields.get(REVOKED_FIELD, {})
-        both = isinstance(seen, dict) and isinstance(now, dict)  # what is no table is refused where it is read
-        gone = sorted(set(seen) - set(now)) if both else []
-        if gone:
+        try:
+            gone = taken_back(seen, _tombstones(metadata))
+        except InputError as err:
+            raise RefusedError(str(err), reason=Reason.TAMPERED.value) from err
+        if gone is not None:
             raise RefusedError(
-                f"a revocation has gone: {gone[0]} was revoked when this was last verified",
+                f"a revocation has gone: {gone} was revoked when this was last verified",
                 reason=Reason.ROLLED_BACK.value,
                 hint="the publisher signed on an old state of the store",
             )
+
+
+def _tombstones(metadata: Metadata[Any]) -> Mapping[str, Tombstone]:
+    return parse_tombstones(metadata.signed.unrecognized_fields.get(REVOKED_FIELD, {}))
 
 
 def usable_bodies(known: Known, roots: Roots) -> dict[str, bytes]:

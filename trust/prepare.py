@@ -14,12 +14,11 @@ from datetime import datetime
 from pathlib import Path
 
 from trust.deadline import Deadline
-from trust.digest import Digest
 from trust.errors import InputError, RefusedError, StateError
 from trust.instant import format_utc
 from trust.runtime.bundle import Bundle, container_files, process_of
 from trust.runtime.containers import SHORT_LENGTH
-from trust.runtime.content import Image, pull
+from trust.runtime.content import Image, Vet, pull
 from trust.runtime.engine import Engine
 from trust.runtime.health import HealthCheck
 from trust.runtime.host import Host, open_containers, open_content
@@ -62,7 +61,7 @@ def readied(
     source: Source,
     now: datetime,
     deadline: Deadline,
-    denied: frozenset[Digest] = frozenset(),
+    vet: Vet,
     progress: Callable[[], AbstractContextManager[Progress]] = untold,
 ) -> Iterator[Ready]:
     """Give a container of an allowed image, ready to be furnished: pulled, unpacked, held to its tier, unrecorded.
@@ -86,7 +85,7 @@ def readied(
             source=source,
             store=store,
             deadline=deadline,
-            denied=denied,
+            vet=vet,
             progress=told,
         )
         tree = unpack(image, store=store, home=host.home, progress=told)

@@ -29,7 +29,7 @@ from trust.pending import Base, Pending, PendingRole
 from trust.role_keys import require_distinct_keys, signers_of
 from trust.roles import BASE_FIELD, VERSION_JUMP_MAX
 from trust.share import require_share
-from trust.soundness import refused, require_known_fields, require_revocations, require_sound
+from trust.soundness import refused, require_known_fields, require_revocations, require_sound, understood
 from trust.targets import Content
 from trust.value import dataclass, replace
 
@@ -96,12 +96,17 @@ def proposed(loaded: Loaded, pending: Pending, *, now: datetime) -> Draft:
     """
     if pending.identity != loaded.identity:
         raise refused(f"it is of another collection: expected {loaded.identity}, got {pending.identity}")
+    with understood():
+        return _proposed(loaded, pending, now=now)
+
+
+def _proposed(loaded: Loaded, pending: Pending, *, now: datetime) -> Draft:
     for role in pending.roles:
         require_known_fields(loaded, role)
     try:
         contents = pending.contents()
         made = draft(loaded, Changes(contents=contents, root=pending.root, vouches=False), now=now)
-    except (TrustError, ValueError, TypeError, KeyError, OverflowError) as err:
+    except TrustError as err:
         raise refused(f"it cannot be made here: {err}") from err
     if [(role.name, role.delegator) for role in made.roles] != [
         (role.name, role.delegator) for role in pending.roles

@@ -237,7 +237,7 @@ class Publisher:
 
     def forget(self, replaced: Iterable[Entry]) -> None:
         """Have what is in another change, or published, wait no longer; what stays of it is merely stale."""
-        for entry in replaced:
+        for entry in () if self.dry_run else replaced:
             with suppress(ConflictError, UnavailableError):
                 self.store.set_pending(entry.place, None, replaces=entry.data, deadline=self.deadline)
 

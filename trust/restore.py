@@ -22,7 +22,6 @@ from pathlib import Path
 
 from trust.checkpoint import Machine
 from trust.deadline import Deadline
-from trust.digest import Digest
 from trust.errors import InputError, RefusedError, StateError, UnavailableError
 from trust.manifest import MANIFEST_MAX_BYTES, Index, parse_manifest
 from trust.prepare import planned, with_files
@@ -52,7 +51,7 @@ from trust.runtime.checkpoint_ran import Ran, require_volumes
 from trust.runtime.checkpoint_staging import staging
 from trust.runtime.checkpoint_walls import Walls, read_walls, require_within
 from trust.runtime.checkpoint_yardstick import yardstick
-from trust.runtime.content import pull
+from trust.runtime.content import Vet, pull
 from trust.runtime.criu import SETTINGS, restore_settings
 from trust.runtime.engine import Streams
 from trust.runtime.host import Host, open_containers, open_content
@@ -134,7 +133,7 @@ def restore(
     now: datetime,
     deadline: Deadline,
     phase: Callable[[str], None],
-    denied: frozenset[Digest] = frozenset(),
+    vet: Vet,
     seal: Seal | None = None,
 ) -> Started:
     """Return when the container of a snapshot runs again, by the steps of this module.
@@ -152,7 +151,7 @@ def restore(
     with (
         plan_of(
             snapshot.ran, base, asked, host=host, machine=machine, source=base_source, now=now, deadline=deadline,
-            denied=denied,
+            vet=vet,
         ) as plan,
         staging(host.home) as place,
         ThreadPoolExecutor(1, thread_name_prefix="yardstick") as pool,
@@ -184,7 +183,7 @@ def plan_of(
     source: Source,
     now: datetime,
     deadline: Deadline,
-    denied: frozenset[Digest] = frozenset(),
+    vet: Vet,
 ) -> Iterator[Plan]:
     """Give the container of what ``ran``, as this machine would start it now (steps 2 and 4).
 
@@ -200,7 +199,7 @@ def plan_of(
         )
     require_volumes(ran, asked.volumes)
     store = open_content(host)
-    image = pull(base, platform=host.platform, source=source, store=store, deadline=deadline, denied=denied)
+    image = pull(base, platform=host.platform, source=source, store=store, deadline=deadline, vet=vet)
     if image.digest != ran.manifest:
         raise RefusedError(
             f"checkpoint is of another platform's image: expected {ran.manifest}, got {image.digest}",

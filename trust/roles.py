@@ -148,8 +148,10 @@ def revoke_digest(table: Table, *, digest: Digest, signature: Signature) -> Tabl
         return table
     revoked = dict(table.revoked)
     for dead, names in doomed.items():
+        before = revoked.get(str(dead))
+        paths = names.union(before.paths if before is not None else ())
         revoked[str(dead)] = Tombstone(
-            revoked_at=signature.at, revoked_by=signature.by, paths=tuple(sorted(names))
+            revoked_at=signature.at, revoked_by=signature.by, paths=tuple(sorted(paths))
         )
     return Table(targets=targets, revoked=revoked)
 

@@ -13,8 +13,8 @@ from contextlib import AbstractContextManager
 from datetime import datetime
 
 from trust.deadline import Deadline
-from trust.digest import Digest
 from trust.prepare import Ready, furnish, readied, untold
+from trust.runtime.content import Vet
 from trust.runtime.engine import Engine, Streams
 from trust.runtime.following import Following, write_following
 from trust.runtime.host import Host, open_containers
@@ -53,14 +53,14 @@ def run(
     source: Source,
     now: datetime,
     deadline: Deadline,
-    denied: frozenset[Digest] = frozenset(),
+    vet: Vet,
     following: Following | None = None,
     progress: Callable[[], AbstractContextManager[Progress]] = untold,
 ) -> Ended | Started:
     """Return when the container of an allowed image has ended, or, detached, when it runs.
 
-    ``identity`` is 32 random hexadecimal digits, new for each container; ``denied`` are digests that the policy
-    denies even as the child of an allowed index; ``progress`` is entered while the image is brought here. With
+    ``identity`` is 32 random hexadecimal digits, new for each container; ``vet`` is asked about the
+    child of an allowed index; ``progress`` is entered while the image is brought here. With
     ``options.is_removed_after`` nothing is left afterwards. ``following``: the supervisor looks after its tag.
 
     Raises:
@@ -76,7 +76,7 @@ def run(
         source=source,
         now=now,
         deadline=deadline,
-        denied=denied,
+        vet=vet,
         progress=progress,
     ) as ready:
         return _run(ready, following=following, options=options, host=host, engine=engine)

@@ -6,7 +6,8 @@ what is understood but never right, is refused here.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 from securesystemslib.signer import Key
@@ -20,8 +21,8 @@ from trust.loaded import Loaded
 from trust.metadata import delegations_of, table_of
 from trust.pending import PendingRole
 from trust.role_keys import require_different, require_single_ids
-from trust.roles import COLLECTION_FIELD, EXPIRY_FIELD, REVOKED_FIELD, ROLE_FIELD
-from trust.targets import Content
+from trust.roles import COLLECTION_FIELD, EXPIRY_FIELD, ROLE_FIELD
+from trust.targets import Content, Table, Target, Tombstone, taken_back
 from trust.verdict import Reason
 
 _ROOT_FIELDS = frozenset({
@@ -46,7 +47,7 @@ def require_known_root(spelled: Mapping[str, Any], *, identity: str, known: Mapp
     ``known`` are the keys that were there before, as they were spelled.
     """
     extra = spelled.keys() - _ROOT_FIELDS
-    if extra or spelled["consistent_snapshot"] is not True or spelled["roles"].keys() != set(TOP_LEVEL_ROLES):
+    if extra or spelled.get("consistent_snapshot") is not True or spelled["roles"].keys() != set(TOP_LEVEL_ROLES):
         raise refused(f"root has a signed field that is not known here: {', '.join(sorted(extra)) or 'roles'}")
     binding = {COLLECTION_FIELD: identity, ROLE_FIELD: "root"}
     if any(spelled.get(key) != value for key, value in binding.items()):
@@ -61,8 +62,8 @@ def require_known_root(spelled: Mapping[str, Any], *, identity: str, known: Mapp
     _require_keys(spelled["keys"], known)
     for name, each in spelled["roles"].items():
         _require_reachable(name, each["keyids"], each["threshold"])
-        keys = ((keyid, spelled["keys"].get(keyid)) for keyid in each["keyids"])
-        require_different(name, (Key.from_dict(keyid, {**key}) for keyid, key in keys if key is not None))
+        _require_written(name, each["keyids"], spelled["keys"])
+        require_different(name, (Key.from_dict(keyid, {**spelled["keys"][keyid]}) for keyid in each["keyids"]))
 
 
 def require_sound(loaded: Loaded, role: PendingRole, content: Content) -> None:
@@ -73,7 +74,10 @@ def require_sound(loaded: Loaded, role: PendingRole, content: Content) -> None:
     before = loaded.current(role.name, role.delegator)
     is_same = before is not None and delegations_of(before.metadata.signed) == content.delegations
     _require_new_names(loaded, role, content.delegations)
-    known = table_of(before.metadata.signed).targets if before is not None and is_same else {}
+    signed = table_of(before.metadata.signed).targets if before is not None else {}
+    above = loaded.revoked_above(before) if before is not None else {}
+    _require_unrevoked(role.name, content.table, signed, above)
+    known = signed if is_same else {}
     for path in content.table.targets.keys() - known.keys():
         below = _delegate_of(content.delegations, path)
         if below is not None:
@@ -82,9 +86,12 @@ def require_sound(loaded: Loaded, role: PendingRole, content: Content) -> None:
     for each in content.delegations.roles:
         _require_reachable(each.name, each.keyids, each.threshold)
         if not is_same:
+            _require_written(each.name, each.keyids, content.delegations.keys)
             require_single_ids(role.metadata.signed, each.name)
     if bins is not None:
         _require_reachable(bins.prefix, bins.keyids, bins.threshold)
+        if not is_same:
+            _require_written(bins.prefix, bins.keyids, content.delegations.keys)
 
 
 def require_revocations(loaded: Loaded, role: PendingRole) -> None:
@@ -92,12 +99,9 @@ def require_revocations(loaded: Loaded, role: PendingRole) -> None:
     before = loaded.current(role.name, role.delegator) if role.name != "root" else None
     if before is None:
         return
-    gone = (
-        before.metadata.signed.unrecognized_fields.get(REVOKED_FIELD, {}).keys()
-        - table_of(role.metadata.signed).revoked.keys()
-    )
-    if gone:
-        raise refused(f"it takes back the revocation of {min(gone)} in {role.name}")
+    gone = taken_back(table_of(before.metadata.signed).revoked, table_of(role.metadata.signed).revoked)
+    if gone is not None:
+        raise refused(f"it takes back the revocation of {gone} in {role.name}")
 
 
 def refused(cause: str) -> RefusedError:
@@ -107,6 +111,25 @@ def refused(cause: str) -> RefusedError:
         reason=Reason.TAMPERED.value,
         hint="nothing was signed; find out who wrote it, then: trust reject",
     )
+
+
+@contextmanager
+def understood() -> Iterator[None]:
+    """Refuse what the comparison stumbles over: whoever can write to the store may lay anything there."""
+    try:
+        yield
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError) as err:
+        raise refused(f"it is not understood here: {type(err).__name__}: {str(err)[:120]}") from err
+
+
+def _require_unrevoked(
+    name: str, table: Table, signed: Mapping[str, Target], revoked_above: Mapping[str, Tombstone]
+) -> None:
+    """Refuse to sign anew what was revoked: no edit does, and the differences show a digest like others."""
+    for path, target in table.targets.items():
+        text = str(target.digest)
+        if (text in table.revoked or text in revoked_above) and signed.get(path) != target:
+            raise refused(f"{name} signs {path}, whose digest was revoked: {text}")
 
 
 def _known_keys(loaded: Loaded, role: PendingRole) -> Mapping[str, Any]:
@@ -146,6 +169,13 @@ def _delegate_of(delegations: Delegations, path: str) -> str | None:
         ),
         None,
     )
+
+
+def _require_written(name: str, keyids: Iterable[str], keys: Container[str]) -> None:
+    """Refuse a role of which a key is named and not there: nobody could sign with it, and no difference tells."""
+    lacking = next((keyid for keyid in keyids if keyid not in keys), None)
+    if lacking is not None:
+        raise refused(f"role {name} names key {lacking[:80]}, which is not written down")
 
 
 def _require_reachable(name: str, keyids: Collection[str], threshold: int) -> None:

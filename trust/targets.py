@@ -201,6 +201,17 @@ def tombstone_json(tombstone: Tombstone) -> dict[str, Any]:
     }
 
 
+def taken_back(before: Mapping[str, Tombstone], after: Mapping[str, Tombstone]) -> str | None:
+    """Return the first digest that was revoked ``before`` and is not, or not under every path, ``after``."""
+    none = frozenset[str]()
+    lacking = (
+        text
+        for text, stone in sorted(before.items())
+        if text not in after or not none.union(stone.paths) <= none.union(after[text].paths)
+    )
+    return next(lacking, None)
+
+
 def parse_tombstones(value: object) -> dict[str, Tombstone]:
     """Return the tombstones of a verified ``x-revoked`` field.
 

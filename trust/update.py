@@ -18,6 +18,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 from trust.deadline import Deadline
@@ -58,7 +59,7 @@ class Surroundings:
     now: datetime
     deadline: Deadline
     trial: Trial
-    denied: frozenset[Digest] = frozenset()
+    vet: Callable[[Allowed, Digest], None]
     is_due: bool = False
 
 
@@ -130,7 +131,7 @@ def _replaced(container: Container, following: Following, allowed: Allowed, here
         source=here.source,
         now=here.now,
         deadline=here.deadline,
-        denied=here.denied,
+        vet=partial(here.vet, allowed),
     ) as ready, containers.on_trial(ready.container) as directory:  # fmt: skip
         _check_wanted(containers, container)
         write_following(directory, replace(following, replaces=container.identity))

@@ -23,7 +23,7 @@ from trust.deadline import Deadline
 from trust.decision import Evidence, decide, decide_pinned
 from trust.delegations import Roles, walk
 from trust.digest import Digest
-from trust.errors import InputError, TrustError
+from trust.errors import InputError, RefusedError, TrustError
 from trust.naming import is_named
 from trust.policy import Match, Policy, Stanza
 from trust.reference import RESERVED_TAG_PREFIX, Reference
@@ -74,6 +74,30 @@ class Verifier:
             return replace(verdict, notices=(notice, *verdict.notices))
         return verdict
 
+    def vet(self, allowed: Allowed, digest: Digest) -> None:
+        """Refuse the child ``digest`` of an allowed index where whoever asks a gate for it is refused.
+
+        What was verified for the index is enough, but for bins. Of an image that the policy pins there is no
+        metadata: its child is held against the deny list alone.
+
+        Raises:
+            RefusedError: it is denied.
+        """
+        reference = allowed.reference.at(digest)
+        if self.policy.match(reference) is None:
+            if digest in self.policy.denied_digests:
+                raise RefusedError(f"digest {digest} is on the local deny list", reason=Reason.REVOKED.value)
+            return
+        verdict = replace(self, offline=True).verify(reference)
+        if isinstance(verdict, Denied) and verdict.reason is Reason.UNREACHABLE and not self.offline:
+            verdict = self.verify(reference)
+        if isinstance(verdict, Denied):
+            raise RefusedError(
+                f"{digest} in the allowed index is denied: {verdict.detail}",
+                reason=verdict.reason.value,
+                hint=verdict.hint,
+            )
+
     def _judged(self, match: Match, reference: Reference, store: Store | None) -> tuple[Current, Verdict]:
         """Return the verdict, after as many roles were verified as it needs: bins know only their own paths."""
         paths = list(_paths(match, reference))
@@ -116,12 +140,12 @@ def judge(
     target = lookup.target(route.last, path)
     evidence = Evidence(
         is_named=_is_named(lookup, match, reference, target),
-        attestations=_attestations(lookup, match, target) if target is not None else {},
+        attestations=_attestations(policy, lookup, match, target) if target is not None else {},
         chain=chain.facts(route.links),
-        role=route.owner,
+        line=route.line,
         target=target,
         tombstone=_stone(lookup, route.visited, path) if target is None else None,
-        overruled=_stone(lookup, route.visited[:-1], digest_path(match.path, target.digest)) if target else None,
+        overruled=_stone(lookup, route.visited, digest_path(match.path, target.digest)) if target else None,
         tag_target=lookup.target(walk(of_tag[0], lookup).last, of_tag[0]) if of_tag else None,
     )
     return decide(policy, match, reference, evidence, now)
@@ -147,18 +171,38 @@ def _find(lookup: Lookup, path: str) -> Target | None:
         raise
 
 
-def _attestations(lookup: Lookup, match: Match, target: Target) -> Attestations:
-    """Return what is signed about ``target``; of a role that was not verified, only where the policy asks for it.
+def _attestations(policy: Policy, lookup: Lookup, match: Match, target: Target) -> Attestations:
+    """Return what is signed about ``target`` and stands: neither revoked nor denied here.
+
+    Of a role that was not verified it is looked up only where the policy asks for it.
 
     Raises:
         UnverifiedRoleError: it does; the error has the path to verify.
+        TrustError: it does, and a role that would tell is not accepted.
     """
     try:
-        return attestations_of(partial(_find, lookup), match.path, target.digest)
+        found = attestations_of(partial(_find, lookup), match.path, target.digest)
     except UnverifiedRoleError:
         if match.stanza.attestations:
             raise
         return {}
+    standing = {
+        kind: tuple(digest for digest in digests if _stands(policy, lookup, match, digest))
+        for kind, digests in found.items()
+    }
+    return {kind: digests for kind, digests in standing.items() if digests}
+
+
+def _stands(policy: Policy, lookup: Lookup, match: Match, attestation: Digest) -> bool:
+    if attestation in policy.denied_digests:
+        return False
+    path = digest_path(match.path, attestation)
+    try:
+        return _find(lookup, path) is not None and _stone(lookup, walk(path, lookup).visited, path) is None
+    except TrustError:
+        if match.stanza.attestations:
+            raise
+        return True  # nobody relies on it
 
 
 def _stone(lookup: Lookup, roles: Iterable[str], path: str) -> Tombstone | None:

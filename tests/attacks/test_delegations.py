@@ -8,7 +8,7 @@ from contextlib import closing
 from typing import Any
 
 import pytest
-from tuf.api.metadata import DelegatedRole, Delegations, SuccinctRoles, Targets
+from tuf.api.metadata import DelegatedRole, Delegations, Metadata, SuccinctRoles, Targets
 
 from tests.attacks.test_state import ODD_CELLS
 from tests.attacks.thief import (
@@ -25,7 +25,7 @@ from tests.attacks.thief import (
 )
 from tests.delegation.test_bins import bins
 from tests.delegation.test_delegate import API, delegate
-from tests.simulators.attacker import link_of, strangers
+from tests.simulators.attacker import link_of, signed, strangers
 from tests.simulators.team import Member
 from tests.simulators.teams import change_keys
 from tests.simulators.world import Consumer, World
@@ -300,3 +300,27 @@ def test_copied_delegation_of_a_role_without_images_does_not_make_the_thief_its_
     ]
     world.sign("dev-1", path="acme/api")
     assert consumer.allowed("registry.test/acme/api:dev-1").role == "ci"
+
+
+@pytest.mark.parametrize("is_removed", [True, False])
+def test_thief_who_calls_a_role_of_his_own_as_another_team_is_called_signs_nothing_in_its_name(
+    world: World, *, is_removed: bool
+) -> None:
+    """A policy that asks for a team means that of the owner's choosing, whoever else delegates to its name."""
+    robbed(world)
+    picky, image = world.consumer("picky", roles=("acme.api",)), "registry.test/acme/evil:7"
+    picky.allowed("registry.test/acme/api:1")
+    if is_removed:
+        world.publish(lambda publisher: remove(publisher, "acme.api", keep_images=False))
+    (key,) = strangers()
+    forge_below(world, "evil", "acme.api", "acme/evil:*", keys=[key])
+    said = Metadata.from_bytes(new_role(world, "acme.api", [key], targets={"acme/evil:7": target_of(STOLEN)}))
+    said.signed.version = 5
+    world.attacker.name_delegate("acme.api", 5, signed(said, [key]))
+    anyone = world.consumer("anyone").verify(image)
+    assert isinstance(anyone, Allowed), anyone
+    for consumer in (picky, world.consumer("fresh", roles=("acme.api",))):
+        verdict = consumer.denied(image)
+        assert verdict.reason is Reason.WRONG_SIGNER
+        assert "evil/acme.api" in verdict.detail
+    world.consumer("of both", roles=("evil/acme.api",)).allowed(image)

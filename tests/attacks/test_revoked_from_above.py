@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from securesystemslib.signer import CryptoSigner
 from tuf.api.metadata import DelegatedRole, Delegations
 
-from tests.attacks.thief import STOLEN, new_role, robbed, spelled, stone, target_of, whole
+from tests.attacks.thief import STOLEN, new_role, robbed, served, spelled, stone, target_of, whole
 from tests.delegation.test_delegate import API, delegate
 from tests.simulators.attacker import strangers
-from tests.simulators.world import Consumer, World
+from tests.simulators.world import Consumer, World, index_bytes
 from trust.digest import sha256
+from trust.errors import RefusedError
+from trust.policy import Policy
 from trust.roles import REVOKED_FIELD
-from trust.verdict import Reason
+from trust.verdict import Denied, Reason
 
 BAD = "registry.test/acme/evil:2"
 DIGEST = sha256(STOLEN)
@@ -142,3 +146,73 @@ def test_team_revokes_below_itself_what_was_revoked_above_it_elsewhere(world: Wo
     world.revoke(digest=DIGEST)
     assert consumer.denied("registry.test/acme/web:dev-2").reason is Reason.REVOKED
     assert world.attacker.current("targets").signed.version == before, "by the keys of the team that delegates"
+
+
+@pytest.mark.parametrize("left", [[], ["acme/evil:2"]])
+def test_tombstone_that_loses_paths_is_a_revocation_that_has_gone(
+    world: World, consumer: Consumer, left: list[str]
+) -> None:
+    """By what is left of it the image would be signed again, though its digest is among what was revoked."""
+    world.sign("2", path="acme/evil", manifest=STOLEN)
+    revoke_from_above(world, consumer)
+
+    def shorten(said: Any) -> None:
+        (stone,) = said.unrecognized_fields[REVOKED_FIELD].values()
+        stone["paths"] = left
+
+    world.attacker.forge("targets", shorten)
+    assert consumer.refusal(BAD).reason is Reason.ROLLED_BACK
+
+
+@pytest.mark.parametrize("role", ["targets", "evil"])
+def test_role_that_signs_anew_what_it_revoked_itself_is_believed_in_the_revocation(
+    world: World, consumer: Consumer, role: str
+) -> None:
+    path = "acme/web" if role == "targets" else "acme/evil"
+    world.sign("2", path=path, manifest=STOLEN)
+    image = f"registry.test/{path}:2"
+    consumer.allowed(image)
+    world.revoke(path=path, digest=DIGEST)
+    again = dict.fromkeys((f"{path}:2", f"{path}:3", f"{path}@{DIGEST}"), target_of(STOLEN))
+    forge = world.attacker.forge if role == "targets" else world.attacker.forge_delegate
+    forge(role, lambda said: said.targets.update(again))
+    for name in (image, f"registry.test/{path}:3", f"registry.test/{path}@{DIGEST}"):
+        assert consumer.denied(name).reason is Reason.REVOKED
+    whole(consumer)
+    assert isinstance(verdict := served(consumer, image), Denied)
+    assert verdict.reason is Reason.REVOKED
+
+
+def test_index_over_what_was_revoked_from_above_brings_nothing_of_it_back(
+    world: World, consumer: Consumer
+) -> None:
+    world.sign("2", path="acme/evil", manifest=STOLEN)
+    revoke_from_above(world, consumer)
+    index = index_bytes(STOLEN)
+    image, fine = "registry.test/acme/evil:3", world.sign("4", path="acme/evil")
+    world.attacker.forge_delegate("evil", lambda said: said.targets.update({"acme/evil:3": target_of(index)}))
+    consumer.allowed(image)
+    consumer.vet(image, fine)
+    with pytest.raises(RefusedError, match="in the allowed index is denied") as caught:
+        consumer.vet(image, DIGEST)
+    assert caught.value.reason == "revoked"
+
+
+def test_attestation_that_was_revoked_from_above_or_is_denied_here_speaks_for_nothing(
+    world: World, consumer: Consumer
+) -> None:
+    image = "registry.test/acme/evil:1"
+    digest = consumer.allowed(image).digest
+    attestation, other = (world.attest(kind, digest, path="acme/evil") for kind in ("slsa", "spdx"))
+    picky, careless = world.consumer("picky", attestations=("slsa",)), world.consumer("careless")
+    assert picky.allowed(image).attestations == {"slsa": (attestation,), "spdx": (other,)}
+    picky.policy = careless.policy = Policy(denied_digests=frozenset({attestation}))
+    assert picky.denied(image).reason is Reason.ATTESTATION_MISSING
+    assert careless.allowed(image).attestations == {"spdx": (other,)}
+    picky.policy = careless.policy = Policy()
+    picky.allowed(image)
+    keys = world.keys.pop("evil")
+    world.revoke(path="acme/evil", digest=attestation)
+    world.keys["evil"] = keys
+    assert picky.denied(image).reason is Reason.ATTESTATION_MISSING
+    assert careless.allowed(image).attestations == {"spdx": (other,)}

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.simulators.command_line import plain_environment
+from tests.simulators.command_line import NAME, CommandLine, plain_environment
 from trust.cli.user_file import replacement, write_bytes
 from trust.digest import sha256
 from trust.policy_files import read_policy
@@ -133,3 +133,67 @@ def test_what_a_killed_command_left_beside_a_file_is_swept_up_and_a_living_ones_
         living.keep()
     assert place.read_bytes() == b"more"
     assert {path.name for path in tmp_path.iterdir()} == {"policy.toml", *(path.name for path in others)}
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+@pytest.mark.parametrize(
+    ("more", "why"),
+    [
+        (("--registry", "http://mirror.test/x"), "registries: image name has a scheme: got 'http://mirror.test/x"),
+        (("--registry", "mirror.test", "--registry", ""), "registries: "),
+        (("--root", "sha512:" + "0" * 128), "root: a root pin is sha256, got sha512"),
+    ],
+)
+def test_policy_that_nobody_could_read_is_not_written(
+    tmp_path: Path, more: tuple[str, ...], why: str, *, is_there: bool
+) -> None:
+    policy = tmp_path / "policy.toml"
+    if is_there:
+        said(policy, "policy", "init")
+    before = policy.read_bytes() if is_there else None
+    error = json.loads(said(policy, *STANZA, *more, "--json", code=2).splitlines()[0])["error"]
+    assert why in error["message"]
+    assert "the policy is as before" in error["hint"]
+    assert (policy.read_bytes() if policy.exists() else None) == before
+    said(policy, "policy", "deny", DENIED[1])
+    assert f"denied {DENIED[1]}" in said(policy, "policy", "check")
+
+
+def test_collection_of_a_file_beside_it_is_not_added_once_more(tmp_path: Path) -> None:
+    policy, beside = tmp_path / "policy.toml", tmp_path / "policy.d" / "site.toml"
+    said(beside, *STANZA)
+    said(policy, "policy", "init")
+    before = policy.read_bytes()
+    assert "collection registry.test/acme/ stands twice in the policy" in said(policy, *STANZA, code=2)
+    assert policy.read_bytes() == before
+    said(policy, "policy", "check")
+
+
+def test_collection_of_a_file_beside_it_is_not_written_by_its_founder_either(
+    founder: CommandLine, tmp_path: Path
+) -> None:
+    (tmp_path / "user-tmp").mkdir()
+    user = CommandLine(tmp_path, founder.zygote)
+    said(
+        tmp_path / "policy.d" / "site.toml", "policy", "add", NAME, "--root", DENIED[0], "--metadata", "registry:"
+    )
+    assert f"collection {NAME} stands twice in the policy" in user.expect(2, *user.init())
+    user.expect(0, "policy", "check")
+    assert "root sha256:" in user.expect(0, "init", NAME, "--metadata", f"file:{user.metadata}")
+
+
+def test_denial_is_not_put_off_by_what_is_wrong_beside_it(tmp_path: Path) -> None:
+    policy, beside = tmp_path / "policy.toml", tmp_path / "policy.d" / "site.toml"
+    beside.parent.mkdir()
+    beside.write_text("schema = 2\n")
+    assert "schema: expected 1" in said(policy, *STANZA, code=2)
+    said(policy, "policy", "deny", DENIED[1])
+    assert DENIED[1] in policy.read_text()
+
+
+@pytest.mark.parametrize("command", [("policy", "deny", DENIED[0]), STANZA])
+def test_policy_that_is_wrong_already_takes_no_edit_and_says_why(tmp_path: Path, command: tuple[str, ...]) -> None:
+    policy = tmp_path / "policy.toml"
+    policy.write_text('schema = 1\nadmit = ["all"]\n')
+    assert f"policy {policy} is wrong: top level: unknown key 'admit'" in said(policy, *command, code=2)
+    assert policy.read_text() == 'schema = 1\nadmit = ["all"]\n'

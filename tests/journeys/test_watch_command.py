@@ -257,6 +257,25 @@ def test_time_left_is_told_by_verify_inspect_and_check(user: CommandLine) -> Non
     ]  # fmt: skip
 
 
+CUT = f"warning: role timestamp is signed for 7 days, not for 99 days: the root of {NAME} allows no more\n"
+
+
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_period_that_the_root_cuts_is_a_warning(user: CommandLine, more: tuple[str, ...]) -> None:
+    said = user.expect(0, "publish", NAME, "--expires", "timestamp=99d", "--expires", "snapshot=7d", *more)
+    assert said.count("warning:") == said.count(CUT) == 1
+    roles = json.loads(user.expect(0, "inspect", NAME, "--json"))["roles"]
+    assert all(role["left_seconds"] <= 7 * 86_400 for role in roles if role["role"] in {"timestamp", "snapshot"})
+
+
+def test_watch_warns_once_of_a_period_that_the_root_cuts(user: CommandLine, service: Start) -> None:
+    running = service("publish", NAME, "--watch", "--expires", "timestamp=99d", "--expires", "snapshot=3s")
+    running.hear("READY=1")
+    until = [running.line() for _ in range(3)]
+    assert all(line.startswith("published ") for line in until), until
+    assert running.end(signal.SIGTERM)[2].count(CUT) == 1
+
+
 def test_verify_warns_below_a_quarter(user: CommandLine) -> None:
     user.expect(0, "publish", NAME, "--expires", "timestamp=12s")
     deadline = time.monotonic() + 12

@@ -89,6 +89,8 @@ def test_beginning_of_another_collection_is_neither_signed_nor_overwritten(place
     [
         lambda root, _targets: root.unrecognized_fields.update({"x-more": 1}),
         lambda root, _targets: setattr(root, "version", 7),
+        lambda root, _targets: setattr(root, "consistent_snapshot", None),
+        lambda root, _targets: root.keys.pop(root.roles["timestamp"].keyids[0]),
         lambda root, _targets: setattr(root, "expires", root.expires.replace(year=2099)),
         lambda root, _targets: setattr(root.roles["root"], "threshold", 4),
         lambda _root, targets: targets.unrecognized_fields.update({"x-more": 1}),

@@ -117,8 +117,9 @@ def test_collection_of_several_hands_is_made_by_the_last_of_them(founder: Comman
     assert change in bob.expect(0, "pending", NAME, *where)
     stick = str(tmp_path / "stick.json")
     ann.expect(0, "pending", NAME, *where, "--export", stick)
-    said = bob.expect(5, "approve", NAME, change, *where, "--import", stick, "--offline")
-    assert "the collection is new" in said
+    approval = ("approve", NAME, change, *where, "--import", stick, "--offline")
+    assert f"would be signed {change}" in bob.expect(5, *approval, "--dry-run")
+    assert "the collection is new" in bob.expect(5, *approval)
     assert not list(user.metadata.glob("*.json"))
     signed = ann.said(0, "approve", NAME, "--import", stick, *where)
     assert signed["root"] is not None

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.attacks.thief import target_of
 from tests.pending.tampering import sent, tamper
 from tests.simulators.attacker import strangers
 from tests.simulators.team import Member, team, waiting
@@ -89,6 +90,55 @@ def test_change_that_takes_back_a_revocation_is_signed_by_nobody(
     with pytest.raises(RefusedError, match="takes back the revocation"):
         bob.approve(change.id)
     assert waiting(world) == before
+
+
+def test_change_that_signs_anew_what_was_revoked_is_signed_by_nobody(
+    world: World, consumer: Consumer, people: list[Member]
+) -> None:
+    """In the differences it would be a new tag, of a digest like any other."""
+    ann, bob, _ = people
+    revoked = manifest_bytes("acme/web:1.4")
+    world.revoke(digest=sha256(revoked))
+    sent(ann)
+
+    def edit(role: PendingRole) -> None:
+        targets = role.metadata.signed.targets
+        for path in ("acme/web:1.4", f"acme/web@{sha256(revoked)}"):
+            targets[path] = target_of(revoked)
+
+    change = tamper(world, edit, signer=ann)
+    before = waiting(world)
+    with pytest.raises(RefusedError, match="whose digest was revoked"):
+        bob.approve(change.id)
+    assert bob.shown == []
+    assert waiting(world) == before
+    assert consumer.denied().reason is Reason.REVOKED
+
+
+@pytest.mark.parametrize(
+    ("said", "edit"),
+    [
+        ("a signed field that is not known here", lambda root: setattr(root, "consistent_snapshot", None)),
+        ("which is not written down", lambda root: root.keys.pop(root.roles["targets"].keyids[0])),
+        ("which is not written down", lambda root: root.roles["targets"].keyids.append("0" * 64)),
+    ],
+    ids=["a field less", "a key less", "a key id more"],
+)
+def test_root_that_cannot_be_compared_is_told_of_and_ends_nothing(
+    world: World, consumer: Consumer, said: str, edit: Edit
+) -> None:
+    """Whoever can write to the store lays it there, without a key; a watch, too, looks at it."""
+    ann, bob, _ = team(world, "root")
+    ann.renew("root")
+    tamper(world, lambda role: edit(role.metadata.signed), place="root")
+    (shown,) = bob.pending()
+    assert said in (shown.problem or "")
+    assert not bob.settle().published
+    with pytest.raises(RefusedError, match=said):
+        bob.approve(shown.id)
+    consumer.allowed()
+    bob.reject(shown.id)
+    assert not waiting(world)
 
 
 def test_root_with_a_field_that_nobody_reads_is_signed_by_nobody(world: World) -> None:

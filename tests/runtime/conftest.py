@@ -22,6 +22,7 @@ from tests.runtime.images import (
     image_bytes,
     layer,
     pulled,
+    vetted,
 )
 from tests.runtime.loops import Loops, loop_devices
 from trust.oci.layout import Layout
@@ -105,6 +106,7 @@ class Runner:
             source=LayoutSource(layout=self.workshop.source),
             now=now,
             deadline=deadline(),
+            vet=vetted,
         )
 
     def output(self, script: str, *pieces: Piece, config: Mapping[str, Any] | None = None, **options: Any) -> str:

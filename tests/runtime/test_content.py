@@ -21,6 +21,7 @@ from tests.runtime.images import (
     layer,
     pulled,
     put,
+    vetted,
 )
 from trust.deadline import Deadline
 from trust.digest import Digest, sha256
@@ -65,7 +66,7 @@ def test_image_that_is_here_needs_no_network(workshop: Workshop) -> None:
     manifest = image_bytes(workshop.source, layer(file("a")), layer(file("b")))
     wire = Wire(workshop.source)
     for _ in range(2):
-        pull(allowed(manifest), platform=HERE, source=wire, store=workshop.store, deadline=deadline())
+        pull(allowed(manifest), platform=HERE, source=wire, store=workshop.store, deadline=deadline(), vet=vetted)
     assert len(wire.asked) == 4  # manifest, configuration, two layers
 
 
@@ -73,7 +74,7 @@ def test_layer_that_stands_twice_is_fetched_once(workshop: Workshop) -> None:
     one = layer(file("a"))
     wire = Wire(workshop.source)
     manifest = image_bytes(workshop.source, one, one, one)
-    pull(allowed(manifest), platform=HERE, source=wire, store=workshop.store, deadline=deadline())
+    pull(allowed(manifest), platform=HERE, source=wire, store=workshop.store, deadline=deadline(), vet=vetted)
     assert len(wire.asked) == len(set(wire.asked))
 
 
@@ -128,7 +129,7 @@ def test_manifest_other_than_the_allowed_one_is_refused(workshop: Workshop) -> N
     evil = image_bytes(workshop.source, layer(file("evil")))
     wire = Wire(workshop.source, {sha256(manifest): evil})
     with pytest.raises(RefusedError) as caught:
-        pull(allowed(manifest), platform=HERE, source=wire, store=workshop.store, deadline=deadline())
+        pull(allowed(manifest), platform=HERE, source=wire, store=workshop.store, deadline=deadline(), vet=vetted)
     assert caught.value.reason == "tampered"
     assert not workshop.store.has(sha256(evil), len(evil))
 
@@ -143,6 +144,7 @@ def test_manifest_of_another_length_than_signed_is_refused(workshop: Workshop) -
             source=LayoutSource(layout=workshop.source),
             store=workshop.store,
             deadline=deadline(),
+            vet=vetted,
         )
 
 
@@ -152,7 +154,7 @@ def test_layer_other_than_the_manifest_names_is_refused_and_not_kept(workshop: W
     evil = bytes(len(good.blob))
     wire = Wire(workshop.source, {sha256(good.blob): evil})
     with pytest.raises(RefusedError):
-        pull(allowed(manifest), platform=HERE, source=wire, store=workshop.store, deadline=deadline())
+        pull(allowed(manifest), platform=HERE, source=wire, store=workshop.store, deadline=deadline(), vet=vetted)
     assert not workshop.store.has(sha256(good.blob), len(good.blob))
 
 
@@ -180,6 +182,7 @@ def test_manifest_that_was_deleted_from_the_registry_is_unreachable_and_not_abse
             source=Empty(workshop.source),
             store=workshop.store,
             deadline=deadline(),
+            vet=vetted,
         )
 
 
@@ -192,19 +195,26 @@ def test_store_that_changed_on_disk_is_damaged_and_not_believed(workshop: Worksh
         pulled(workshop.source, workshop.store, manifest)
 
 
-def test_child_that_the_policy_denies_is_refused_below_an_allowed_index(workshop: Workshop) -> None:
+def test_child_that_is_denied_is_refused_below_an_allowed_index(workshop: Workshop) -> None:
     data = image_bytes(workshop.source, layer(file("a")))
     index = index_bytes(workshop.source, [(data, named(HERE))])
-    with pytest.raises(RefusedError) as caught:
+    asked = []
+
+    def refuse(digest: Digest) -> None:
+        asked.append(digest)
+        raise RefusedError("it is denied", reason="revoked")
+
+    def fetch(manifest: bytes) -> None:
+        source = LayoutSource(layout=workshop.source)
         pull(
-            allowed(index),
-            platform=HERE,
-            source=LayoutSource(layout=workshop.source),
-            store=workshop.store,
-            deadline=deadline(),
-            denied=frozenset({sha256(data)}),
+            allowed(manifest), platform=HERE, source=source, store=workshop.store, deadline=deadline(), vet=refuse
         )
-    assert caught.value.reason == "revoked"
+
+    with pytest.raises(RefusedError, match="it is denied"):
+        fetch(index)
+    assert asked == [sha256(data)]
+    fetch(data)  # the verdict is about this very digest
+    assert asked == [sha256(data)]
 
 
 def _manifest(workshop: Workshop, change: Mapping[str, object]) -> bytes:
@@ -245,7 +255,7 @@ def test_urls_of_a_descriptor_are_followed_by_nobody(workshop: Workshop) -> None
     }
     manifest = _manifest(workshop, {"layers": [foreign], "mediaType": OCI_MANIFEST})
     wire = Wire(workshop.source)
-    pull(allowed(manifest), platform=HERE, source=wire, store=workshop.store, deadline=deadline())
+    pull(allowed(manifest), platform=HERE, source=wire, store=workshop.store, deadline=deadline(), vet=vetted)
     assert sha256(one.blob) in wire.asked
 
 

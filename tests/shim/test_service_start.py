@@ -158,6 +158,19 @@ def test_check_finds_a_decision_log_that_cannot_be_written(tmp_path: Path) -> No
         assert (code, f"error decisions: {log}: expected a regular file" in said) == (1, True), said
 
 
+def test_check_warns_of_an_address_that_cannot_be_had_here(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as holder:
+        held = f"127.0.0.1:{holder.getsockname()[1]}"
+        with yard(tmp_path, starts=False, listen="192.0.2.1:5443", operations=held) as own:
+            own.shim.write_config()
+            program = Path(sys.executable).with_name("trust-shim")
+            command: list[Any] = [program, "check", "--config", own.shim.config_file]
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "warning listen: cannot listen on 192.0.2.1:5443: Cannot assign requested address" in done.stdout
+    assert f"warning operations: cannot listen on {held}: Address already in use" in done.stdout
+
+
 def test_worker_whose_keeper_is_gone_before_it_spoke_ends_in_silence() -> None:
     ours, theirs = socket.socketpair()
     ours.close()

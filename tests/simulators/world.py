@@ -10,7 +10,8 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
@@ -250,14 +251,25 @@ class Consumer:
         deadline: Deadline | None = None,
     ) -> Verdict:
         """Return the verdict on ``image`` now, reading ``store`` (default: the world's)."""
+        with self._verifier(store, deadline or soon(), offline=offline) as verifier:
+            return verifier.verify(parse_reference(image))
+
+    def vet(self, image: str, child: Digest) -> None:
+        """Refuse the ``child`` of an index that is allowed, as whoever runs it does."""
+        with self._verifier(None, soon(), offline=False) as verifier:
+            allowed = verifier.verify(parse_reference(image))
+            assert isinstance(allowed, Allowed), allowed
+            verifier.vet(allowed, child)
+
+    @contextmanager
+    def _verifier(self, store: Store | None, deadline: Deadline, *, offline: bool) -> Iterator[Verifier]:
         state = TrustedState(self.home)
         try:
-            verifier = Verifier(
+            yield Verifier(
                 policy=replace(self.policy, stanzas=(self.stanza, *self.policy.stanzas)), state=state,
                 open_store=lambda stanza: store or file_store(stanza.metadata), now=self.world.now,
-                deadline=deadline or soon(), offline=offline,
+                deadline=deadline, offline=offline,
             )  # fmt: skip
-            return verifier.verify(parse_reference(image))
         finally:
             state.close()
 

@@ -83,6 +83,39 @@ def test_what_two_readers_could_read_differently_is_refused(data: bytes) -> None
         parse_document("spdx", data, SUBJECT)
 
 
+ENTRY: dict[str, Any] = {"name": "", "digest": {"sha256": SUBJECT.hex}}
+TWO_READINGS: list[tuple[str, dict[str, Any]]] = [
+    ("spdx", {**SPDX, "SpdxId": "x"}),
+    ("spdx", {**SPDX, "Packages": [{"name": "another"}]}),
+    ("cyclonedx", {**CYCLONEDX, "BomFormat": "other"}),
+    ("cyclonedx", {**CYCLONEDX, "COMPONENTS": []}),
+    ("slsa", {**STATEMENT, "PredicateType": "https://example.com/nothing"}),
+    ("slsa", {**STATEMENT, "Subject": [{"name": "x", "digest": {"sha256": OTHER.hex}}]}),
+    ("slsa", {**STATEMENT, "\u017fubject": []}),  # Go folds a long s, too
+    ("slsa", {**STATEMENT, "PayloadType": "application/vnd.in-toto+json", "Payload": "e30="}),
+    ("slsa", {**STATEMENT, "subject": [{**ENTRY, "Digest": {"sha256": OTHER.hex}}]}),
+    ("slsa", {**STATEMENT, "subject": [{"digest": {"sha256": SUBJECT.hex, "SHA256": OTHER.hex}}]}),
+    ("slsa", {**STATEMENT, "subject": [ENTRY, {"Digest": {"sha256": OTHER.hex}}]}),
+    ("vuln", {**SCAN, "Predicate": {}}),
+    ("vuln", {**SARIF, "Runs": []}),
+    ("vuln", {**SARIF, "_Type": "https://in-toto.io/Statement/v1"}),
+    ("vuln", {**SARIF, "runs": [{**SARIF["runs"][0], "Results": []}]}),
+]
+
+
+@pytest.mark.parametrize(("kind", "document"), TWO_READINGS)
+def test_field_in_other_letters_is_ambiguous(kind: str, document: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=f"{kind} document is ambiguous: '.*' is .* to some readers"):
+        parse_document(kind, spelled(document), SUBJECT)
+
+
+def test_names_that_are_of_nobodys_specification_may_be_spelled_as_they_are() -> None:
+    digests = {"sha256": SUBJECT.hex, "gitCommit": "0" * 40, "dirHash": "h1:"}
+    entry = {**ENTRY, "digest": digests, "annotations": {"Name": "a", "name": "b"}}
+    document = {**STATEMENT, "subject": [entry], "predicate": {"Subject": 1, "subject": 2}, "X": 1, "x": 2}
+    assert parse_document("slsa", spelled(document), SUBJECT).kind == "slsa"
+
+
 json_values = st.recursive(
     st.none()
     | st.booleans()

@@ -66,12 +66,23 @@ def test_tombstone_speaks_only_where_nothing_is_signed_unless_a_role_above_set_i
 
 @pytest.mark.parametrize("role", ["acme.web", "targets", "z"])
 def test_any_of_the_roles_that_the_policy_asks_for_will_do(role: str) -> None:
-    evidence = replace(SIGNED, role=role)
+    evidence = replace(SIGNED, line=() if role == "targets" else (role,))
     allowed(judge(evidence))
     allowed(judge(evidence, roles=("a", role, "zz")))
     verdict = judge(evidence, roles=("a", "zz"))
     assert isinstance(verdict, Denied)
     assert verdict.reason is Reason.WRONG_SIGNER
+
+
+def test_role_below_another_has_the_names_of_both() -> None:
+    """Names are whoever's who delegates: another team could call a role of its own as this one is called."""
+    evidence = replace(SIGNED, line=("evil", "acme.web"))
+    assert allowed(judge(evidence, roles=("evil/acme.web",))).role == "acme.web"
+    for roles in (("acme.web",), ("evil",), ("targets",), ("acme.web/evil",), ("evil/acme.web/z",)):
+        verdict = judge(evidence, roles=roles)
+        assert isinstance(verdict, Denied)
+        assert verdict.reason is Reason.WRONG_SIGNER
+        assert "signed by role evil/acme.web" in verdict.detail
 
 
 def test_each_attestation_that_is_missing_is_named_and_an_empty_list_is_none() -> None:

@@ -101,16 +101,36 @@ def test_delegated_role_is_compared_with_what_is_stored_of_it(above: str) -> Non
             checks._require_one_content("targets", 7, b"other")
 
 
+def stones(**paths: str) -> dict[str, Any]:
+    """Return tombstones of digests ``aaaa…``, ``bbbb…``; each of ``paths`` is a letter's, parted by blanks."""
+    stone = {"at": "2031-01-01T00:00:00Z", "by": []}
+    return {f"sha256:{letter * 64}": {**stone, "paths": said.split()} for letter, said in paths.items()}
+
+
 def test_revocation_that_was_seen_does_not_go() -> None:
-    seen = known(bodies={"targets": signed("targets", fields={REVOKED_FIELD: {"a": {}, "b": {}}}).to_bytes()})
+    before = stones(a="acme/web:1 acme/web:2", b="acme/web:3")
+    seen = known(bodies={"targets": signed("targets", fields={REVOKED_FIELD: before}).to_bytes()})
 
-    def later(stones: object, name: str = "targets") -> Metadata[Any]:
-        return signed(name, version=8, fields={REVOKED_FIELD: stones})
+    def later(said: object, name: str = "targets") -> Metadata[Any]:
+        return signed(name, version=8, fields={REVOKED_FIELD: said})
 
-    kept: list[object] = [{"a": {}, "b": {}}, {"a": {}, "b": {}, "c": {}}, []]
-    for stones in kept:
-        require(later(stones), seen)
-    left: list[object] = [{}, {"a": {}}, {"b": {}}, {"a": {}, "c": {}}]
+    kept: list[dict[str, Any]] = [
+        before,
+        stones(b="acme/web:3", a="acme/web:2 acme/web:1"),
+        before | stones(a="acme/web:0 acme/web:1 acme/web:2"),
+        before | stones(c=""),
+    ]
+    for said in kept:
+        require(later(said), seen)
+    left: list[dict[str, Any]] = [
+        {},
+        stones(a="acme/web:1 acme/web:2"),
+        stones(b="acme/web:3"),
+        stones(a="acme/web:1 acme/web:2", c="acme/web:3"),
+        before | stones(a="acme/web:1"),
+        before | stones(a="acme/web:1 acme/web:3"),
+        before | stones(b=""),
+    ]
     for gone in left:
         assert refused(later(gone), seen) == "rolled-back"
         require(later(gone), seen, has_floor=False)
@@ -118,14 +138,18 @@ def test_revocation_that_was_seen_does_not_go() -> None:
     require(later({}), known())
     require(later({}), known(bodies={"targets": None}))
     for name in ("snapshot", "timestamp"):
-        other = signed(name, fields={REVOKED_FIELD: {"a": {}}}).to_bytes()
+        other = signed(name, fields={REVOKED_FIELD: before}).to_bytes()
         require(later({}, name), known(bodies={name: other}), name=name)
-    require(later({}), known(bodies={"targets": signed("targets", fields={REVOKED_FIELD: ["a"]}).to_bytes()}))
 
 
-def test_revocations_that_cannot_be_read_again_are_damage() -> None:
-    with pytest.raises(StateError, match="trusted state is damaged: role targets"):
-        require(signed("targets", version=8), known(bodies={"targets": b"no metadata"}))
+@pytest.mark.parametrize("malformed", [[], ["a"], {"a": {}}, {f"sha256:{'a' * 64}": {}}, 5])
+def test_revocations_that_cannot_be_read_are_refused_and_those_that_are_stored_are_damage(malformed: Any) -> None:
+    fields = {REVOKED_FIELD: malformed}
+    seen = known(bodies={"targets": signed("targets").to_bytes()})
+    assert refused(signed("targets", version=8, fields=fields), seen) == "tampered"
+    for body in (signed("targets", fields=fields).to_bytes(), b"no metadata"):
+        with pytest.raises(StateError, match="trusted state is damaged: role targets"):
+            require(signed("targets", version=8), known(bodies={"targets": body}))
 
 
 def test_role_that_is_bound_elsewhere_or_signed_by_too_few_is_refused_with_a_floor_or_without() -> None:

@@ -25,7 +25,7 @@ from trust.cli.publishing import assignment, publisher
 from trust.cli.reporting import names_of_keys
 from trust.cli.secrets import Keyring
 from trust.cli.session import KNOWN, PUBLISH_SECONDS, Session, session
-from trust.cli.stanzas import absolute_url, add_stanza, stanza_text
+from trust.cli.stanzas import absolute_url, add_stanza, add_to_policy, stanza_text
 from trust.cli.waiting import waiting_document, waiting_lines
 from trust.database import DATABASE
 from trust.delegations import TARGETS
@@ -124,7 +124,7 @@ def init(
     if bins:
         rebin(publisher(run, stanza, (), dry_run=False), TARGETS, bins)
     if write_policy:
-        add_stanza(run.policy_path, stanza)
+        add_to_policy(run.policy_path, stanza)
     cron = crontab_line(
         str(name),
         period=min(periods[role] for role in _ONLINE),

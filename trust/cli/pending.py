@@ -118,7 +118,7 @@ def approve(
         run.output.note(f"signed in {file}: carry it on, or back to where the store is")
     if isinstance(done, Published):
         return _report(run, stanza, given, done, dry_run=dry_run)
-    return _report_birth(run, stanza, done)
+    return _report_birth(run, stanza, done, dry_run=dry_run)
 
 
 @click.command("reject", cls=Command)
@@ -143,14 +143,13 @@ def _stanza(run: Session, collection: str, url: str | None) -> Stanza:
     return Stanza(collection=name, root=sha256(b""), metadata=absolute_url(url))
 
 
-def _report_birth(run: Session, stanza: Stanza, done: Born | Waiting) -> int:
+def _report_birth(run: Session, stanza: Stanza, done: Born | Waiting, *, dry_run: bool) -> int:
     """Say what became of the first metadata of a collection; whoever gives the last signature knows its pin."""
     collection = str(stanza.collection)
     if isinstance(done, Waiting):
         document = {"collection": collection, "id": str(done.change.id), "waits": waiting_document(done)}
-        run.output.result(
-            "approve", document, [f"signed {done.change.id}", *waiting_lines(done, names_of_keys(run))]
-        )
+        signed = f"{'would be ' * dry_run}signed {done.change.id}"
+        run.output.result("approve", document, [signed, *waiting_lines(done, names_of_keys(run))])
         return EXIT_WAITS
     stanza = replace(stanza, root=done.root)
     add_stanza(run.home / KNOWN, stanza)

@@ -9,15 +9,19 @@ import click
 
 from trust.cli.options import Group
 from trust.cli.session import session
-from trust.cli.stanzas import absolute_url, add_stanza, stanza_document
+from trust.cli.stanzas import absolute_url, add_to_policy, edit_policy, stanza_document
 from trust.cli.user_file import edit_text
 from trust.cli.writing import denied_text, pinned_text
 from trust.client import refresh
+from trust.decision import denied_as_typed
 from trust.digest import parse_digest
 from trust.errors import InputError
-from trust.policy import Stanza
+from trust.instant import format_utc
+from trust.policy import Match, Stanza
 from trust.policy_document import parse_policy
-from trust.reference import Collection, parse_collection, parse_reference
+from trust.reference import Collection, Reference, parse_collection, parse_reference
+from trust.verdict import Denied
+from trust.verify import match_or_verdict
 
 policy = Group("policy", help="Make, check and explain the rules that decide here.")
 
@@ -69,29 +73,41 @@ def check() -> None:
 @policy.command("explain")
 @click.argument("image", metavar="IMAGE")
 def explain(image: str) -> int:
-    """Say which rule decides over IMAGE, and what it asks; nothing is fetched."""
+    """Say which rule decides over IMAGE, and what it asks; nothing is fetched.
+
+    Exit code 1 where IMAGE is denied by what the policy says alone, as verify would.
+    """
     run = session()
     reference = parse_reference(image)
-    match = run.policy.match(reference)
+    found = match_or_verdict(run.policy, reference, run.now)
+    match = found if isinstance(found, Match) else None
+    denied = denied_as_typed(run.policy, reference) if match else found
     pin = run.policy.pin_of(reference) if match is None else None
-    document: dict[str, object] = {"image": str(reference), "collection": None, "pinned": None}
+    document: dict[str, object] = {"image": str(reference), "collection": None, "pinned": None, "denied": None}
+    lines = []
     if match is not None:
-        stanza = match.stanza
-        document |= {"collection": str(stanza.collection), "path": match.path, "rule": stanza_document(stanza)}
-        lines = [
-            f"{reference} is decided by collection {stanza.collection}",
-            f"  signed as {match.path}, metadata at {stanza.metadata}, root {stanza.root}",
-            f"  roles {', '.join(stanza.roles) or 'any'}; digests {stanza.digests}; first use {stanza.fresh}",
-            *([f"  attestations {', '.join(stanza.attestations)}"] if stanza.attestations else []),
-            *(f"  floor {role} {version}" for role, version in stanza.floors.items()),
-        ]
+        rule = stanza_document(match.stanza)
+        document |= {"collection": str(match.stanza.collection), "path": match.path, "rule": rule}
+        lines = _rule_lines(reference, match)
     elif pin is not None:
         document["pinned"] = str(pin.reference)
-        lines = [f"{reference} is pinned: {pin.reference}"]
-    else:
-        lines = [f"{reference} is denied: no collection covers it and no digest is pinned"]
+        lines = [f"{reference} is pinned: {pin.reference} until {format_utc(pin.until)}"]
+    if isinstance(denied, Denied):
+        document["denied"] = {"reason": denied.reason.value, "detail": denied.detail}
+        lines.append(f"{reference} is denied ({denied.reason.value}): {denied.detail}")
     run.output.result("policy explain", document, lines)
-    return 0 if match or pin else 1
+    return 1 if isinstance(denied, Denied) else 0
+
+
+def _rule_lines(reference: Reference, match: Match) -> list[str]:
+    stanza = match.stanza
+    return [
+        f"{reference} is decided by collection {stanza.collection}",
+        f"  signed as {match.path}, metadata at {stanza.metadata}, root {stanza.root}",
+        f"  roles {', '.join(stanza.roles) or 'any'}; digests {stanza.digests}; first use {stanza.fresh}",
+        *([f"  attestations {', '.join(stanza.attestations)}"] if stanza.attestations else []),
+        *(f"  floor {role} {version}" for role, version in stanza.floors.items()),
+    ]
 
 
 @policy.command("add")
@@ -109,7 +125,7 @@ def add(collection: str, root: str, url: str, registries: tuple[str, ...]) -> No
         registries=registries,
     )
     run.store(stanza)  # an address that no store can be opened at is not written down
-    changed = add_stanza(run.policy_path, stanza)
+    changed = add_to_policy(run.policy_path, stanza)
     lines = [f"{'added' if changed else 'is there already:'} {stanza.collection} in {run.policy_path}"]
     run.output.result("policy add", {"policy": str(run.policy_path), "changed": changed}, lines)
 
@@ -128,7 +144,7 @@ def pin(collection: str) -> None:
     changed = dict(stanza.floors) != floors
     if changed:
         path = next(path for path in run.policy_files() if _speaks_of(path, name))
-        edit_text(path, lambda text: pinned_text(text or "", replace(stanza, floors=floors)))
+        edit_policy(path, lambda text: pinned_text(text or "", replace(stanza, floors=floors)))
     lines = [f"floors of {name}: {' '.join(f'{role}={version}' for role, version in floors.items())}"]
     run.output.result("policy pin", {"collection": str(name), "floors": floors, "changed": changed}, lines)
 
@@ -139,7 +155,7 @@ def deny(subject: str) -> None:
     """Deny a digest or a key on this machine, at once, whatever the publisher says."""
     run = session()
     path = run.policy_path
-    changed = edit_text(
+    changed = edit_policy(  # whatever is wrong beside it: a denial is not put off
         path, lambda text: denied_text(_EMPTY if text is None else text, subject, source=str(path))
     )
     lines = [f"denied here: {subject}"]

@@ -57,13 +57,14 @@ def report(
     more = waiting_lines(waits, names) if waits is not None else []
     run.output.result(command, {**publish_document(published, dry_run=dry_run), **document}, [*lines, *more])
     if published.discarded:
+        now, were = ("would be another one", "would be") if dry_run else ("is another one now", "were")
         run.output.warn(
-            f"the change that waited is another one now: signatures of {who(names, published.discarded)} "
-            "were discarded, and must be given again"
+            f"the change that waited {now}: signatures of {who(names, published.discarded)} "
+            f"{were} discarded, and must be given again"
         )
+    word = "would be" if dry_run else "is"
     for each in published.dropped:
         what = f"change {each.id} of {each.role}, which waited," if each.id else f"a change of {each.role}"
-        word = "would be" if dry_run else "is"
         run.output.warn(f"{what} {word} dropped: nobody but the stolen key had signed it")
     if waits is None:
         return EXIT_OK

@@ -23,8 +23,9 @@ from trust.cli.waiting import Review
 from trust.collect import collect
 from trust.digest import Digest
 from trust.errors import InputError, TrustError
-from trust.instant import parse_duration
+from trust.instant import format_span, parse_duration
 from trust.loaded import Loaded
+from trust.metadata import period_of
 from trust.policy import Stanza
 from trust.publish import Publisher
 from trust.reference import Reference, parse_collection
@@ -79,8 +80,8 @@ def sign(
     "--expires",
     metavar="ROLE=DURATION",
     multiple=True,
-    help="How long snapshot or timestamp is valid: timestamp=12h. At most what the root says, the default; "
-    "with --watch the default is 1d.",
+    help="How long snapshot or timestamp is valid: timestamp=12h. At most what the root says, the default (more "
+    "is cut to that, with a warning); with --watch the default is 1d.",
 )
 @click.option("--rebuild", "is_rebuild", is_flag=True, help="Write a lost store anew from what was verified here.")
 @click.option("--from", "mirror", metavar="URL", help="With --rebuild: from this mirror instead.")
@@ -140,6 +141,8 @@ def _publish(run: Session, collections: Iterable[str], *, dry_run: bool, periods
     lines = []
     for name in collections:
         by = publisher(run, run.stanza_of(parse_collection(name)), (), dry_run=dry_run, periods=periods)
+        if periods:
+            warn_of_cut(run, by.load(), periods, name)
         settled = settle(by)
         published = next((each for each in reversed(settled.published) if each.changed), None)
         published = published or by.renew(frozenset())
@@ -151,8 +154,9 @@ def _publish(run: Session, collections: Iterable[str], *, dry_run: bool, periods
             "left": [{"id": str(each.id), "role": each.place, "problem": each.problem} for each in settled.left],
             "collected": list(() if dry_run else _tidied(run, by, name)),
         })  # fmt: skip
-        lines += [f"published change {each}" for each in changes]
-        lines.append(f"published {name} {versions_of(published)}")
+        lines += [f"{'would be ' * dry_run}published change {each}" for each in changes]
+        word = word_of(published, "published", "was published already:", dry_run=dry_run)
+        lines.append(f"{word} {name} {versions_of(published)}")
         for each in settled.left:
             run.output.warn(f"change {each.id} of {each.place} is not published: {each.problem or 'it waits on'}")
     run.output.result("publish", {"collections": documents}, lines)
@@ -172,6 +176,17 @@ def online_periods(expires: Iterable[str]) -> dict[str, timedelta]:
             raise InputError(f"only {' and '.join(ONLINE_ROLES)} are signed here: got {role!r}")
         periods[role] = parse_duration(duration)
     return periods
+
+
+def warn_of_cut(run: Session, loaded: Loaded, periods: Mapping[str, timedelta], name: str) -> None:
+    """Warn of each of ``periods`` that is longer than the root of ``name`` says: nobody signs for so long."""
+    for role, period in periods.items():
+        said = period_of(loaded.root, role)
+        if period > said:
+            run.output.warn(
+                f"role {role} is signed for {format_span(said)}, not for {format_span(period)}: "
+                f"the root of {name} allows no more"
+            )
 
 
 def _tidied(run: Session, publishing: Publisher, name: str) -> tuple[str, ...]:

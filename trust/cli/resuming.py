@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 
 import click
 
@@ -89,7 +90,7 @@ def restore(
         base_source=_source(this, base.reference),
         now=this.now,
         deadline=this.deadline(PULL_SECONDS),
-        denied=this.policy.denied_digests,
+        vet=partial(this.verifier().vet, base),
         phase=phases.ended,
         seal=seal,
     )
@@ -125,7 +126,7 @@ def clone(container: str, new: str) -> int:
         source=_source(this, base.reference),
         now=this.now,
         deadline=this.deadline(PULL_SECONDS),
-        denied=this.policy.denied_digests,
+        vet=partial(this.verifier().vet, base),
         phase=phases.ended,
     )
     this.output.warn(

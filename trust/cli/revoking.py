@@ -88,7 +88,8 @@ def prune(collection: str, keep: int, *, dry_run: bool) -> int:
     _warn_of_untrusted(run, published)
     word = word_of(published, "dropped", "is dropped already:", dry_run=dry_run)
     if gone:
-        run.output.warn("who has pinned one of these by its digest is refused from now on, as unsigned")
+        refused = "would be refused" if dry_run else "is refused from now on"
+        run.output.warn(f"who has pinned one of these by its digest {refused}, as unsigned")
     for role in left:
         run.output.note(f"role {role} keeps its tags: its keys are not here")
     document = {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import time
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -212,7 +213,7 @@ def _run(
         source=source,
         now=this.now,
         deadline=this.deadline(PULL_SECONDS),
-        denied=this.policy.denied_digests,
+        vet=partial(this.verifier().vet, verdict),
         following=following,
         progress=lambda: bar(this.output, time.monotonic),
     )

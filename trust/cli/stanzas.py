@@ -1,8 +1,12 @@
-"""Owns the writing of policy files: one stanza added, the rest untouched, the old file or the new one on disk."""
+"""Owns the writing of policy files: one stanza added, the rest untouched, the old file or the new one on disk.
+
+What is written can be read: a policy that cannot allows nothing, and takes no urgent denial either.
+"""
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +15,8 @@ import tomlkit
 from trust.cli.user_file import edit_text
 from trust.errors import InputError
 from trust.policy import Stanza
-from trust.policy_document import parse_policy, require_one_voice
+from trust.policy_document import join_policies, parse_policy, require_one_voice
+from trust.policy_files import policy_files, read_policy
 
 
 def stanza_document(stanza: Stanza) -> dict[str, Any]:
@@ -41,14 +46,51 @@ def stanza_text(stanza: Stanza) -> str:
     return tomlkit.dumps({"collection": [stanza_document(stanza)]})
 
 
-def add_stanza(path: Path, stanza: Stanza) -> bool:
+def edit_policy(path: Path, edit: Callable[[str | None], str], *, beside: Iterable[Path] = ()) -> bool:
+    """Make what ``edit`` makes of it the policy file ``path``, as ``edit_text`` does; return whether it changed.
+
+    Raises:
+        InputError: nobody could read it then, alone or together with the files ``beside`` it; it is as before.
+        StateError: it cannot be written; it is as before.
+    """
+
+    def readable(text: str | None) -> str:
+        edited = edit(text)
+        if edited != text:
+            _require_readable(edited, path, beside)
+        return edited
+
+    return edit_text(path, readable)
+
+
+def _require_readable(text: str, path: Path, beside: Iterable[Path]) -> None:
+    source = f"{path}, so edited,"
+    others = read_policy(beside)
+    try:
+        join_policies([(source, parse_policy(text, source=source)), ("policy.d", others)])
+    except InputError as err:
+        raise InputError(str(err), hint=f"the policy is as before; {err.hint or 'see docs/policy.md'}") from err
+
+
+def add_stanza(path: Path, stanza: Stanza, *, beside: Iterable[Path] = ()) -> bool:
     """Make ``stanza`` part of the policy file ``path``; return whether it was not there before.
 
     Raises:
-        InputError: the file speaks of the collection already, with other words, or of its images by another name.
+        InputError: the file speaks of the collection already, with other words, or of its images by another name;
+            or nobody could read it then, together with the files ``beside`` it.
         StateError: it cannot be written; it is as before.
     """
-    return edit_text(path, lambda text: _with_stanza("schema = 1\n" if text is None else text, stanza, path))
+    empty = "schema = 1\n"
+    return edit_policy(
+        path, lambda text: _with_stanza(empty if text is None else text, stanza, path), beside=beside
+    )
+
+
+def add_to_policy(path: Path, stanza: Stanza) -> bool:
+    """Make ``stanza`` part of the policy whose file ``path`` is, as ``add_stanza`` does; ``policy.d`` counts."""
+    folder = path.parent / "policy.d"
+    beside = [each for each in policy_files(path, is_explicit=False) if each.parent == folder]
+    return add_stanza(path, stanza, beside=beside)
 
 
 def _with_stanza(text: str, stanza: Stanza, path: Path) -> str:

@@ -88,7 +88,7 @@ def _updated(this: Session, container: Container, following: Following, *, is_du
         now=this.now,
         deadline=this.deadline(PULL_SECONDS),
         trial=Trial(clock=time.monotonic, pause=time.sleep),
-        denied=this.policy.denied_digests,
+        vet=this.verifier().vet,
         is_due=is_due,
     )
     return update_container(container, following, tag, here)

@@ -17,11 +17,12 @@ from datetime import datetime, timedelta, timezone
 from keys.errors import KeysError
 from trust.approve import publish_pending
 from trust.cli.published import EXIT_OK
-from trust.cli.publishing import collect_old, publisher
+from trust.cli.publishing import collect_old, publisher, warn_of_cut
 from trust.cli.secrets import Keyring
 from trust.cli.session import PUBLISH_SECONDS, Session
 from trust.errors import StateError, TrustError
 from trust.instant import format_utc
+from trust.loaded import Loaded
 from trust.notify import Notifier, watchdog_seconds
 from trust.publish import Publisher
 from trust.published import Published
@@ -37,10 +38,17 @@ def watch(run: Session, collections: tuple[str, ...], periods: Mapping[str, time
     stanzas = {name: run.stanza_of(parse_collection(name)) for name in collections}
     ring = Keyring(run.home / "keys")  # opened once: nobody types a passphrase every half day
     notifier, watchdog = Notifier.of(), watchdog_seconds()
+    warned: set[str] = set()  # of periods that the root cuts: once is enough
 
     def open_publisher(name: str, now: datetime) -> Publisher:
         opened = publisher(run, stanzas[name], (), dry_run=False, periods={**PERIODS, **periods})
         return replace(opened, keyring=ring, now=now, deadline=run.deadline(PUBLISH_SECONDS))
+
+    def tidy(publishing: Publisher, loaded: Loaded) -> None:
+        if publishing.store.url not in warned:
+            warned.add(publishing.store.url)
+            warn_of_cut(run, loaded, periods, str(publishing.stanza.collection))
+        collect_old(run, publishing, loaded)
 
     def report(event: Event) -> None:
         with suppress(StateError):  # a full disk under its output must not end what keeps the collection fresh
@@ -70,7 +78,7 @@ def watch(run: Session, collections: tuple[str, ...], periods: Mapping[str, time
             wait=wait,
             report=report,
             failures=(TrustError, KeysError, OSError),
-            collect=lambda publishing, loaded: collect_old(run, publishing, loaded),
+            collect=tidy,
             publish_pending=_Waiting().publish,
         ).run()
     return EXIT_OK

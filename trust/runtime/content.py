@@ -56,6 +56,10 @@ _ARCHITECTURES = {
 }
 
 
+Vet = Callable[[Digest], None]
+"""Takes the child of an allowed index, and raises a ``RefusedError`` where it is denied itself."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
     """An image that is in the content store whole, for one platform; ``digest`` is of its manifest."""
@@ -91,23 +95,23 @@ def pull(
     source: Source,
     store: Layout,
     deadline: Deadline,
-    denied: frozenset[Digest] = frozenset(),
+    vet: Vet,
     progress: Progress = UNTOLD,
 ) -> Image:
     """Have the allowed image in ``store``; return what is needed to run it on ``platform``.
 
     ``deadline`` is for the manifest and configuration; each layer may take as long as its size allows.
-    ``denied`` are digests that are refused even as the child of an allowed index.
+    ``vet`` is asked about the child of an allowed index: to sign an index is not to sign what was revoked.
 
     Raises:
         InputError: it is no image for the platform.
-        RefusedError: ``tampered``, ``ambiguous``, or ``revoked`` for a child that is denied.
+        RefusedError: ``tampered``, ``ambiguous``, or the reason why the child is denied.
         UnreachableError, LimitError: it could not be fetched whole.
     """
     pulling = _Pulling(source=source, store=store, deadline=deadline, progress=progress)
     digest, manifest = pulling.manifest(allowed.digest, allowed.size_bytes, platform)
-    if digest in denied:
-        raise RefusedError(f"digest {digest} is on the local deny list", reason="revoked")
+    if digest != allowed.digest:
+        vet(digest)
     if manifest.artifact_type is not None or manifest.config.media_type not in CONFIG_TYPES:
         raise InputError(
             f"not an image that can be run: its configuration is of type {manifest.config.media_type[:100]!r}"
