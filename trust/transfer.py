@@ -7,7 +7,6 @@ pull   the signed digest is pulled by digest, then tagged; a tag is never pulled
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import tempfile
@@ -17,12 +16,14 @@ from shutil import which
 from typing import Literal
 
 from trust.children import child_environment
-from trust.deadline import Deadline
 from trust.digest import Digest, parse_digest
 from trust.errors import InputError, UnavailableError
-from trust.manifest import Index, parse_manifest
+from trust.manifest import Descriptor
+from trust.oci.image_copy import read_manifests
 from trust.oci.layout import Layout
+from trust.oci.layout_repository import LayoutRepository
 from trust.oci.registry import Registry
+from trust.oci.repositories import Soon
 from trust.reference import Reference, is_loopback
 from trust.value import dataclass, field
 from trust.verdict import Allowed
@@ -106,28 +107,31 @@ def find_engine(wanted: EngineName | None, *, plain_http: bool, environ: Mapping
 
 
 def push_layout(
-    layout: Layout, tag: str | None, *, registry: Registry, reference: Reference, deadline: Deadline
+    layout: Layout, tag: str | None, *, registry: Registry, reference: Reference, soon: Soon
 ) -> Digest:
-    """Return the digest of the image in ``layout``; the registry has it now, with everything that it names.
+    """Return the digest of the image in ``layout``; the registry has it now, with everything that it names, once.
 
-    ``deadline`` bounds each manifest; blobs are bounded by the time they stand still.
+    ``soon`` bounds each manifest; blobs are bounded by the time they stand still.
+
+    Raises:
+        InputError: the layout lacks a part, or is malformed. LimitError: nested too deeply, too many manifests.
     """
-    digest = layout.resolve(tag).digest
-    _push(layout, digest, registry, reference.repository.path, deadline, under=reference.tag or digest)
+    digest, path = layout.resolve(tag).digest, reference.repository.path
+    pushed: set[Digest] = set()
+    for piece in read_manifests(LayoutRepository(layout), digest):
+        for blob in piece.blobs:
+            if blob.digest not in pushed:
+                _push_blob(layout, blob, registry, path)
+                pushed.add(blob.digest)
+        under = reference.tag or digest if piece.digest == digest else piece.digest
+        registry.put_manifest(path, under, piece.data, piece.media_type, deadline=soon())
     return digest
 
 
-def _push(  # noqa: PLR0917 - one recursion, its whole state in view
-    layout: Layout, digest: Digest, registry: Registry, path: str, deadline: Deadline, under: str | Digest
-) -> None:
-    data = layout.manifest(digest)
-    manifest = parse_manifest(data)
-    if isinstance(manifest, Index):
-        for child in manifest.manifests:
-            _push(layout, child.digest, registry, path, deadline, under=child.digest)
-    else:
-        for blob in {each.digest: each for each in (manifest.config, *manifest.layers)}.values():
-            layout.has(blob.digest, blob.size_bytes)
-            registry.push_blob(path, blob.digest, layout.blob_path(blob.digest))
-    declared = json.loads(data).get("mediaType", manifest.media_type)
-    registry.put_manifest(path, under, data, str(declared), deadline=deadline)
+def _push_blob(layout: Layout, blob: Descriptor, registry: Registry, path: str) -> None:
+    file = layout.blob_path(blob.digest)
+    if not layout.has(blob.digest, blob.size_bytes):
+        raise InputError(
+            f"layout is malformed: {blob.digest} is not of {blob.size_bytes} bytes: {layout.directory}"
+        )
+    registry.push_blob(path, blob.digest, file)

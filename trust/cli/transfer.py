@@ -48,7 +48,7 @@ def push(*, image: str, stands_for: str | None, engine: EngineName | None, keys:
             typed.layout.tag,
             registry=registry,
             reference=typed.reference,
-            deadline=run.deadline(PUBLISH_SECONDS),
+            soon=lambda: run.deadline(PUBLISH_SECONDS),
         )
     else:
         local = find_engine(engine, plain_http=run.common.plain_http, environ=os.environ)
