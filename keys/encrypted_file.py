@@ -14,7 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt as ScryptKdf
@@ -24,7 +23,6 @@ from cryptography.hazmat.primitives.serialization import (
     NoEncryption,
     PrivateFormat,
     PublicFormat,
-    load_der_private_key,
 )
 
 from keys.envelope import (
@@ -40,13 +38,11 @@ from keys.envelope import (
 )
 from keys.errors import KeyDamagedError, KeyInputError, KeysUnavailableError, WrongPassphraseError
 from keys.key_file import KeyFile, parse_key_file
+from keys.pkcs8 import UNREADABLE, load_private_key
 from keys.public_key import KEY_TYPES, KeyType, PublicKey
 
 PrivateKey = ed25519.Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 Random = Callable[[int], bytes]
-
-# All that cryptography raises on bytes that are no key: InternalError, for one, where an ed448 key is too short.
-UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, InternalError)
 
 _TYPES = " or ".join(KEY_TYPES)
 _AES_KEY_BYTES = 32
@@ -176,7 +172,7 @@ def _open(key_file: KeyFile, envelope: Envelope, derived: bytes, *, where: str) 
     unpadder = PKCS7(8 * _BLOCK_BYTES).unpadder()
     try:
         padded = decryptor.update(envelope.ciphertext) + decryptor.finalize()
-        loaded = load_der_private_key(unpadder.update(padded) + unpadder.finalize(), None)
+        loaded = load_private_key(unpadder.update(padded) + unpadder.finalize(), None, where=where)
     except UNREADABLE as err:
         raise WrongPassphraseError(
             f"{where}: the passphrase does not open it",

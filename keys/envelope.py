@@ -73,8 +73,17 @@ class ScryptCost:
 
     @property
     def memory_bytes(self) -> int:
-        """The memory that an honest reader needs, and a thief for each guess."""
+        """The memory that a thief needs for each guess."""
         return 128 * self.n * self.r
+
+    @property
+    def reader_bytes(self) -> int:
+        """The memory that a reader needs: OpenSSL's table, two blocks beside it, and all ``p`` inputs twice.
+
+        A small ``n`` with a large ``r`` hides it from ``memory_bytes``: N=2 r=131072 p=16 is 32 MiB there, and
+        took 577 MiB.
+        """
+        return 128 * self.r * (self.n + 2 * self.p + 2)
 
     @property
     def is_valid(self) -> bool:
@@ -129,7 +138,7 @@ class CostLimits:
     min_memory_bytes: int
     min_n: int
     min_salt_bytes: int
-    max_memory_bytes: int = 1024 * MIB
+    max_memory_bytes: int = 1025 * MIB  # N=2^20 r=8, the most that anybody recommends, and what it needs beside
     max_p: int = 16
     max_iterations: int = 10_000_000
 
@@ -150,9 +159,10 @@ class CostLimits:
             )
         if kdf.key_bytes not in (None, 16, 24, 32):
             raise KeyDamagedError(f"{where}: derives {_shown(kdf.key_bytes or 0)} bytes, expected 32")
-        if cost.memory_bytes > self.max_memory_bytes or cost.p > self.max_p:
+        if cost.reader_bytes > self.max_memory_bytes or cost.p > self.max_p:
             raise KeyDamagedError(
-                f"{where}: asks for {cost}: refused above {_size(self.max_memory_bytes)} or p={self.max_p}"
+                f"{where}: asks for {cost}, {_size(cost.reader_bytes)} to open it: "
+                f"refused above {_size(self.max_memory_bytes)} or p={self.max_p}"
             )
         if cost.memory_bytes < self.min_memory_bytes or cost.n < self.min_n:
             raise KeyTooWeakError(

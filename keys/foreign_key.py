@@ -7,14 +7,13 @@ Content Trust are taken as well (``notary_key``), which no library reads.
 
 from __future__ import annotations
 
-from cryptography.hazmat.primitives.serialization import load_der_private_key
-
-from keys.encrypted_file import UNREADABLE, PrivateKey, check_type, passphrase_bytes, public_half
+from keys.encrypted_file import PrivateKey, check_type, passphrase_bytes, public_half
 from keys.envelope import IMPORT_LIMITS, parse_envelope
 from keys.errors import KeyDamagedError, KeyInputError, WrongPassphraseError
 from keys.key_file import PRIVATE_LABEL
 from keys.notary_key import as_version_0, decrypt_notary_key, notary_role
 from keys.pem import PemBlock, parse_pem
+from keys.pkcs8 import UNREADABLE, load_private_key
 from keys.public_key import LABEL as PUBLIC_LABEL
 
 _PLAIN_LABELS = ("PRIVATE KEY", "EC PRIVATE KEY")
@@ -48,6 +47,7 @@ def read_foreign_key(untrusted_data: bytes, passphrase: str | None, *, where: st
     Raises:
         KeyInputError: not PEM, not one private key, another format or type, costs above the cap, no passphrase.
         WrongPassphraseError: the passphrase does not open it.
+        KeysUnavailableError: not enough memory.
     """
     blocks = _blocks(untrusted_data, where=where)
     block = _private_block(blocks, where=where)
@@ -55,7 +55,7 @@ def read_foreign_key(untrusted_data: bytes, passphrase: str | None, *, where: st
         loaded = _decrypt(block, passphrase, where=where)
     else:
         try:
-            loaded = load_der_private_key(as_version_0(block.der), None)
+            loaded = load_private_key(as_version_0(block.der), None, where=where)
         except UNREADABLE as err:
             raise KeyInputError(f"{where}: its {block.label} block is damaged or of an unknown type") from err
     private_key = check_type(loaded, where=where)
@@ -94,7 +94,7 @@ def _decrypt(block: PemBlock, passphrase: str | None, *, where: str) -> object:
         raise KeyInputError(f"{where}: encrypted: its passphrase is needed")
     secret = passphrase_bytes(passphrase)
     try:
-        return load_der_private_key(block.der, secret)
+        return load_private_key(block.der, secret, where=where)
     except UNREADABLE as err:
         decrypted = decrypt_notary_key(envelope, secret)
         if decrypted is None:
@@ -103,6 +103,6 @@ def _decrypt(block: PemBlock, passphrase: str | None, *, where: str) -> object:
                 hint=_CONVERT,
             ) from err
     try:
-        return load_der_private_key(decrypted, None)
+        return load_private_key(decrypted, None, where=where)
     except UNREADABLE as err:
         raise KeyInputError(f"{where}: what is encrypted in it is damaged or of an unknown type") from err

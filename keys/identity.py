@@ -14,13 +14,13 @@ from pathlib import Path
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
-from cryptography.hazmat.primitives.serialization import load_der_private_key
 
-from keys.encrypted_file import UNREADABLE, passphrase_bytes
+from keys.encrypted_file import passphrase_bytes
 from keys.envelope import IMPORT_LIMITS, parse_envelope
 from keys.errors import KeyDamagedError, KeyExposedError, KeyInputError, KeyMissingError, WrongPassphraseError
 from keys.key_file import PRIVATE_LABEL
 from keys.pem import MAX_BYTES, parse_pem
+from keys.pkcs8 import UNREADABLE, load_private_key
 
 _OTHERS = stat.S_IRWXG | stat.S_IRWXO
 _PLAIN_LABEL = "PRIVATE KEY"
@@ -51,6 +51,7 @@ def read_identity(path: Path, *, passphrase: Callable[[], str]) -> Identity:
     Raises:
         KeyMissingError, KeyExposedError: no such file, or others can read it.
         KeyInputError, WrongPassphraseError: it holds no private key of X25519, or does not open.
+        KeysUnavailableError: not enough memory.
     """
     data = _private_bytes(path)
     try:
@@ -64,7 +65,7 @@ def read_identity(path: Path, *, passphrase: Callable[[], str]) -> Identity:
     except KeyDamagedError as err:
         raise KeyInputError(str(err), hint=err.hint) from err
     try:
-        private_key = load_der_private_key(blocks[0].der, secret)
+        private_key = load_private_key(blocks[0].der, secret, where=str(path))
     except UNREADABLE as err:
         if secret is not None:
             raise WrongPassphraseError(f"{path}: the passphrase does not open it, or it is damaged") from err

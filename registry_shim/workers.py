@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import sys
 from asyncio.subprocess import Process
@@ -16,6 +17,7 @@ from contextlib import suppress
 from typing import Any
 
 from registry_shim.channel import Channel, open_channel
+from trust.children import child_environment
 
 YOUNG_SECONDS = 5.0
 PAUSE_SECONDS = 1.0
@@ -106,6 +108,7 @@ class Workers:
                 sys.executable, "-I", "-m", "registry_shim.worker", "--channel", str(theirs.fileno()),
                 *(word for fd in fds for word in ("--listen", str(fd))),
                 pass_fds=(theirs.fileno(), *fds), stdin=asyncio.subprocess.DEVNULL,
+                env=child_environment(os.environ),
             )  # fmt: skip
         channel = await open_channel(ours)
         one = self._live[number] = _One(number, process, channel)

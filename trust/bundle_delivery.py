@@ -1,6 +1,7 @@
 """Owns what is done with a bundle that was verified: what can be refused comes first.
 
-1. the metadata at each destination is looked at: another collection's there ends it, with nothing written
+1. no two go to one place; the metadata at each destination is looked at: another collection's there ends it, with
+   nothing written
 2. the trusted state goes forward to what the bundle shows
 3. content, then the metadata, then tags, as a copy does
 """
@@ -11,8 +12,11 @@ from collections.abc import Callable, Mapping
 
 from trust.bundle_import import Arrival, Unpacked, accept
 from trust.copy import Destination, set_tag, tag_for
+from trust.errors import InputError
 from trust.oci.image_copy import Sent, send
-from trust.oci.repositories import Soon
+from trust.oci.repositories import RegistryRepository, Soon
+from trust.policy import Stanza
+from trust.reference import Repository
 from trust.replica import Move, Step, plan_move, publish_replica, read_replica
 from trust.value import dataclass
 from trust.verdict import Denied, Verdict
@@ -61,9 +65,11 @@ def deliver(
     """Return what was done with what arrived, or the verdicts where the trusted state has moved on meanwhile.
 
     Raises:
+        InputError: two of the bundle would go to one place.
         ConflictError: another collection's metadata is at the destination. UnavailableError: it could not be done.
     """
     goals = [(image, destination(image)) for image in arrival.images]
+    _require_apart(goals)
     moves = _planned(arrival, goals, soon)
     before = _versions(verifier, arrival)
     if not dry_run:
@@ -87,6 +93,31 @@ def deliver(
     shown = _shown(arrival)
     return Delivery(
         images=tuple(images), versions=shown, state_changed=any(before.get(n) != v for n, v in shown.items())
+    )
+
+
+def _require_apart(goals: list[tuple[Unpacked, Destination | None]]) -> None:
+    """Refuse two collections for one store and two images for one tag: the second took the first's place."""
+    stores: dict[str, Stanza] = {}
+    tags: dict[tuple[Repository, str], Unpacked] = {}
+    for image, goal in goals:
+        if goal is None:
+            continue
+        if image.match is not None and goal.store is not None:
+            stanza = stores.setdefault(goal.store.url, image.match.stanza)
+            if stanza.root != image.match.stanza.root:
+                raise _claimed_twice(goal.store.url, stanza.collection, image.match.stanza.collection)
+        if goal.tag is not None and isinstance(goal.sink, RegistryRepository):
+            first = tags.setdefault((goal.sink.repository, goal.tag), image)
+            if first.allowed.digest != image.allowed.digest:
+                place = f"{goal.sink.repository}:{goal.tag}"
+                raise _claimed_twice(place, first.reference, image.reference)
+
+
+def _claimed_twice(place: str, one: object, other: object) -> InputError:
+    return InputError(
+        f"two of the bundle would go to one place: {place}: {one} and {other}",
+        hint="make a bundle of each, and import it below a prefix of its own: --to HOST/PREFIX",
     )
 
 

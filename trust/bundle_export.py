@@ -15,7 +15,7 @@ from trust.bundle_file import INDEX, MARKER, MARKER_BYTES, BundleWriter, blob_na
 from trust.copy import current_replica
 from trust.digest import Digest
 from trust.errors import InputError, LimitError
-from trust.manifest import MANIFEST_MAX_BYTES, OCI_INDEX, Descriptor, Index, parse_manifest
+from trust.manifest import DESCRIPTORS_MAX, MANIFEST_MAX_BYTES, OCI_INDEX, Descriptor, Index, parse_manifest
 from trust.oci.image_copy import Piece, read_pieces
 from trust.oci.layout import REF_NAME
 from trust.oci.referrers import referrer_entry
@@ -41,7 +41,7 @@ class Packed:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Load:
-    """What a bundle will hold: images in the order of their names, and the their collections' metadata by pin."""
+    """What a bundle will hold: images in the order of their names, and their collections' metadata by pin."""
 
     images: tuple[Packed, ...]
     metadata: Mapping[Digest, Replica]
@@ -89,8 +89,6 @@ def write_bundle(load: Load, write: Callable[[bytes], object], *, in_zstd: bool)
         UnavailableError: a blob is not to be had. What was written is no bundle then.
     """
     index = _index(load.images)
-    if len(index) > MANIFEST_MAX_BYTES:
-        raise LimitError("a bundle cannot hold so many images: make two")
     with BundleWriter(write, in_zstd=in_zstd) as writer:
         writer.add(MARKER, len(MARKER_BYTES), [MARKER_BYTES])
         writer.add(INDEX, len(index), [index])
@@ -134,7 +132,13 @@ def _index(images: Sequence[Packed]) -> bytes:
     referrers = {each.digest: each for image in images for each in image.pieces if each.subject is not None}
     entries += [referrer_entry(digest, piece.data) for digest, piece in sorted(referrers.items())]
     document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
-    return json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    data = json.dumps(document, sort_keys=True, separators=(",", ":")).encode()
+    if len(data) > MANIFEST_MAX_BYTES or len(entries) > DESCRIPTORS_MAX:
+        raise LimitError(
+            f"a bundle cannot hold {len(entries)} images and referrers: expected at most {DESCRIPTORS_MAX}",
+            hint="make two bundles",
+        )
+    return data
 
 
 def _parents_first(images: Sequence[Packed]) -> Iterable[Piece]:
@@ -160,7 +164,7 @@ def _children(piece: Piece) -> Iterable[Digest]:
 
 
 def _blobs(images: Sequence[Packed]) -> Iterable[tuple[Packed, Descriptor]]:
-    sizes: dict[Digest, int] = {}
+    sizes = {piece.digest: len(piece.data) for image in images for piece in image.pieces}
     for image in images:
         for piece in image.pieces:
             for blob in piece.blobs:

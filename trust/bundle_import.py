@@ -17,6 +17,7 @@ from contextlib import closing
 from itertools import chain
 from pathlib import Path
 
+from trust.bundle_expected import Expected
 from trust.bundle_file import INDEX, MARKER, MARKER_BYTES, BundleReader, Entry
 from trust.bundle_store import BundleStore
 from trust.database import DATABASE
@@ -24,8 +25,7 @@ from trust.digest import Digest
 from trust.errors import InputError, LimitError, RefusedError, StateError
 from trust.manifest import MANIFEST_MAX_BYTES, Descriptor, Index, parse_manifest
 from trust.metadata import TARGETS_MAX_BYTES
-from trust.oci.errors import tampered
-from trust.oci.image_copy import UNSIGNED_MAX_BYTES, Piece, read_pieces
+from trust.oci.image_copy import Piece, read_pieces
 from trust.oci.layout import REF_NAME, Layout
 from trust.oci.layout_repository import LayoutRepository
 from trust.policy import Match, Stanza
@@ -35,7 +35,6 @@ from trust.value import dataclass, replace
 from trust.verdict import Allowed, Reason, Verdict
 from trust.verify import Verifier
 
-MANIFESTS_MAX = 20_000
 METADATA_FILES_MAX = 20_000
 METADATA_MAX_BYTES = 512 * 1024 * 1024  # of all collections together: it is held in memory
 
@@ -98,24 +97,29 @@ def unpack(verifier: Verifier, reader: BundleReader, staging: Path) -> Arrival |
         return verdicts
     allowed = [verdict for verdict in verdicts if isinstance(verdict, Allowed)]
     _require_matching(verifier, head, allowed)
-    arriving = _Arriving(head, allowed)
+    expected = _expected(head, allowed)
     for entry in chain([first] if first else [], entries):
-        arriving.take(entry, reader, arrival.content.layout)
-    arriving.require_whole()
-    for referrer in head.referrers:
-        arrival.content.layout.add_referrer(arrival.content.manifest(referrer.digest))
+        expected.take(entry, reader, arrival.content.layout)
+    expected.require_whole()
+    arrival.content.layout.add_referrers(arrival.content.manifest(each.digest) for each in head.referrers)
     images = tuple(
         Unpacked(
             reference=reference,
             allowed=verdict,
             match=verifier.policy.match(reference),
-            pieces=read_pieces(arrival.content, verdict.digest, wanted=attestations_of(verdict)),
+            pieces=read_pieces(
+                arrival.content,
+                verdict.digest,
+                # An attestation of an index stays behind where one platform was packed; its content alone says so.
+                wanted=attestations_of(verdict) & expected.manifests,
+            ),
         )
         for (reference, _), verdict in zip(head.images, allowed, strict=True)
     )
-    strangers = arriving.manifests - {piece.digest for image in images for piece in image.pieces}
+    strangers = expected.manifests - {piece.digest for image in images for piece in image.pieces}
     if strangers:
         raise InputError(f"bundle holds what belongs to none of its images: {min(strangers)}")
+    _require_blobs(images, arrival.content)
     return replace(arrival, images=images)
 
 
@@ -217,59 +221,18 @@ def _require_matching(verifier: Verifier, head: Head, allowed: list[Allowed]) ->
             )
 
 
-class _Arriving:
-    """What may still come: manifests and blobs that something before them names."""
+def _expected(head: Head, allowed: list[Allowed]) -> Expected:
+    """Return what may follow the head: its images and referrers, and what they name."""
+    signed = {digest for verdict in allowed for digest in (verdict.digest, *attestations_of(verdict))}
+    expected = Expected(images=len(allowed))
+    for descriptor in (*(each for _, each in head.images), *head.referrers):
+        expected.expect(descriptor, is_manifest=True, is_signed=descriptor.digest in signed)
+    return expected
 
-    def __init__(self, head: Head, allowed: list[Allowed]) -> None:
-        signed = {digest for verdict in allowed for digest in (verdict.digest, *attestations_of(verdict))}
-        self.manifests: set[Digest] = set()
-        self._seen: set[Digest] = set()
-        self._sizes: dict[Digest, int] = {}
-        self._waiting: dict[Digest, tuple[bool, bool]] = {}  # is it a manifest, and is it signed
-        self._unsigned_left = UNSIGNED_MAX_BYTES * len(allowed)
-        for descriptor in (*(each for _, each in head.images), *head.referrers):
-            self._expect(descriptor, is_manifest=True, is_signed=descriptor.digest in signed)
 
-    def take(self, entry: Entry, reader: BundleReader, layout: Layout) -> None:
-        """Have the entry's content in ``layout``, which is what was expected."""
-        digest = entry.blob
-        waiting = self._waiting.pop(digest, None) if digest is not None else None
-        if digest is None or waiting is None:
-            raise InputError(f"bundle holds what nothing before it names, or twice: {entry.name[:120]}")
-        size = self._sizes[digest]
-        if entry.size_bytes != size:
-            raise tampered(f"bundle: {digest}: expected {size} bytes, got {entry.size_bytes}")
-        is_manifest, is_signed = waiting
-        if not is_manifest:
-            layout.add_blob(reader.body(), digest, size)
-            return
-        data = reader.content(MANIFEST_MAX_BYTES)
-        layout.add_blob([data], digest, size)
-        self.manifests.add(digest)
-        if len(self.manifests) > MANIFESTS_MAX:
-            raise LimitError(f"bundle has too many manifests: expected at most {MANIFESTS_MAX}")
-        parsed = parse_manifest(data)
-        if isinstance(parsed, Index):
-            for child in parsed.manifests:
-                self._expect(child, is_manifest=True, is_signed=is_signed)
-        else:
-            for blob in (parsed.config, *parsed.layers):
-                self._expect(blob, is_manifest=False, is_signed=is_signed)
-
-    def require_whole(self) -> None:
-        """Refuse a bundle that lacks what it names."""
-        if self._waiting:
-            raise InputError(f"bundle is incomplete: it lacks {min(self._waiting)}")
-
-    def _expect(self, descriptor: Descriptor, *, is_manifest: bool, is_signed: bool) -> None:
-        known = self._sizes.setdefault(descriptor.digest, descriptor.size_bytes)
-        if known != descriptor.size_bytes:
-            raise tampered(f"bundle: two sizes for {descriptor.digest}: {known} and {descriptor.size_bytes}")
-        if descriptor.digest in self._seen:
-            return
-        self._seen.add(descriptor.digest)
-        if not is_signed:
-            self._unsigned_left -= descriptor.size_bytes
-            if self._unsigned_left < 0:
-                raise LimitError(f"bundle holds more than {UNSIGNED_MAX_BYTES} bytes an image that nobody signed")
-        self._waiting[descriptor.digest] = (is_manifest, is_signed)
+def _require_blobs(images: tuple[Unpacked, ...], content: LayoutRepository) -> None:
+    """Refuse a bundle without a blob of its images, in whatever way it came to be waited for by nobody."""
+    blobs = {(blob.digest, blob.size_bytes) for image in images for piece in image.pieces for blob in piece.blobs}
+    for digest, size_bytes in sorted(blobs):
+        if not content.layout.has(digest, size_bytes):
+            raise InputError(f"bundle is incomplete: it lacks {digest}, of {size_bytes} bytes")

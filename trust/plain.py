@@ -16,4 +16,23 @@ def plain(text: str) -> str:
     """
     if text.isprintable():
         return text
-    return "".join(letter if letter.isprintable() or "\ud800" <= letter <= "\udfff" else "?" for letter in text)
+    return "".join(letter if _is_left(letter) else "?" for letter in text)
+
+
+def plain_json(document: str) -> str:
+    """Return ``document``, JSON on one line, with an escape for each character for which ``plain`` has ``?``.
+
+    Whoever parses it has the same values; whoever looks at it on a terminal sees every letter where it stands.
+    """
+    if document.isprintable():
+        return document
+    return "".join(letter if _is_left(letter) else _escape(letter) for letter in document)
+
+
+def _is_left(letter: str) -> bool:
+    return letter.isprintable() or "\ud800" <= letter <= "\udfff"
+
+
+def _escape(letter: str) -> str:
+    units = letter.encode("utf-16-be")  # RFC 8259 §7: above U+FFFF the two of a surrogate pair
+    return "".join(f"\\u{units[place : place + 2].hex()}" for place in range(0, len(units), 2))

@@ -4,7 +4,8 @@
 2. manifests, blobs and referrers of the signed digest go over, as in a copy; the source's trust metadata does not
 3. the digest is signed under the destination's name by the destination's own keys, and in the same publish every
    attestation of it that the source's collection has signed
-4. the destination's tag is moved last
+4. the destination's tag is moved last, and not as long as that waits for signatures: the tag would lead from what
+   is signed to what nobody vouches for yet
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ class Goal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Promoted:
-    """What a promotion did, or would have done."""
+    """What a promotion did, or would have done; ``tagged``: whether the destination's tag was moved."""
 
     allowed: Allowed
     sent: Sent
@@ -97,7 +98,9 @@ def promote(
     require_possible(loaded, edits(loaded), Signature(at=publisher.now, by=()))  # before anything is pushed
     sent = send(pieces, source, goal.sink, dry_run=publisher.dry_run)
     published = publisher.publish(editing(publisher, edits))
-    tagged = set_tag(pieces, verdict, goal.sink, goal.tag, dry_run=publisher.dry_run)
+    tagged = False
+    if published.waits is None:
+        tagged = set_tag(pieces, verdict, goal.sink, goal.tag, dry_run=publisher.dry_run)
     return Promoted(allowed=verdict, sent=sent, published=published, tagged=tagged)
 
 

@@ -24,6 +24,9 @@ from trust.value import dataclass
 
 INDEX_DEPTH_MAX = 4  # an index of indexes is legal; an endless one is not
 CHILDREN_MAX = 1000
+IMAGES_MAX = (
+    4096  # in all, as often as they are named: a few kilobytes of indexes can name one another 10^12 times
+)
 
 FetchManifest = Callable[[Digest], bytes]
 
@@ -45,12 +48,14 @@ def read_image(digest: Digest, fetch: FetchManifest) -> Image:
 
     Raises:
         InputError: the bytes are not of this digest, ambiguous, malformed, or of too many children.
+        LimitError: nested too deeply, or too many in all.
     """
+    room = iter(range(IMAGES_MAX))
     data = fetch(digest)
     if not digest.matches(data):
         raise InputError(f"manifest is not of its digest: expected {digest}")
     parsed = parse_manifest(data)
-    children = _children(parsed, fetch, depth=1) if isinstance(parsed, Index) else ()
+    children = _children(parsed, fetch, room, depth=1) if isinstance(parsed, Index) else ()
     return Image(digest=digest, size_bytes=len(data), media_type=parsed.media_type, children=children)
 
 
@@ -98,22 +103,24 @@ def order_paths(loaded: Loaded, role: LoadedRole, order: Order) -> frozenset[str
     return frozenset(paths)
 
 
-def _children(index: Index, fetch: FetchManifest, *, depth: int) -> tuple[Image, ...]:
+def _children(index: Index, fetch: FetchManifest, room: Iterator[int], *, depth: int) -> tuple[Image, ...]:
     if depth > INDEX_DEPTH_MAX:
         raise LimitError(f"index is nested too deeply: expected at most {INDEX_DEPTH_MAX} levels")
     if len(index.manifests) > CHILDREN_MAX:
         raise InputError(
             f"index has too many children: expected at most {CHILDREN_MAX}, got {len(index.manifests)}"
         )
-    return tuple(_child(descriptor, fetch, depth=depth) for descriptor in index.manifests)
+    return tuple(_child(descriptor, fetch, room, depth=depth) for descriptor in index.manifests)
 
 
-def _child(descriptor: Descriptor, fetch: FetchManifest, *, depth: int) -> Image:
+def _child(descriptor: Descriptor, fetch: FetchManifest, room: Iterator[int], *, depth: int) -> Image:
+    if next(room, None) is None:
+        raise LimitError(f"index names too many images: expected at most {IMAGES_MAX} in all")
     children: tuple[Image, ...] = ()
     if descriptor.media_type in INDEX_TYPES:
         parsed = parse_manifest(fetch(descriptor.digest), content_type=descriptor.media_type)
         if isinstance(parsed, Index):
-            children = _children(parsed, fetch, depth=depth + 1)
+            children = _children(parsed, fetch, room, depth=depth + 1)
     return Image(
         digest=descriptor.digest,
         size_bytes=descriptor.size_bytes,

@@ -7,22 +7,25 @@ pull   the signed digest is pulled by digest, then tagged; a tag is never pulled
 
 from __future__ import annotations
 
-import json
 import re
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from shutil import which
 from typing import Literal
 
-from trust.deadline import Deadline
+from trust.children import child_environment
 from trust.digest import Digest, parse_digest
 from trust.errors import InputError, UnavailableError
-from trust.manifest import Index, parse_manifest
+from trust.manifest import Descriptor
+from trust.oci.image_copy import read_manifests
 from trust.oci.layout import Layout
+from trust.oci.layout_repository import LayoutRepository
 from trust.oci.registry import Registry
+from trust.oci.repositories import Soon
 from trust.reference import Reference, is_loopback
-from trust.value import dataclass
+from trust.value import dataclass, field
 from trust.verdict import Allowed
 
 EngineName = Literal["docker", "podman"]
@@ -37,6 +40,7 @@ class LocalEngine:
     name: EngineName
     program: str
     plain_http: bool
+    environ: Mapping[str, str] = field(repr=False)
 
     def push(self, reference: Reference) -> Digest:
         """Return the digest of the local image ``reference``, which the registry has now.
@@ -74,8 +78,9 @@ class LocalEngine:
         output = terminal if terminal is not None and self.name == "docker" else subprocess.PIPE
         error = subprocess.PIPE if terminal is None else terminal
         done = subprocess.run(
-            [self.program, *arguments], stdout=output, stderr=error, text=True, errors="replace", check=False
-        )
+            [self.program, *arguments], stdout=output, stderr=error, text=True, errors="replace", check=False,
+            env=child_environment(self.environ),
+        )  # fmt: skip
         if done.returncode != 0:
             lines = [line for line in (done.stderr or "").splitlines() if line.strip()]
             lines = lines or ["it said nothing" if terminal is None else "it said why above"]
@@ -85,16 +90,16 @@ class LocalEngine:
         return done.stdout or ""
 
 
-def find_engine(wanted: EngineName | None, *, plain_http: bool) -> LocalEngine:
+def find_engine(wanted: EngineName | None, *, plain_http: bool, environ: Mapping[str, str]) -> LocalEngine:
     """Return the engine ``wanted``, or the first that is installed.
 
     Raises:
         InputError: there is none.
     """
     for name in (wanted,) if wanted else ENGINES:
-        program = which(name)
+        program = which(name, path=environ.get("PATH"))
         if program:
-            return LocalEngine(name=name, program=program, plain_http=plain_http)
+            return LocalEngine(name=name, program=program, plain_http=plain_http, environ=environ)
     raise InputError(
         f"no {wanted or 'docker or podman'} on this machine",
         hint="an OCI layout needs none: trust push oci:DIR --as IMAGE",
@@ -102,28 +107,31 @@ def find_engine(wanted: EngineName | None, *, plain_http: bool) -> LocalEngine:
 
 
 def push_layout(
-    layout: Layout, tag: str | None, *, registry: Registry, reference: Reference, deadline: Deadline
+    layout: Layout, tag: str | None, *, registry: Registry, reference: Reference, soon: Soon
 ) -> Digest:
-    """Return the digest of the image in ``layout``; the registry has it now, with everything that it names.
+    """Return the digest of the image in ``layout``; the registry has it now, with everything that it names, once.
 
-    ``deadline`` bounds each manifest; blobs are bounded by the time they stand still.
+    ``soon`` bounds each manifest; blobs are bounded by the time they stand still.
+
+    Raises:
+        InputError: the layout lacks a part, or is malformed. LimitError: nested too deeply, too many manifests.
     """
-    digest = layout.resolve(tag).digest
-    _push(layout, digest, registry, reference.repository.path, deadline, under=reference.tag or digest)
+    digest, path = layout.resolve(tag).digest, reference.repository.path
+    pushed: set[Digest] = set()
+    for piece in read_manifests(LayoutRepository(layout), digest):
+        for blob in piece.blobs:
+            if blob.digest not in pushed:
+                _push_blob(layout, blob, registry, path)
+                pushed.add(blob.digest)
+        under = reference.tag or digest if piece.digest == digest else piece.digest
+        registry.put_manifest(path, under, piece.data, piece.media_type, deadline=soon())
     return digest
 
 
-def _push(  # noqa: PLR0917 - one recursion, its whole state in view
-    layout: Layout, digest: Digest, registry: Registry, path: str, deadline: Deadline, under: str | Digest
-) -> None:
-    data = layout.manifest(digest)
-    manifest = parse_manifest(data)
-    if isinstance(manifest, Index):
-        for child in manifest.manifests:
-            _push(layout, child.digest, registry, path, deadline, under=child.digest)
-    else:
-        for blob in {each.digest: each for each in (manifest.config, *manifest.layers)}.values():
-            layout.has(blob.digest, blob.size_bytes)
-            registry.push_blob(path, blob.digest, layout.blob_path(blob.digest))
-    declared = json.loads(data).get("mediaType", manifest.media_type)
-    registry.put_manifest(path, under, data, str(declared), deadline=deadline)
+def _push_blob(layout: Layout, blob: Descriptor, registry: Registry, path: str) -> None:
+    file = layout.blob_path(blob.digest)
+    if not layout.has(blob.digest, blob.size_bytes):
+        raise InputError(
+            f"layout is malformed: {blob.digest} is not of {blob.size_bytes} bytes: {layout.directory}"
+        )
+    registry.push_blob(path, blob.digest, file)

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from trust.errors import InputError, UnavailableError
+from trust.oci.credential_helper import erase_with_helper, get_from_helper, store_with_helper
 from trust.oci.credentials import Credential, Credentials, IdentityToken, Login, RegistryToken
 
 SECRET = "s3cr3t:with colon"
@@ -203,6 +204,26 @@ def test_helper_that_fails_is_no_anonymous_and_is_not_quoted(tmp_path: Path, scr
     with pytest.raises(UnavailableError, match="credential helper broken") as caught:
         find(tmp_path, {"credsStore": "broken"}, "registry.example.com", PATH=path)
     assert "s3cr3t" not in str(caught.value)
+
+
+@pytest.mark.parametrize("action", ["get", "store", "erase"])
+def test_helper_finds_what_it_needs_and_no_secret_of_ours(tmp_path: Path, action: str) -> None:
+    script = f'env > {tmp_path}/found; echo \'{{"Username": "me", "Secret": "{SECRET}"}}\''
+    path = program(tmp_path / "bin", "curious", script)
+    needed = {"PATH": path, "HOME": "/home/me", "DBUS_SESSION_BUS_ADDRESS": "unix:path=/run/bus"}
+    pem = "-----BEGIN PRIVATE KEY-----\nhunter2\n-----END PRIVATE KEY-----\n"
+    ours = {"TRUST_PASSPHRASE": "hunter2", "TRUST_PASSPHRASE_WEB": "hunter2", "TRUST_PIN": "hunter2"}
+    environ = {**needed, **ours, "CI_KEY": pem}
+    match action:
+        case "get":
+            assert get_from_helper("curious", "registry.example.com", environ=environ) == LOGIN
+        case "store":
+            store_with_helper("curious", "registry.example.com", LOGIN, environ=environ)
+        case _:
+            erase_with_helper("curious", "registry.example.com", environ=environ)
+    found = (tmp_path / "found").read_text()
+    assert {f"{name}={value}" for name, value in needed.items()} < set(found.splitlines())
+    assert "hunter2" not in found
 
 
 def test_helper_that_is_not_installed_is_bad_input(tmp_path: Path) -> None:

@@ -68,6 +68,18 @@ def test_plain_http_goes_through_the_proxy_in_absolute_form() -> None:
     assert proxy.targets == [f"GET http://{HOST}/v2/"]
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 70 + ".example", ".example.com"])
+def test_host_that_can_be_no_name_ends_behind_a_tunnel_too(authority: Authority, host: str) -> None:
+    with (
+        WireServer(script=hello, tls=authority.server_context(HOST)) as server,
+        WireServer(script=ForwardingProxy({host: server.port}).script) as proxy,
+        Http(environ={"HTTPS_PROXY": proxy.url, "SSL_CERT_FILE": str(authority.certificate)}) as http,
+        pytest.raises(UnreachableError, match="no name of a host"),
+    ):
+        http.request("GET", f"https://{host}/", max_bytes=9, deadline=soon())
+    assert server.requests == []
+
+
 def test_proxy_that_refuses_the_tunnel_is_named() -> None:
     with (
         WireServer(script=lambda exchange: exchange.answer(407)) as proxy,

@@ -239,6 +239,16 @@ def test_names_are_found_and_unknown_ones_are_named() -> None:
         ask(http, "https://registry.example.com/")
 
 
+@pytest.mark.parametrize("host", ["a..b", "a" * 70 + ".example", ".example.com"])
+def test_host_that_can_be_no_name_is_said_to_be_unknown(host: str, capfd: pytest.CaptureFixture[str]) -> None:
+    """A registry may redirect to such a host; the thread that looks it up ends in silence."""
+    expected = pytest.raises(UnreachableError, match=r"host name not found: .*(label|[Nn]ame)")
+    with Http(environ={}) as http, expected as caught:
+        ask(http, f"https://{host}/")
+    assert "did not answer" not in str(caught.value)
+    assert capfd.readouterr().err == ""
+
+
 def test_localhost_is_this_machine_whatever_a_name_server_says() -> None:
     def look_up(*_: object, **__: object) -> list[tuple[object, ...]]:
         raise AssertionError

@@ -3,23 +3,30 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import json
 import os
 import resource
+import stat
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from tests.moving.places import referrer_bytes
 from trust.digest import Digest, sha256
-from trust.errors import InputError, RefusedError, StateError
-from trust.manifest import OCI_MANIFEST, Descriptor, Platform
+from trust.errors import InputError, LimitError, RefusedError, StateError
+from trust.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor, Platform
+from trust.oci import layout_files
 from trust.oci.content import VerifiedChunks
 from trust.oci.layout import REF_NAME, Layout
 from trust.oci.layout_files import temporary_file
+from trust.oci.layout_repository import LayoutRepository
 
 CONTENT = os.urandom(300_000)
 DIGEST = sha256(CONTENT)
@@ -103,6 +110,80 @@ def test_unknown_fields_of_other_entries_survive_tagging(layout: Layout) -> None
     after = json.loads(index.read_text())
     assert after["manifests"][0] == entry
     assert after["annotations"] == {"kept": "yes"}
+
+
+def test_index_that_nobody_could_read_again_is_not_written(layout: Layout) -> None:
+    large = replace(described(MANIFEST), annotations={"a": "x" * 1_500_000})
+    for name in ("1", "2"):
+        layout.tag(name, large)
+    before = (layout.directory / "index.json").read_bytes()
+    with pytest.raises(LimitError, match="layout is full"):
+        layout.tag("3", large)
+    assert (layout.directory / "index.json").read_bytes() == before
+    assert layout.resolve("2").digest == sha256(MANIFEST)
+
+
+def test_layout_of_as_many_manifests_as_are_read_takes_no_more(layout: Layout) -> None:
+    entries = [
+        {"mediaType": OCI_MANIFEST, "digest": str(sha256(b"%d" % number)), "size": 1} for number in range(4096)
+    ]
+    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": entries}
+    (layout.directory / "index.json").write_text(json.dumps(document))
+    with pytest.raises(LimitError, match="layout is full"):
+        layout.tag("1", described(MANIFEST))
+    with pytest.raises(LimitError, match="layout is full"):
+        layout.add_referrers([referrer_bytes(DIGEST, b"note")])
+    assert len(layout.nameless()) == 4096
+
+
+def test_referrers_word_is_no_name_in_a_layout_and_fills_none(layout: Layout) -> None:
+    document = json.loads(referrer_bytes(DIGEST, b"note"))
+    document["annotations"] = {REF_NAME: "1.4", "a": "x" * 3_000_000}
+    document["artifactType"] = "y" * 500_000
+    data = json.dumps(document).encode()
+    layout.add_blob([data], sha256(data), len(data))
+    assert layout.add_referrers([data]) is True
+    assert layout.add_referrers([data]) is False
+    assert layout.nameless() == (sha256(data),)
+    assert (layout.directory / "index.json").stat().st_size < 1000
+    with pytest.raises(InputError, match="no tag"):
+        layout.resolve("1.4")
+
+
+def test_referrers_of_many_are_found_by_reading_each_once(layout: Layout) -> None:
+    """A bundle of two hundred kilobytes had kept whoever read it busy for hours."""
+    subjects = [sha256(b"%d" % number) for number in range(100)]
+    manifests = [referrer_bytes(subject, b"note") for subject in subjects]
+    for data in manifests:
+        layout.add_blob([data], sha256(data), len(data))
+    repository = LayoutRepository(layout)
+    with opened() as names:
+        repository.put_referrers(zip(subjects, manifests, strict=True))
+        found = [repository.referrers(subject) for subject in subjects]
+    assert found == [(sha256(data),) for data in manifests]
+    assert names.count("index.json") < 10
+    assert len([name for name in names if len(name) == 64]) == len(manifests)
+
+
+_opened: list[list[str]] = []  # an audit hook stays for good: there is one
+
+
+def _audit(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "open" and _opened:
+        _opened[-1].append(str(arguments[0]))
+
+
+sys.addaudithook(_audit)
+
+
+@contextmanager
+def opened() -> Iterator[list[str]]:
+    """Give the names of all files that are opened meanwhile."""
+    _opened.append([])
+    try:
+        yield _opened[-1]
+    finally:
+        _opened.pop()
 
 
 def test_two_manifests_under_one_tag_are_refused(layout: Layout) -> None:
@@ -326,6 +407,46 @@ def test_tags_of_many_writers_are_all_kept(layout: Layout) -> None:
     for number in range(6):
         for turn in range(5):
             assert layout.resolve(f"{number}.{turn}").digest == sha256(f"{number}.{turn}".encode())
+
+
+@pytest.mark.parametrize("held", [fcntl.LOCK_SH, fcntl.LOCK_EX])
+def test_lock_that_somebody_holds_stops_a_writer_for_a_while_and_is_named(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, held: int
+) -> None:
+    """A program that is stopped, or a user who may read the lock and nothing else."""
+    monkeypatch.setattr(layout_files, "LOCK_SECONDS", 0.2)
+    lock = layout.directory / ".lock"
+    with lock.open("rb") as reader:
+        fcntl.flock(reader, held)
+        with pytest.raises(LimitError, match=f"another has held {lock}"):
+            layout.tag("1.0", described(MANIFEST))
+        with pytest.raises(LimitError, match=f"another has held {lock}"):
+            Layout.create(layout.directory)
+    assert layout.nameless() == ()
+    layout.tag("1.0", described(MANIFEST))
+    assert layout.resolve("1.0").digest == sha256(MANIFEST)
+
+
+def test_lock_of_a_layout_is_nothing_for_readers(layout: Layout) -> None:
+    lock = layout.directory / ".lock"
+    assert stat.S_IMODE(lock.stat().st_mode) == 0o600
+    lock.chmod(0o644)  # as earlier versions made it
+    layout.tag("1.0", described(MANIFEST))
+    assert stat.S_IMODE(lock.stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("kind", ["link", "pipe"])
+def test_lock_that_is_no_file_is_refused(layout: Layout, tmp_path: Path, kind: str) -> None:
+    lock = layout.directory / ".lock"
+    lock.unlink()
+    if kind == "link":
+        lock.symlink_to(tmp_path / "elsewhere")
+    else:
+        os.mkfifo(lock)
+    with pytest.raises(StateError, match="lock is no regular file"):
+        layout.tag("1.0", described(MANIFEST))
+    assert not (tmp_path / "elsewhere").exists()
+    assert layout.nameless() == ()
 
 
 def test_what_a_killed_writer_left_is_swept_and_what_a_living_one_writes_is_not(layout: Layout) -> None:

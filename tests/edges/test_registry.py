@@ -152,6 +152,23 @@ def test_file_that_is_not_there_is_bad_input(registry: Registry, tmp_path: Path)
         registry.push_blob("acme/files", ABSENT, tmp_path / "none")
 
 
+@pytest.mark.parametrize("kind", ["link", "pipe", "directory"])
+def test_what_is_no_file_is_not_pushed(registry: Registry, tmp_path: Path, kind: str) -> None:
+    """Whoever may write a layout puts a link to a secret where a blob was, or a pipe."""
+    (tmp_path / "secret").write_bytes(b"secret")
+    blob = tmp_path / "blob"
+    if kind == "link":
+        blob.symlink_to(tmp_path / "secret")
+    elif kind == "pipe":
+        os.mkfifo(blob)
+    else:
+        blob.mkdir()
+    digest = sha256(b"secret")
+    with pytest.raises(InputError, match=rf"file to push is (unreadable|no regular file): {blob}"):
+        registry.push_blob(f"acme/no-{kind}", digest, blob)
+    assert registry.has_blob(f"acme/no-{kind}", digest, deadline=soon()) is False
+
+
 def test_empty_blob_is_pushed_and_read(registry: Registry) -> None:
     registry.push_blob("acme/blobs", sha256(b""), b"", deadline=soon())
     assert registry.blob_bytes("acme/blobs", sha256(b""), 0, deadline=soon()) == b""

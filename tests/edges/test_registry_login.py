@@ -197,6 +197,18 @@ def test_realm_that_may_not_see_the_login_never_does(tmp_path: Path, realm: str)
     assert [request.headers.get("authorization") for request in server.requests] == [None]
 
 
+def test_service_that_makes_no_address_is_the_registrys_fault(tmp_path: Path) -> None:
+    """Each of its letters is six in an address."""
+    challenge = b'Bearer realm="https://auth.example.com/token",service="' + b"\xe9" * 7000 + b'"'
+    refusal = b"HTTP/1.1 401 No\r\nContent-Length: 0\r\nWWW-Authenticate: " + challenge + b"\r\n\r\n"
+    with (
+        WireServer(script=lambda exchange: exchange.send(refusal)) as server,
+        Http(environ={}) as http,
+        pytest.raises(UnreachableError, match=rf"{server.host}: token realm is unusable: address is too long"),
+    ):
+        tags(Registry(server.host, http=http, credentials=credentials(tmp_path, {})))
+
+
 def test_realm_on_another_host_sees_the_login_in_tls_alone(tmp_path: Path) -> None:
     """The distribution's own design (auth.docker.io): over HTTPS the realm gets the login."""
     authority = Authority(tmp_path)
@@ -298,6 +310,28 @@ def test_registry_token_goes_to_its_registry_as_it_is(http: Http, tmp_path: Path
     with challenging('Bearer realm="https://auth.example.com/token"') as server:
         found = credentials(tmp_path, {server.host: {"registrytoken": "granted"}})
         assert tags(Registry(server.host, http=http, credentials=found)) == ["1"]
+
+
+@pytest.mark.parametrize("kind", ["auth", "registrytoken"])
+def test_login_of_one_part_of_a_host_is_not_sent_for_another(http: Http, tmp_path: Path, kind: str) -> None:
+    """A file of podman's: two teams on one registry, each with its own login, and a robot for the rest."""
+    logins = {name: b64encode(f"{name}:secret".encode()).decode() for name in ("a", "b", "robot")}
+
+    def script(exchange: Exchange) -> None:
+        if "authorization" in exchange.request.headers:
+            exchange.answer(200, b'{"tags": ["1"]}')
+        else:
+            exchange.answer(401, b"{}", WWW_Authenticate="Basic realm=x")
+
+    with WireServer(script=script) as server:
+        keys = {f"{server.host}/team-a": "a", f"{server.host}/team-b": "b", server.host: "robot"}
+        entries = {key: {kind: logins[name]} for key, name in keys.items()}
+        registry = Registry(server.host, http=http, credentials=credentials(tmp_path, entries))
+        for path in ("team-a/x", "team-b/x", "team-a/x", "team-c/x", "team-b/y", "team-c/x", "team-b/x"):
+            assert tags(registry, path) == ["1"]
+    sent = [request.headers.get("authorization", "").rpartition(" ")[2] for request in server.requests]
+    a, b, robot = logins["a"], logins["b"], logins["robot"]
+    assert sent == ["", a, "", b, a, "", robot, "", b, robot, b]
 
 
 def test_login_is_not_sent_before_it_is_asked_for(http: Http, tmp_path: Path) -> None:

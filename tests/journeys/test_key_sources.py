@@ -12,6 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from keys.encrypted_file import PrivateKey, generate_private_key
+from keys.errors import WrongPassphraseError
+from keys.foreign_key import read_foreign_key
 from tests.keys.test_foreign_key import NOTARY
 from tests.simulators.command_line import CHECKOUT, NAME, PASSPHRASE, CommandLine, write_layout
 
@@ -65,6 +67,35 @@ def test_encrypted_key_of_the_environment_has_a_passphrase(job: Job) -> None:
     assert said["uri"] == "envvar:K"
     job.secrets["TRUST_PASSPHRASE_K"] = "wrong"
     assert "does not open it" in job.expect(2, "key", "import", "other", "envvar:K")
+
+
+def test_key_named_file_is_encrypted_under_what_the_file_of_the_passphrase_holds(job: Job) -> None:
+    secret = job.folder / "passphrase"
+    secret.write_text("from the file\n")
+    job.secrets["TRUST_PASSPHRASE_FILE"] = str(secret)
+    job.expect(0, "key", "generate", "file")
+    exported = job.expect(0, "key", "export", "file", "--private").encode()
+    assert read_foreign_key(exported, "from the file", where="f")
+    with pytest.raises(WrongPassphraseError):
+        read_foreign_key(exported, str(secret), where="f")
+    job.secrets["FILE"] = exported.decode()
+    job.expect(0, "key", "import", "alias", "envvar:FILE")
+    del job.secrets["TRUST_PASSPHRASE_FILE"]
+    job.secrets["TRUST_PASSPHRASE"] = "from the file"
+    job.expect(0, "key", "import", "another", "envvar:FILE")
+
+
+def test_identity_in_a_file_named_file_opens_with_what_the_file_of_the_passphrase_holds(job: Job) -> None:
+    (job.folder / "passphrase").write_text("from the file\n")
+    identity = job.folder / "file.pem"
+    subprocess.run(
+        ["openssl", "genpkey", "-algorithm", "x25519", "-aes256", "-pass", "pass:from the file", "-out", identity],
+        check=True,
+    )
+    identity.chmod(0o600)
+    environment = {**job.environment, "TRUST_PASSPHRASE_FILE": str(job.folder / "passphrase")}
+    code = f"from trust.cli.sealing import opener_of; opener_of({str(identity)!r})"
+    subprocess.run([sys.executable, "-c", code], cwd=CHECKOUT, env=environment, check=True, timeout=60)
 
 
 def test_full_disk_leaves_no_half_of_a_name(job: Job) -> None:

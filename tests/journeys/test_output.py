@@ -82,3 +82,13 @@ def test_document_is_json_in_every_locale(tmp_path: Path, encoding: str) -> None
         document = json.loads(done.stdout.decode(encoding.partition(":")[0]))
         assert document["schema"] == 1
     assert document["error"]["message"] == f"policy file is missing: {strange}"
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+def test_document_drives_no_terminal_and_says_what_was_said(tmp_path: Path, encoding: str) -> None:
+    hostile = f"{tmp_path}/\x9b2J\x7f\u202egnp…"
+    done = run(tmp_path, *DENIED, "--policy", hostile, "--json", PYTHONIOENCODING=encoding, PYTHONUTF8="1")
+    said = done.stdout.decode(encoding).rstrip("\n")
+    assert said.isprintable(), said
+    assert json.loads(said)["error"]["message"] == f"policy file is missing: {hostile}"
+    assert ("…" in said) == (encoding == "utf-8")

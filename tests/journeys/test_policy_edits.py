@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulators.command_line import NAME, CommandLine, plain_environment
+from trust.cli.user_file import replacement, write_bytes
 from trust.digest import sha256
 from trust.policy_files import read_policy
 
@@ -104,6 +105,34 @@ def test_empty_path_is_not_the_current_directory(tmp_path: Path, option: str) ->
         tmp_path / "policy.toml", "verify", "registry.test/acme/web:1", option, "", code=2
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_link_laid_beside_a_file_is_not_written_through(tmp_path: Path) -> None:
+    """Whoever may write in the directory knew the name of the next temporary file: it was the process's number."""
+    victim, place = tmp_path / "victim", tmp_path / "shared" / "policy.toml"
+    victim.write_text("precious")
+    place.parent.mkdir()
+    planted = place.with_name(f".policy.toml.{os.getpid()}")
+    planted.symlink_to(victim)
+    write_bytes(place, b"schema = 1\n")
+    assert victim.read_text() == "precious"
+    assert (place.read_bytes(), place.is_symlink(), planted.is_symlink()) == (b"schema = 1\n", False, True)
+
+
+def test_what_a_killed_command_left_beside_a_file_is_swept_up_and_a_living_ones_is_not(tmp_path: Path) -> None:
+    place = tmp_path / "policy.toml"
+    dead = [tmp_path / f".policy.toml.{'0' * 15}{number}" for number in range(3)]
+    others = [tmp_path / name for name in (".policy.toml.bak", ".policy.toml.0000", f"policy.toml.{'0' * 16}")]
+    for path in (*dead, *others):
+        path.write_bytes(b"half")
+    with replacement(place) as living:
+        living.file.write(b"more")
+        assert not any(path.exists() for path in dead)
+        write_bytes(place, b"whole")
+        assert len(list(tmp_path.glob(".policy.toml.????????????????"))) == 1
+        living.keep()
+    assert place.read_bytes() == b"more"
+    assert {path.name for path in tmp_path.iterdir()} == {"policy.toml", *(path.name for path in others)}
 
 
 @pytest.mark.parametrize("is_there", [False, True])

@@ -200,13 +200,14 @@ def test_pbkdf2_is_refused_with_import_as_the_way() -> None:
     [
         (
             ScryptCost(n=2**21, r=8, p=1),
-            "asks for scrypt N=2097152 r=8 p=1 (2048 MiB): refused above 1024 MiB or p=16",
+            "asks for scrypt N=2097152 r=8 p=1 (2048 MiB), 2048 MiB to open it: refused above 1025 MiB or p=16",
         ),
         (
             ScryptCost(n=2**16, r=8, p=17),
-            "asks for scrypt N=65536 r=8 p=17 (64 MiB): refused above 1024 MiB or p=16",
+            "asks for scrypt N=65536 r=8 p=17 (64 MiB), 64 MiB to open it: refused above 1025 MiB or p=16",
         ),
-        (ScryptCost(n=2**62, r=2**20, p=1), "refused above 1024 MiB"),
+        (ScryptCost(n=2**62, r=2**20, p=1), "refused above 1025 MiB"),
+        (ScryptCost(n=2, r=2**19, p=16), "r=524288 p=16 (128 MiB), 2304 MiB to open it: refused above 1025 MiB"),
         (ScryptCost(n=2**20000, r=2**20000, p=1), "N=2^20000 or more r=2^20000 or more p=1 (2^39987 or more MiB)"),
         (ScryptCost(n=2**16, r=8, p=0), "is not scrypt"),
         (ScryptCost(n=2**16, r=0, p=1), "is not scrypt"),

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.asn1 import encode_der
@@ -22,6 +24,7 @@ from keys.envelope import (
     _PBES2,
     _PBKDF2,
     AES_256_CBC,
+    MIB,
     Envelope,
     Scrypt,
     ScryptCost,
@@ -49,6 +52,7 @@ vg==
 """
 
 PASSPHRASE = "x"
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(params=["ed25519", "ecdsa-p256", "ecdsa-p384"])
@@ -70,6 +74,13 @@ def refusal(data: bytes, passphrase: str | None = PASSPHRASE) -> KeyInputError:
         read_foreign_key(data, passphrase, where="the file")
     assert str(caught.value).startswith("the file: ")
     return caught.value
+
+
+def asking_for(cost: ScryptCost) -> bytes:
+    """Return a file that costs so much to read, and holds no key."""
+    kdf = Scrypt(cost=cost, salt=bytes(16))
+    envelope = Envelope(kdf=kdf, cipher=AES_256_CBC, iv=bytes(16), ciphertext=bytes(64))
+    return bytes(PemBlock(label="ENCRYPTED PRIVATE KEY", der=encode_envelope(envelope)))
 
 
 def test_plain_pkcs8_is_read(key: PrivateKey) -> None:
@@ -124,15 +135,65 @@ def test_notary_key_is_read_as_it_is() -> None:
 
 
 @pytest.mark.parametrize(
-    "cost", [ScryptCost(n=2**21, r=8, p=1), ScryptCost(n=2**14, r=8, p=17), ScryptCost(n=2**100, r=8, p=1)]
+    "cost",
+    [
+        ScryptCost(n=2**21, r=8, p=1),
+        ScryptCost(n=2**14, r=8, p=17),
+        ScryptCost(n=2**100, r=8, p=1),
+        ScryptCost(n=2, r=2**18, p=16),  # 64 MiB by N and r, 1.1 GiB in truth
+    ],
 )
 def test_absurd_scrypt_is_refused_before_anything_is_derived(cost: ScryptCost) -> None:
-    kdf = Scrypt(cost=cost, salt=bytes(16))
-    envelope = Envelope(kdf=kdf, cipher=AES_256_CBC, iv=bytes(16), ciphertext=bytes(64))
-    data = bytes(PemBlock(label="ENCRYPTED PRIVATE KEY", der=encode_envelope(envelope)))
+    data = asking_for(cost)
     before = time.process_time()
-    assert "refused above 1024 MiB or p=16" in str(refusal(data))
+    assert "refused above 1025 MiB or p=16" in str(refusal(data))
     assert time.process_time() - before < 0.05
+
+
+@pytest.mark.parametrize(
+    "cost", [ScryptCost(n=2, r=2**15, p=16), ScryptCost(n=2**10, r=2**9, p=1), ScryptCost(n=2**16, r=8, p=1)]
+)
+def test_memory_that_a_key_is_counted_as_is_what_opening_it_takes(cost: ScryptCost) -> None:
+    code = (
+        "import re, sys; from keys.errors import WrongPassphraseError\n"
+        "from keys.foreign_key import read_foreign_key\n"
+        "peak = lambda: 1024 * int(re.search('VmHWM:\\\\s*([0-9]+) kB', open('/proc/self/status').read())[1])\n"
+        "data, before = sys.stdin.buffer.read(), peak()\n"
+        "try: read_foreign_key(data, 'x', where='f')\n"
+        "except WrongPassphraseError: print(peak() - before)\n"
+    )
+    argv = [sys.executable, "-c", code]
+    taken = int(subprocess.run(argv, input=asking_for(cost), capture_output=True, check=True, cwd=ROOT).stdout)
+    assert 0.9 * cost.reader_bytes < taken < cost.reader_bytes + 8 * MIB
+
+
+READ_KEY = "read_foreign_key(Path(sys.argv[1]).read_bytes(), 'x', where='f')"
+READ_IDENTITY = "read_identity(Path(sys.argv[1]), passphrase=lambda: 'x')"
+OUT_OF_MEMORY = """
+import resource, sys
+from pathlib import Path
+from keys.errors import KeysError
+from keys.foreign_key import read_foreign_key
+from keys.identity import read_identity
+used = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[2]), -1))
+try: %s
+except KeysError as err: print(type(err).__name__, err.exit_code, err)
+"""
+
+
+@pytest.mark.parametrize("read", [READ_KEY, READ_IDENTITY])
+@pytest.mark.parametrize(
+    ("cost", "left"), [(ScryptCost(n=2**18, r=8, p=1), 128 * MIB), (ScryptCost(n=2, r=2**15, p=16), 120 * MIB)]
+)
+def test_lack_of_memory_is_no_wrong_passphrase(tmp_path: Path, read: str, cost: ScryptCost, left: int) -> None:
+    file = tmp_path / "hungry.pem"
+    file.write_bytes(asking_for(cost))
+    file.chmod(0o600)
+    argv = [sys.executable, "-c", OUT_OF_MEMORY % read, str(file), str(left)]
+    done = subprocess.run(argv, capture_output=True, check=True, cwd=ROOT, text=True)
+    assert done.stdout.startswith("KeysUnavailableError 3 "), done.stdout
+    assert "not enough memory to open it" in done.stdout
 
 
 @pytest.mark.parametrize("iterations", [10_000_001, 2**31, 2**5000, 0, -1])

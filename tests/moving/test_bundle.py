@@ -347,3 +347,17 @@ def test_bundle_takes_the_place_of_no_device(places: Places, name: str) -> None:
     said = places.run("bundle", "export", str(place), places.src("single"), code=2)
     assert "is no file" in said or "is a directory" in said
     assert place.is_fifo() or place.is_dir()
+
+
+def test_links_laid_where_a_bundle_is_written_are_not_written_through(places: Places) -> None:
+    """Whoever may write in the directory knew which numbers the next processes have."""
+    victim, shared = places.folder / "victim.txt", places.folder / "shared"
+    victim.write_text("precious")
+    shared.mkdir()
+    latest = int(Path("/proc/loadavg").read_text(encoding="ascii").split()[-1])
+    for number in range(latest, latest + 300):
+        (shared / f".site.tar.{number}").symlink_to(victim)
+    places.run("bundle", "export", str(shared / "site.tar"), places.src("single"))
+    assert victim.read_text() == "precious"
+    assert take_apart(shared / "site.tar")
+    assert not (shared / "site.tar").is_symlink()

@@ -91,3 +91,28 @@ def test_attestations_are_signed_along(own_places: Places) -> None:
     verdict = places.json("verify", places.dst(f"{SHOP}:single"), **consumer)["verdicts"][0]
     assert verdict["attestations"] == {"spdx": [said]}
     places.run("verify", f"{places.dst(SHOP)}@{said}")
+
+
+def test_promotion_that_waits_leaves_the_tag_on_what_is_signed(own_places: Places) -> None:
+    own_places.run("key", "generate", "second")
+    keys = ("--targets-key=first", "--targets-key=second", "--targets-threshold=2")
+    own_places.run("key", "generate", "first")
+    url = f"file:{own_places.folder}/shop"
+    own_places.run("init", f"{own_places.there.host}/shop/", "--metadata", url, "--write-policy", *keys)
+    places, image = own_places, own_places.dst(f"{SHOP}:1.4")
+    places.run("promote", places.src("multi"), image)
+
+    dry = places.json("promote", places.src("single"), image, "--key=first", "--dry-run", code=5)
+    waiting = places.json("promote", places.src("single"), image, "--key=first", code=5)
+    assert dry["waits"]["roles"] == waiting["waits"]["roles"]
+    assert dry["tagged"] is waiting["tagged"] is False
+    assert places.json("verify", image)["verdicts"][0]["digest"] == str(places.multi)
+    said = places.run("promote", places.src("single"), image, "--key=first", code=5)
+    assert f"the tag {image} was not moved" in said
+    assert "trust approve" in said
+    assert manifest(places.there.host, SHOP, "1.4") == manifest(places.there.host, SHOP, places.multi)
+
+    places.run("approve", f"{places.there.host}/shop/", waiting["waits"]["id"], "--key=second", "--yes")
+    done = places.json("promote", places.src("single"), image)
+    assert (done["tagged"], done["blobs_sent"], done["waits"]) == (True, 0, None)
+    assert places.json("verify", image)["verdicts"][0]["digest"] == str(places.single)

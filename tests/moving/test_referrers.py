@@ -83,6 +83,26 @@ def test_entry_says_what_a_client_filters_by() -> None:
     assert index_with(index, sha256(data), data) is None
 
 
+def test_list_that_nobody_could_read_again_is_not_written() -> None:
+    data = referrer_bytes(SUBJECT, b"note")
+    full = index_of(*(sha256(bytes([n % 256, n // 256])) for n in range(1000)))
+    with pytest.raises(LimitError, match="1000 referrers already"):
+        index_with(full, sha256(data), data)
+    document = json.loads(index_of(OTHER))
+    document["manifests"][0]["annotations"] = {"a": "x" * (4 * 1024 * 1024 - 400)}
+    with pytest.raises(LimitError, match="is full"):
+        index_with(json.dumps(document).encode(), sha256(data), data)
+
+
+@pytest.mark.parametrize(("length", "kept"), [(100, True), (5000, False)])
+def test_annotations_of_a_referrer_are_listed_unless_they_would_fill_the_list(length: int, *, kept: bool) -> None:
+    document = json.loads(referrer_bytes(SUBJECT, b"note")) | {"annotations": {"a": "x" * length}}
+    data = json.dumps(document).encode()
+    index = index_with(None, sha256(data), data)
+    assert index is not None
+    assert ("annotations" in json.loads(index)["manifests"][0]) is kept
+
+
 @pytest.mark.parametrize("subject", ['"text"', "{}", '{"digest": 5}', '{"digest": "sha256:xyz"}', "[]"])
 def test_subject_that_is_no_descriptor_is_refused(subject: str) -> None:
     with pytest.raises(InputError):

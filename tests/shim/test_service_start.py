@@ -158,6 +158,17 @@ def test_check_finds_a_decision_log_that_cannot_be_written(tmp_path: Path) -> No
         assert (code, f"error decisions: {log}: expected a regular file" in said) == (1, True), said
 
 
+def test_worker_finds_no_secret_of_a_publisher(tmp_path: Path) -> None:
+    with yard(tmp_path, starts=False) as own:
+        own.shim.environment = {"TRUST_PASSPHRASE": "hunter2", "OTHER": "stays"}
+        with own.shim:
+            for worker in own.shim.workers:
+                found = Path(f"/proc/{worker}/environ").read_bytes().split(b"\0")
+                assert b"OTHER=stays" in found
+                assert not any(b"hunter2" in each for each in found)
+            assert own.shim.workers
+
+
 def test_check_warns_of_an_address_that_cannot_be_had_here(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as holder:
         held = f"127.0.0.1:{holder.getsockname()[1]}"

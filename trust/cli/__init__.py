@@ -119,7 +119,7 @@ def _failed(err: BaseException, output: Output) -> int:
             hint = f"{context.command_path} --help" if context else None
             code = RUN_FAILED if context and isinstance(context.command, RunCommand) else 2
         case click.Abort() | KeyboardInterrupt():
-            message = "interrupted; nothing was left half done"
+            message = "interrupted; the command may be repeated"
         case KeysError() | TrustError():
             code = err.exit_code
         case OSError():

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import click
 
@@ -20,7 +16,7 @@ from trust.cli.moving import METADATA_SECONDS, repository, sent_document, sent_w
 from trust.cli.options import Command, Group
 from trust.cli.session import Session, session
 from trust.cli.stanzas import stanza_text
-from trust.cli.user_file import require_file
+from trust.cli.user_file import open_file, replacement, require_file
 from trust.cli.verifying import refuse
 from trust.copy import Destination, asking_now
 from trust.deadline import Deadline
@@ -34,6 +30,7 @@ from trust.verdict import Denied, Verdict, exit_code
 from trust.verify import Verifier
 
 _ZSTD_SUFFIX = ".zst"
+_MODE = 0o666  # as the umask has it: a bundle is no secret
 
 
 @click.group("bundle", cls=Group)
@@ -99,11 +96,12 @@ def import_(file: Path, host: str | None, layout: Path | None, *, dry_run: bool)
     def destination(image: Unpacked) -> Destination | None:
         if prefix is not None:
             return _registry_destination(run, image, prefix, places)
-        if layout is not None and not dry_run:
-            return Destination(sink=LayoutRepository(Layout.create(layout)), tag=str(image.reference), store=None)
+        if layout is not None:
+            kept = Layout.preview(layout) if dry_run else Layout.create(layout)
+            return Destination(sink=LayoutRepository(kept), tag=str(image.reference), store=None)
         return None
 
-    with tempfile.TemporaryDirectory(prefix="trust-") as staging, file.open("rb") as content:
+    with tempfile.TemporaryDirectory(prefix="trust-") as staging, open_file(file) as content:
         arrival = unpack(verifier, BundleReader(content), Path(staging))
         if isinstance(arrival, list):
             return _refuse(run, arrival)
@@ -132,31 +130,19 @@ def _written(file: Path, load: Load) -> bool:
     """Write the bundle beside ``file`` and then over it; tell whether it has other content now."""
     require_file(file)
     try:
-        with _temporary(file) as (temporary, out):
+        with replacement(file, mode=_MODE) as new:
             digest = hashlib.sha256()
 
             def write(data: bytes) -> None:
                 digest.update(data)
-                out.write(data)
+                new.file.write(data)
 
             write_bundle(load, write, in_zstd=file.name.endswith(_ZSTD_SUFFIX))
-            out.flush()
-            os.fsync(out.fileno())
             changed = not file.exists() or _sha256(file) != digest.hexdigest()
-            temporary.replace(file)
+            new.keep()
     except OSError as err:
         raise StateError(f"bundle cannot be written: {file}: {err.strerror}") from err
     return changed
-
-
-@contextmanager
-def _temporary(file: Path) -> Iterator[tuple[Path, IO[bytes]]]:
-    temporary = file.with_name(f".{file.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as out:
-            yield temporary, out
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _sha256(file: Path) -> str:

@@ -108,9 +108,14 @@ def promote(source: str, destination: str, keys: tuple[str, ...], *, dry_run: bo
         "digest": str(done.allowed.digest),
         **sent_document(done.sent),
         "changed": done.changed,
+        "tagged": done.tagged,
     }
     line = f"{word} {done.allowed.pinned} to {there} ({sent_words(done.sent)})"
-    return report(run, "promote", stanza, document, [line], done.published, dry_run=dry_run)
+    code = report(run, "promote", stanza, document, [line], done.published, dry_run=dry_run)
+    if done.published.waits is not None and tag is not None:
+        stays = "would not be moved" if dry_run else "was not moved"
+        run.output.warn(f"the tag {there} {stays}: when the change is published, promote again and it follows")
+    return code
 
 
 def parse_pair(source: str, destination: str) -> Typed:

@@ -17,7 +17,7 @@ from typing import Any
 from trust.errors import StateError, UnavailableError
 from trust.finding import Finding
 from trust.instant import format_span
-from trust.plain import plain
+from trust.plain import plain, plain_json
 from trust.value import dataclass
 from trust.verdict import UNDECIDED, Allowed, Denied, Verdict
 
@@ -116,8 +116,11 @@ def _coloured(line: str) -> str:
 
 
 def _json(document: Mapping[str, Any]) -> str:
-    """Return ``document`` as it is read, or all in ASCII where stdout has no such letters, or nobody has them."""
-    text = json.dumps(document, ensure_ascii=False)
+    """Return ``document`` as it is read, or all in ASCII where stdout has no such letters, or nobody has them.
+
+    Either way nothing in it drives a terminal: see ``trust.plain``.
+    """
+    text = plain_json(json.dumps(document, ensure_ascii=False))
     try:
         text.encode(sys.stdout.encoding or "utf-8")
     except UnicodeEncodeError:  # a locale without them; a name of a file that is no UTF-8

@@ -30,8 +30,10 @@ def opener_of(file: str) -> Opener:
     Raises:
         KeysError: it cannot be read, others can read it, or it is none.
     """
-    from keys.identity import read_identity  # noqa: PLC0415 - dear; few snapshots are encrypted
+    from keys.core_dumps import forbid_core_dumps  # noqa: PLC0415 - few snapshots are encrypted
+    from keys.identity import read_identity  # noqa: PLC0415 - dear
 
+    forbid_core_dumps()  # before it is read: one without a passphrase asks for none
     path = Path(file)
     identity = read_identity(path, passphrase=lambda: passphrase_of(path.stem))
     return lambda encrypted: identity.opened(encrypted, info=INFO)

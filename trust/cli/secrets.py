@@ -29,22 +29,24 @@ if TYPE_CHECKING:
     from keys.hsm import Hsm
 
 _FILE_MAX_BYTES = 4096
+_OF_ALL = "TRUST_PASSPHRASE_FILE"  # a file for every key, and so no passphrase of a key that is named ``file``
 
 
 def passphrase_of(name: str, *, confirm: bool = False, own: bool = False) -> str:
     """Return the passphrase of key ``name``.
 
-    Looked for in ``TRUST_PASSPHRASE_<NAME>``, ``TRUST_PASSPHRASE_FILE``, ``TRUST_PASSPHRASE`` and, with
-    ``TRUST_KEYRING``, in the keyring of the desktop; else asked for. ``own``: not in what all keys share.
+    Looked for in ``TRUST_PASSPHRASE_<NAME>`` (a key named ``file`` has none), ``TRUST_PASSPHRASE_FILE``,
+    ``TRUST_PASSPHRASE`` and, with ``TRUST_KEYRING``, in the keyring of the desktop; else asked for.
+    ``own``: not in what all keys share.
 
     Raises:
         InputError: none of them is there, or the file cannot be read.
     """
     forbid_core_dumps()
     variable = f"TRUST_PASSPHRASE_{re.sub('[^A-Z0-9]', '_', name.upper())}"
-    given = os.environ.get(variable)
+    given = os.environ.get(variable) if variable != _OF_ALL else None
     if given is None and not own:
-        file = os.environ.get("TRUST_PASSPHRASE_FILE")
+        file = os.environ.get(_OF_ALL)
         given = _first_line(Path(file)) if file is not None else os.environ.get("TRUST_PASSPHRASE")
     if given is None and not own and os.environ.get("TRUST_KEYRING"):
         from trust.cli.os_keyring import passphrase_in_keyring  # noqa: PLC0415 - few have one
@@ -55,7 +57,7 @@ def passphrase_of(name: str, *, confirm: bool = False, own: bool = False) -> str
     if not sys.stdin.isatty():
         raise InputError(
             f"no passphrase for key {name}: there is no terminal to ask on",
-            hint=f"set {variable}" if own else "set TRUST_PASSPHRASE_FILE to a file that holds it",
+            hint=f"set {variable}" if own else f"set {_OF_ALL} to a file that holds it",
         )
     text: str = click.prompt(f"passphrase of key {name}", hide_input=True, confirmation_prompt=confirm, err=True)
     return text
@@ -85,6 +87,7 @@ class Keyring:
     """Opens the keys of a home, each once, several side by side: deriving takes a fifth of a second."""
 
     def __init__(self, directory: Path) -> None:
+        forbid_core_dumps()  # before a plain key is read: from a file, or a variable that is here already
         self.store = KeyStore(directory)
         self._tokens: Hsm | None = None
         self.sources = Sources(passphrase=passphrase_of, variable=_taken_variable, hsm=self.hsm)

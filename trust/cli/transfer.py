@@ -48,10 +48,11 @@ def push(*, image: str, stands_for: str | None, engine: EngineName | None, keys:
             typed.layout.tag,
             registry=registry,
             reference=typed.reference,
-            deadline=run.deadline(PUBLISH_SECONDS),
+            soon=lambda: run.deadline(PUBLISH_SECONDS),
         )
     else:
-        digest = find_engine(engine, plain_http=run.common.plain_http).push(typed.reference)
+        local = find_engine(engine, plain_http=run.common.plain_http, environ=os.environ)
+        digest = local.push(typed.reference)
     signed = read_image(digest, lambda wanted: typed.manifest(run, wanted))
     order = Order(path=path, tag=typed.reference.tag, image=signed, annotations={})
     published = sign_images(publisher(run, stanza, keys, dry_run=False), [order])
@@ -71,7 +72,8 @@ def pull(*, image: str, engine: EngineName | None) -> int:
     match verdict:
         case Allowed():
             warn_if_moved(run, verdict)
-            find_engine(engine, plain_http=run.common.plain_http).pull(verdict, terminal=terminal(run.output))
+            local = find_engine(engine, plain_http=run.common.plain_http, environ=os.environ)
+            local.pull(verdict, terminal=terminal(run.output))
             run.output.result("pull", verdict_json(verdict), [f"pulled {verdict.pinned} as {verdict.reference}"])
             return 0
         case Denied():

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
+import secrets
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from trust.errors import InputError, StateError
 
@@ -29,6 +32,22 @@ def require_file(path: Path) -> None:
             raise InputError(
                 f"{path} is no file, and nothing is written in its place: expected the name of a file"
             )
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Return ``path`` opened for reading, a file that can be read from its beginning again.
+
+    Raises:
+        InputError: it cannot be read, or is something else: a pipe that nobody writes to would hold us.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as err:
+        raise InputError(f"file cannot be read: {path}: {err.strerror}") from err
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise InputError(f"{path} is no file: expected one that can be read twice, as no pipe or device can")
+    return os.fdopen(descriptor, "rb")
 
 
 def read_bytes(path: Path, *, what: str, max_bytes: int) -> bytes:
@@ -74,20 +93,78 @@ def write_bytes(path: Path, data: bytes) -> None:
         StateError: it cannot be written; the file is as before.
     """
     place = _followed(path)
-    temporary = place.with_name(f".{place.name}.{os.getpid()}")
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, _MODE)
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            _keep_readers(file.fileno(), place)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(place)
+        with replacement(place) as new:
+            new.file.write(data)
+            _keep_readers(new.file.fileno(), place)
+            new.keep()
     except OSError as err:
+        raise _failed("written", path, err) from err
+
+
+class Replacement:
+    """A new file beside ``place``; ``replacement`` makes it, and removes it unless it is kept."""
+
+    def __init__(self, place: Path, temporary: Path, file: BinaryIO) -> None:
+        self.file = file
+        self._place = place
+        self._temporary = temporary
+
+    def keep(self) -> None:
+        """Be ``place`` from now on, over what was there, and stay it over a power cut."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self._temporary.replace(self._place)
+        with suppress(OSError):  # accepted: not every file system syncs a directory, or lets us read it
+            directory = os.open(self._place.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+
+
+@contextmanager
+def replacement(place: Path, *, mode: int = _MODE) -> Iterator[Replacement]:
+    """Give what is to be written in the place of ``place``, by a name that nobody can know before.
+
+    Whoever else may write in the directory had else a link there, and with it whatever it leads to written over.
+    What a killed command left is swept up. OSError is the caller's to word.
+    """
+    _sweep(place)
+    temporary, descriptor = _locked(place, mode)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield Replacement(place, temporary, file)
+    finally:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise _failed("written", path, err) from err
+
+
+def _locked(place: Path, mode: int) -> tuple[Path, int]:
+    while True:
+        temporary = place.with_name(f".{place.name}.{secrets.token_hex(8)}")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+        descriptor = os.open(temporary, flags, mode)
+        with suppress(OSError):  # accepted: a file system without locks sweeps nothing up
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.fstat(descriptor).st_nlink:
+            return temporary, descriptor
+        os.close(descriptor)  # swept up before it was locked
+
+
+def _sweep(place: Path) -> None:
+    """Remove what killed commands left beside ``place``: a living one holds a lock on its own."""
+    left = re.compile(re.escape(f".{place.name}.") + "[0-9a-f]{16}", re.ASCII)
+    with suppress(OSError):
+        for path in [each for each in place.parent.iterdir() if left.fullmatch(each.name)]:
+            with suppress(OSError):
+                descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    path.unlink()
+                finally:
+                    os.close(descriptor)
 
 
 def _followed(path: Path) -> Path:

@@ -15,13 +15,14 @@ from pathlib import Path
 from shutil import which
 from typing import Protocol
 
+from trust.children import child_environment
 from trust.errors import UnavailableError
 from trust.gates.gate import RuntimeName
 from trust.value import dataclass
 
 CLIENT_MAX_SECONDS = 90.0
 _STARTS_IN_SECONDS = 20.0
-_OTHERS = ("CONTAINERS_", "REGISTRIES_", "XDG_", "TRUST_")  # other files than the trial's, and our secrets
+_OTHERS = ("CONTAINERS_", "REGISTRIES_", "XDG_", "TRUST_")  # other files than the trial's
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +125,7 @@ def clients_of(runtime: RuntimeName, directory: Path, environ: Mapping[str, str]
     Raises:
         UnavailableError: there is none, or containerd does not start.
     """
-    plain = {name: value for name, value in environ.items() if not name.startswith(_OTHERS)}
+    plain = {name: value for name, value in child_environment(environ).items() if not name.startswith(_OTHERS)}
     path = plain.get("PATH")
     found: list[Client] = []
     match runtime:

@@ -2,7 +2,7 @@
 
 A registry answers 401 with a challenge; then, in this order of what it offers:
   1. ``Bearer``: a token is asked of the realm, for the scope that *we* need, and kept for that scope
-  2. ``Basic``: the user's login goes to the registry itself
+  2. ``Basic``: the user's login goes to the registry itself, for the repositories alone that it is the login of
 
 The realm is named by the registry and is not trusted. It sees the user's secret only over HTTPS or, for a
 registry on this machine, on this machine. The scope is ours: a registry that could choose it would have itself
@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 import re
+import threading
 import time
 from base64 import b64encode
 from collections.abc import Callable
@@ -31,10 +32,10 @@ from trust.oci.url import Url, parse_url
 from trust.value import dataclass, field
 
 TOKEN_MAX_BYTES = 64 * 1024
+ACCOUNTS_MAX = 1000  # repositories whose login is remembered; for one that is forgotten, the registry asks again
 TOKEN_SECONDS = 60  # where the server does not say; source: Token Authentication Specification, "expires_in"
 CLIENT_ID = "content-trust"
 _OK, _UNAUTHORIZED, _FORBIDDEN = 200, 401, 403
-_EVERY_SCOPE = "*"
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=:-]+", re.ASCII)  # RFC 6750 §2.1, with the colon that some use
 _HEADER = "www-authenticate"
 
@@ -64,7 +65,9 @@ class Authenticator:
         self._credentials = credentials
         self._plain_http = plain_http
         self._clock = clock
-        self._held: dict[str, _Held] = {}
+        self._held: dict[str, _Held] = {}  # by scope, or by the account whose login it is
+        self._accounts: dict[str, str] = {}  # by repository
+        self._lock = threading.Lock()
 
     def authorization(self, path: str, actions: str) -> str | None:
         """Return what to send as ``Authorization``, None as long as no login was asked for.
@@ -72,7 +75,7 @@ class Authenticator:
         ``path`` is the repository, ``actions`` ``pull``, ``pull,push`` or ``delete,pull``; without a path, none is
         asked for.
         """
-        for key in (_scope(path, actions), _EVERY_SCOPE):
+        for key in (_scope(path, actions), self._accounts.get(path, "")):
             held = self._held.get(key)
             if held is not None and self._clock() < held.ends_at:
                 return held.authorization
@@ -87,9 +90,10 @@ class Authenticator:
             InputError, UnavailableError: the credentials could not be read.
         """
         challenges = {challenge.scheme: challenge for challenge in parse_challenges(refusal.headers.each(_HEADER))}
-        credential = self._credentials.find(self._host, path)
-        if isinstance(credential, RegistryToken):
-            self._hold(_EVERY_SCOPE, f"Bearer {credential.secret}", float("inf"))
+        account = self._credentials.account(self._host, path)
+        credential = account.credential if account is not None else None
+        if account is not None and isinstance(credential, RegistryToken):
+            self._hold_account(path, account.key, f"Bearer {credential.secret}")
         elif "bearer" in challenges:
             realm = self._realm(refusal.url, challenges["bearer"])
             scope = _scope(path, actions)
@@ -100,8 +104,8 @@ class Authenticator:
             if token.status in {_UNAUTHORIZED, _FORBIDDEN}:
                 raise self.login_wanted(path, actions)
             self._keep_token(realm, scope, token)
-        elif "basic" in challenges and isinstance(credential, Login):
-            self._hold(_EVERY_SCOPE, _basic(credential), float("inf"))
+        elif "basic" in challenges and account is not None and isinstance(credential, Login):
+            self._hold_account(path, account.key, _basic(credential))
         else:
             raise self.login_wanted(path, actions)
 
@@ -111,10 +115,19 @@ class Authenticator:
             f"{self._host} wants a login for {path} ({actions})", hint=f"trust login {self._host}"
         )
 
+    def _hold_account(self, path: str, key: str, authorization: str) -> None:
+        """Hold the login of one account, which a file may have for a part of the host alone, for ``path``."""
+        self._hold(key, authorization, float("inf"))
+        with self._lock:
+            if len(self._accounts) >= ACCOUNTS_MAX:
+                del self._accounts[next(iter(self._accounts))]
+            self._accounts[path] = key
+
     def _hold(self, scope: str, authorization: str, seconds: float) -> None:
         now = self._clock()
-        live = {name: held for name, held in self._held.items() if held.ends_at > now}
-        self._held = {**live, scope: _Held(authorization=authorization, ends_at=now + seconds)}
+        with self._lock:  # of two threads, neither takes from the other what he will ask with
+            live = {name: held for name, held in self._held.items() if held.ends_at > now}
+            self._held = {**live, scope: _Held(authorization=authorization, ends_at=now + seconds)}
 
     def _realm(self, challenged: Url, challenge: Challenge) -> Url:
         try:
@@ -152,16 +165,21 @@ class Authenticator:
                 plain_http=realm.scheme == "http",
                 allow_local=allow_local,
             )
-        joint = "&" if "?" in realm.target else "?"
         return self._http.request(
             "GET",
-            parse_url(f"{realm}{joint}{urlencode(fields)}"),
+            self._with_query(realm, urlencode(fields)),
             headers={"Authorization": _basic(credential)} if isinstance(credential, Login) else {},
             max_bytes=TOKEN_MAX_BYTES,
             deadline=deadline,
             plain_http=realm.scheme == "http",
             allow_local=allow_local,
         )
+
+    def _with_query(self, realm: Url, query: str) -> Url:
+        try:
+            return parse_url(f"{realm}{'&' if '?' in realm.target else '?'}{query}")
+        except InputError as err:  # a service of thousands of letters
+            raise UnreachableError(f"{self._host}: token realm is unusable: {err}") from err
 
     def _keep_token(self, realm: Url, scope: str, answer: Response) -> None:
         if answer.status != _OK:

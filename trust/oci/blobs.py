@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from trust.value import dataclass, replace
 
 COMMIT_SECONDS = 300.0  # a registry is silent while it moves gigabytes to their place
 
+_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # it may lie in a layout that others write
 _OK, _CREATED, _ACCEPTED, _NOT_FOUND = 200, 201, 202, 404
 
 
@@ -130,7 +133,9 @@ def _upload_url(session: Session, opened: Response, digest: Digest) -> Url:
 
 def _send_file(session: Session, ask: Ask, source: Path) -> Response:
     try:
-        with source.open("rb") as file:
+        with os.fdopen(os.open(source, _FILE), "rb") as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise InputError(f"file to push is no regular file: {source}")
             return session.whole(replace(ask, body=file))
     except OSError as err:
         raise InputError(f"file to push is unreadable: {source}: {err.strerror}") from err

@@ -174,11 +174,14 @@ class Connections:
     def _in_tls(self, connected: socket.socket, url: Url, deadline: Deadline) -> socket.socket:
         import ssl  # noqa: PLC0415 - 14 ms that plain HTTP to this machine need not pay
 
-        context = self._context(url)
+        context, name = self._context(url), url.host.strip("[]")
         connected.settimeout(_left_seconds(url, deadline))
         try:
+            name.encode("idna")  # as ssl does, which loses the socket over a label that is empty or too long
             # A peer that ends without close_notify cut the body short: let that be seen.
-            return context.wrap_socket(connected, server_hostname=url.host.strip("[]"), suppress_ragged_eofs=False)
+            return context.wrap_socket(connected, server_hostname=name, suppress_ragged_eofs=False)
+        except UnicodeError as err:
+            raise UnreachableError(f"{url.origin}: no name of a host: {err}", hint=_CHECK_HOST) from err
         except TimeoutError as err:
             raise LimitError(
                 f"{url.origin}: deadline passed in the TLS handshake", hint="try again later"

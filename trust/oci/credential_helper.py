@@ -11,6 +11,7 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 
+from trust.children import child_environment
 from trust.errors import InputError, UnavailableError
 from trust.oci.credentials import TOKEN_USER, Credential, IdentityToken, Login
 
@@ -80,7 +81,7 @@ def _run(name: str, action: str, given: str, *, environ: Mapping[str, str]) -> t
             [program, action],
             input=given.encode(),
             capture_output=True,
-            env=dict(environ),
+            env=child_environment(environ),
             timeout=HELPER_TIMEOUT_SECONDS,
             check=False,
         )

@@ -47,6 +47,14 @@ class RegistryToken:
 Credential = Login | IdentityToken | RegistryToken
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """A credential, and the key under which it was found: a host, or a part of one."""
+
+    key: str
+    credential: Credential
+
+
 class Credentials:
     """Looks credentials up; the file is read anew for each look-up, since logins come and go."""
 
@@ -55,7 +63,12 @@ class Credentials:
         self._home = home
 
     def find(self, host: str, path: str = "") -> Credential | None:
-        """Return the credential for ``host`` (``docker.io``, ``registry.example.com:5000``); None is anonymous.
+        """Return the credential for ``host``; see ``account``."""
+        account = self.account(host, path)
+        return account.credential if account is not None else None
+
+    def account(self, host: str, path: str = "") -> Account | None:
+        """Return the account at ``host`` (``docker.io``, ``registry.example.com:5000``); None is anonymous.
 
         ``path`` is the repository: podman's file may hold one for a part of a host.
 
@@ -70,14 +83,14 @@ class Credentials:
 
             found = get_from_helper(helper, server_key(host), environ=self._environ)
             if found is not None:
-                return found
+                return Account(key=server_key(host), credential=found)
         auths = config.get("auths")
         if not isinstance(auths, dict):
             return None
         for key in _keys(auths, host, path):
             credential = _credential(auths[key], key)
             if credential is not None:
-                return credential
+                return Account(key=key, credential=credential)
         return None
 
 

@@ -2,7 +2,8 @@
 
   1. from the digest that the caller trusts: the manifest, the children of an index, each by its digest
   2. referrers of each of them, and theirs: the source's word about which there are, but each names its subject
-  3. blobs first, then children, then their parents, then referrers: nothing is there before what it names
+  3. blobs first, then children, then their parents, then referrers, and last the list of these: nothing is there
+     before what it names
   4. the tag last, by the caller, so that nobody finds half an image under it
 
 What is there already is not sent again. Referrers are content that nobody vouches for unless their digest is
@@ -61,8 +62,7 @@ def read_pieces(source: Source, digest: Digest, *, wanted: Collection[Digest] = 
         InputError: a manifest is malformed. LimitError: too many, too deep.
         AbsentError: one is not there that must be.
     """
-    found: dict[Digest, Piece] = {}
-    _read_image(source, digest, found, depth=0)
+    found = {piece.digest: piece for piece in read_manifests(source, digest)}
     level = tuple(found)
     for _ in range(DEPTH_MAX):
         level = tuple(_read_referrers(source, level, found))
@@ -74,9 +74,20 @@ def read_pieces(source: Source, digest: Digest, *, wanted: Collection[Digest] = 
     return tuple(found.values())
 
 
+def read_manifests(source: Source, digest: Digest) -> tuple[Piece, ...]:
+    """Return the manifests of the image ``digest`` without referrers, each once, after what it names (step 1).
+
+    Raises: as ``read_pieces``.
+    """
+    found: dict[Digest, Piece] = {}
+    _read_image(source, digest, found, depth=0)
+    return tuple(found.values())
+
+
 def send(pieces: Iterable[Piece], source: Source, sink: Sink, *, dry_run: bool) -> Sent:
     """Return what had to be sent so that all ``pieces`` are at the sink (step 3); nothing is if ``dry_run``."""
     blobs: dict[Digest, Descriptor] = {}
+    referrers: list[tuple[Digest, bytes]] = []
     manifests = manifests_sent = blobs_sent = bytes_sent = 0
     for piece in pieces:
         manifests += 1
@@ -96,7 +107,9 @@ def send(pieces: Iterable[Piece], source: Source, sink: Sink, *, dry_run: bool) 
         if is_new:
             sink.put_manifest(piece.digest, piece.data, piece.media_type)
         if piece.subject is not None:
-            sink.put_referrer(piece.subject, piece.data)
+            referrers.append((piece.subject, piece.data))
+    if referrers:
+        sink.put_referrers(referrers)
     return Sent(
         manifests=manifests,
         manifests_sent=manifests_sent,
@@ -147,16 +160,23 @@ def _require_modest(pieces: Iterable[Piece], wanted: Collection[Digest]) -> None
     strangers = [piece for piece in pieces if piece.subject is not None and piece.digest not in wanted]
     # One blob of two sizes counts with both: whichever a stranger says, the answer is the same.
     size = sum(size for _, size in {(blob.digest, blob.size_bytes) for piece in strangers for blob in piece.blobs})
+    size += sum(len(piece.data) for piece in strangers)  # counted as whoever reads a bundle of them counts
     if size > UNSIGNED_MAX_BYTES:
         raise LimitError(f"referrers hold {size} bytes that nobody signed: expected at most {UNSIGNED_MAX_BYTES}")
 
 
 def _read_wanted(source: Source, digest: Digest, found: dict[Digest, Piece]) -> None:
-    """Read a referrer that the caller trusts; one that speaks of an index above this image stays behind."""
+    """Read a referrer that the caller trusts, and what it names if it is an index.
+
+    One that speaks of an index above this image stays behind.
+    """
     data = source.manifest(digest)
-    subject = subject_of(data)
-    if subject in found:
-        _keep(found, _piece(digest, data, parse_manifest(data), subject=subject))
+    parsed, subject = parse_manifest(data), subject_of(data)
+    if subject not in found:
+        return
+    for child in parsed.manifests if isinstance(parsed, Index) else ():
+        _read_image(source, child.digest, found, depth=1)
+    _keep(found, _piece(digest, data, parsed, subject=subject))
 
 
 def _piece(digest: Digest, data: bytes, parsed: Manifest | Index, *, subject: Digest | None) -> Piece:

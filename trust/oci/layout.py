@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from trust.digest import Digest, sha256
-from trust.errors import InputError, StateError
-from trust.manifest import MANIFEST_MAX_BYTES, OCI_INDEX, Descriptor, Index, parse_manifest
+from trust.errors import InputError, LimitError, StateError
+from trust.manifest import DESCRIPTORS_MAX, MANIFEST_MAX_BYTES, OCI_INDEX, Descriptor, Index, parse_manifest
 from trust.oci.content import VerifiedChunks
 from trust.oci.errors import tampered
 from trust.oci.layout_files import (
@@ -46,7 +46,7 @@ class Layout:
 
     Every method raises:
         InputError: what is there is no layout, or lacks what was asked for.
-        StateError: it cannot be read or written.
+        StateError: it cannot be read or written. LimitError: another holds its lock.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -74,6 +74,14 @@ class Layout:
         except OSError as err:
             raise StateError(f"layout cannot be made: {directory}: {err.strerror}") from err
         layout._check_marker()
+        return layout
+
+    @classmethod
+    def preview(cls, directory: Path) -> Layout:
+        """Return what ``create`` would, as far as it is there: nothing is made, and it may lack everything."""
+        layout = cls(directory)
+        if (directory / _MARKER).exists():
+            layout._check_marker()
         return layout
 
     def resolve(self, tag: str | None) -> Descriptor:
@@ -160,7 +168,11 @@ class Layout:
         return True
 
     def tag(self, name: str, descriptor: Descriptor) -> None:
-        """Have ``name`` stand for ``descriptor`` alone after this; other entries stay as they are."""
+        """Have ``name`` stand for ``descriptor`` alone after this; other entries stay as they are.
+
+        Raises:
+            LimitError: the index cannot name one more; it is as before.
+        """
         if not name.isprintable() or not 0 < len(name) <= _NAME_MAX_LENGTH:
             raise InputError(f"layout tag is malformed: expected 1 to {_NAME_MAX_LENGTH} characters, got {name!r}")
         with exclusive(self.directory):
@@ -169,24 +181,33 @@ class Layout:
                 entry for entry in document["manifests"] if (entry.get("annotations") or {}).get(REF_NAME) != name
             ]
             document["manifests"] = [*kept, _entry(name, descriptor)]
-            replace_file(self.directory, _INDEX, json.dumps(document, indent=1).encode())
+            self._replace_index(document)
 
     def nameless(self) -> tuple[Digest, ...]:
         """Return the manifests of the index that no tag names: referrers, as other tools keep them."""
         return tuple(each.digest for each in self._index().manifests if REF_NAME not in each.annotations)
 
-    def add_referrer(self, data: bytes) -> bool:
-        """Have the manifest ``data``, which is there, in the index without a tag; tell whether it was not."""
+    def add_referrers(self, manifests: Iterable[bytes]) -> bool:
+        """Have ``manifests``, which are there, in the index without a tag; tell whether one was not.
+
+        The index is read and written once, however many they are.
+
+        Raises:
+            LimitError: the index cannot name so many; it is as before.
+        """
         from trust.oci.referrers import referrer_entry  # noqa: PLC0415 - a verification adds none
 
-        digest = sha256(data)
+        entries = {
+            digest: referrer_entry(digest, data) for digest, data in ((sha256(each), each) for each in manifests)
+        }
         with exclusive(self.directory):
-            if digest in self.nameless():
-                return False
-            document = self._index_document()
-            document["manifests"] = [*document["manifests"], referrer_entry(digest, data)]
-            replace_file(self.directory, _INDEX, json.dumps(document, indent=1).encode())
-        return True
+            known = set(self.nameless())
+            new = [entry for digest, entry in entries.items() if digest not in known]
+            if new:
+                document = self._index_document()
+                document["manifests"] = [*document["manifests"], *new]
+                self._replace_index(document)
+        return bool(new)
 
     def _index(self) -> Index:
         data = read_regular(self.directory, (_INDEX,), max_bytes=MANIFEST_MAX_BYTES)
@@ -200,6 +221,18 @@ class Layout:
         data = read_regular(self.directory, (_INDEX,), max_bytes=MANIFEST_MAX_BYTES)
         document: dict[str, Any] = strict_json(data, max_bytes=MANIFEST_MAX_BYTES, what="index.json")
         return document
+
+    def _replace_index(self, document: dict[str, Any]) -> None:
+        """Have ``document`` as the index, unless nobody could read it any more."""
+        data = json.dumps(document, separators=(",", ":")).encode()
+        count = len(document["manifests"])
+        if len(data) > MANIFEST_MAX_BYTES or count > DESCRIPTORS_MAX:
+            raise LimitError(
+                f"layout is full: {self.directory}: expected an index.json of at most {MANIFEST_MAX_BYTES} bytes "
+                f"and {DESCRIPTORS_MAX} manifests, got {len(data)} and {count}",
+                hint="take another directory",
+            )
+        replace_file(self.directory, _INDEX, data)
 
     def _check_marker(self) -> None:
         try:

@@ -15,11 +15,13 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from time import sleep
 
-from trust.errors import InputError, StateError
+from trust.errors import InputError, LimitError, StateError
+from trust.lock_file import LOCK_STEP_SECONDS, lock_path, open_lock, take_lock
 
+LOCK_SECONDS = 10  # an index is written in a few milliseconds: who holds the lock longer is stopped, or no writer
 _TEMPORARY = ".ingest-"
-_LOCK = ".lock"
 _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 _FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC  # a fifo must not hold us
 _NOT_REGULAR = frozenset({errno.ELOOP, errno.ENOTDIR, errno.EISDIR, errno.ENXIO})
@@ -142,27 +144,41 @@ def exclusive(root: Path) -> Iterator[None]:
     """Keep other writers of the index out meanwhile.
 
     Raises:
-        StateError: the lock cannot be taken.
+        LimitError: another has held the lock for ``LOCK_SECONDS``; StateError: it cannot be taken.
     """
     try:
-        descriptor = os.open(root / _LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+        descriptor = open_lock(root)
     except OSError as err:
         raise StateError(f"layout cannot be locked: {root}: {err.strerror}") from err
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        _wait_for(descriptor, root)
         yield
     finally:
         os.close(descriptor)
+
+
+def _wait_for(descriptor: int, root: Path) -> None:
+    try:
+        for _ in range(round(LOCK_SECONDS / LOCK_STEP_SECONDS)):
+            if take_lock(descriptor):
+                return
+            sleep(LOCK_STEP_SECONDS)
+    except OSError as err:
+        raise StateError(f"layout cannot be locked: {root}: {err.strerror}") from err
+    raise LimitError(
+        f"layout cannot be locked: another has held {lock_path(root)} for {LOCK_SECONDS} seconds",
+        hint="the index was not changed; is that writer stopped?",
+    )
 
 
 def _locked_temporary(root: Path) -> tuple[Path, int]:
     while True:
         path = root / f"{_TEMPORARY}{secrets.token_hex(8)}"
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        if os.fstat(descriptor).st_nlink:
+        if take_lock(descriptor) and os.fstat(descriptor).st_nlink:
             return path, descriptor
-        os.close(descriptor)  # swept up before it was locked
+        os.close(descriptor)  # swept up before it was locked, or held by who may read it
+        path.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from trust.digest import Digest, sha256
 from trust.errors import InputError
 from trust.manifest import Descriptor
@@ -17,6 +19,7 @@ class LayoutRepository:
 
     def __init__(self, layout: Layout) -> None:
         self.layout = layout
+        self._referrers: dict[Digest, list[Digest]] | None = None
 
     def manifest(self, digest: Digest) -> bytes:
         """Return the manifest of ``digest``; see ``Source``."""
@@ -30,10 +33,14 @@ class LayoutRepository:
         return self.layout.blob(digest, size_bytes)
 
     def referrers(self, subject: Digest) -> tuple[Digest, ...]:
-        """Return what stands without a name in the index, and says itself that it refers to ``subject``."""
-        return tuple(
-            digest for digest in self.layout.nameless() if subject_of(self.layout.manifest(digest)) == subject
-        )
+        """Return what stands without a name in the index, read once, and says that it refers to ``subject``."""
+        if self._referrers is None:
+            self._referrers = {}
+            for digest in self.layout.nameless():
+                named = subject_of(self.layout.manifest(digest))
+                if named is not None:
+                    self._referrers.setdefault(named, []).append(digest)
+        return tuple(self._referrers.get(subject, ()))
 
     def lacks_manifest(self, digest: Digest) -> bool:
         """Tell whether there is no such manifest; see ``Sink``."""
@@ -60,10 +67,10 @@ class LayoutRepository:
         del media_type
         self.layout.add_blob([data], digest, len(data))
 
-    def put_referrer(self, subject: Digest, data: bytes) -> bool:
-        """Have the manifest in the index; see ``Sink``."""
-        del subject
-        return self.layout.add_referrer(data)
+    def put_referrers(self, referrers: Iterable[tuple[Digest, bytes]]) -> None:
+        """Have the manifests in the index; see ``Sink``."""
+        self.layout.add_referrers(data for _, data in referrers)
+        self._referrers = None
 
     def tagged(self, tag: str) -> Digest | None:
         """Return the digest under ``tag``; see ``Sink``."""

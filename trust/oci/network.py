@@ -43,7 +43,7 @@ class Network(Protocol):
         """Return the addresses of ``host`` (a name or a literal), best first.
 
         Raises:
-            OSError: there is none; TimeoutError: no answer in time.
+            OSError: there is none; UnicodeError: nor can there be; TimeoutError: no answer in time.
         """
 
     def connect(self, address: Address, timeout_seconds: float) -> socket.socket:
@@ -71,13 +71,13 @@ class SystemNetwork:
         if literal.lower().rstrip(".").split(".")[-1] == "localhost":  # nobody's to answer but ours: RFC 6761 §6.3
             return [Address(ip=ip, port=port) for ip in ("127.0.0.1", "::1")]
         found: list[Address] = []
-        failed: list[OSError] = []
+        failed: list[OSError | UnicodeError] = []
 
         def ask() -> None:
             try:
                 for *_, where in self._look_up(literal, port, type=socket.SOCK_STREAM):
                     found.append(Address(ip=str(where[0]), port=port))
-            except OSError as err:
+            except (OSError, UnicodeError) as err:
                 failed.append(err)
 
         thread = threading.Thread(target=ask, name=f"resolve {literal}", daemon=True)

@@ -23,6 +23,8 @@ from trust.strict_json import strict_json
 from trust.value import dataclass
 
 REFERRERS_MAX = 1000  # of one manifest; each costs two requests and more to whoever copies them
+ARTIFACT_TYPE_MAX_LENGTH = 255  # RFC 6838: 127 letters, a slash, 127 letters
+ANNOTATIONS_MAX_BYTES = 1024  # as JSON, of one entry: a full index is still below 4 MiB
 
 _OK = 200
 _NO_SUCH_API = frozenset({404, 405, 501})
@@ -95,21 +97,35 @@ def index_with(before: bytes | None, digest: Digest, data: bytes) -> bytes | Non
     """Return the index of referrers ``before`` with the manifest ``data`` in it; None where it was in already."""
     entries: list[Any] = []
     if before is not None:
-        if digest in digests_in(before, "this manifest"):
+        known = digests_in(before, "this manifest")
+        if digest in known:
             return None
+        if len(known) >= REFERRERS_MAX:  # nobody reads a longer list
+            raise LimitError(f"manifest has {len(known)} referrers already: expected at most {REFERRERS_MAX}")
         entries = strict_json(before, max_bytes=MANIFEST_MAX_BYTES, what="index of referrers")["manifests"]
-    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*entries, referrer_entry(digest, data)]}
-    return json.dumps(document, separators=(",", ":")).encode()
+    entry = referrer_entry(digest, data)
+    annotations = parse_manifest(data).annotations
+    if annotations and len(json.dumps(annotations)) <= ANNOTATIONS_MAX_BYTES:
+        entry["annotations"] = dict(annotations)
+    document = {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [*entries, entry]}
+    index = json.dumps(document, separators=(",", ":")).encode()
+    if len(index) > MANIFEST_MAX_BYTES:
+        raise LimitError(f"index of referrers is full: expected at most {MANIFEST_MAX_BYTES} bytes")
+    return index
 
 
 def referrer_entry(digest: Digest, data: bytes) -> dict[str, Any]:
-    """Return how an index describes the referrer ``data``."""
+    """Return how an index describes the referrer ``data``: without its annotations.
+
+    Anybody may have written it. Annotations fill an index until nobody reads it any more, and in that of a layout
+    they are names, by which a stranger's note would stand for an image. They all stand in the manifest.
+    """
     manifest = parse_manifest(data)
     entry: dict[str, Any] = {"mediaType": manifest.media_type, "digest": str(digest), "size": len(data)}
     if isinstance(manifest, Manifest):
-        entry["artifactType"] = manifest.artifact_type or manifest.config.media_type
-    if manifest.annotations:
-        entry["annotations"] = dict(manifest.annotations)
+        artifact_type = manifest.artifact_type or manifest.config.media_type
+        if len(json.dumps(artifact_type)) - len('""') <= ARTIFACT_TYPE_MAX_LENGTH:
+            entry["artifactType"] = artifact_type
     return entry
 
 

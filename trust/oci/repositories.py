@@ -7,7 +7,7 @@ that was cut short is repeated, and goes on at the blob it stopped at.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 from trust.deadline import Deadline
@@ -54,8 +54,8 @@ class Sink(Protocol):
     def put_manifest(self, digest: Digest, data: bytes, media_type: str) -> None:
         """Have the manifest there under its digest."""
 
-    def put_referrer(self, subject: Digest, data: bytes) -> bool:
-        """Have a manifest that is there in the list of referrers; tell whether the list was changed."""
+    def put_referrers(self, referrers: Iterable[tuple[Digest, bytes]]) -> None:
+        """Have manifests that are there, each with its subject, in the list of referrers."""
 
     def tagged(self, tag: str) -> Digest | None:
         """Return the digest under ``tag``, None where there is no such tag."""
@@ -111,9 +111,10 @@ class RegistryRepository:
         """Have the manifest there; see ``Sink``."""
         self.registry.put_manifest(self._path, digest, data, media_type, deadline=self._soon())
 
-    def put_referrer(self, subject: Digest, data: bytes) -> bool:
-        """Have the manifest listed; see ``Sink``."""
-        return self.registry.add_referrer(self._path, subject, data, deadline=self._soon())
+    def put_referrers(self, referrers: Iterable[tuple[Digest, bytes]]) -> None:
+        """Have the manifests listed; see ``Sink``."""
+        for subject, data in referrers:
+            self.registry.add_referrer(self._path, subject, data, deadline=self._soon())
 
     def tagged(self, tag: str) -> Digest | None:
         """Return the digest under ``tag``; see ``Sink``."""

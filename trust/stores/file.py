@@ -20,7 +20,7 @@ from pathlib import Path
 
 from trust.deadline import Deadline
 from trust.errors import ConflictError, LimitError, StateError, UnreachableError
-from trust.stores.durable import create, locked, remove_temporaries, replace, sync
+from trust.stores.durable import below, create, locked, remove, remove_temporaries, replace
 from trust.stores.interface import (
     PENDING_MAX_BYTES,
     TIMESTAMP,
@@ -58,7 +58,7 @@ class FileView:
 
     def taken(self, name: str) -> bool:
         """Tell whether the file exists, published or orphaned."""
-        return (self._directory / checked_name(name)).exists()
+        return os.path.lexists(self._directory / checked_name(name))
 
     def strays(self) -> tuple[tuple[View, View], ...]:
         """Return nothing: the lock lets no change be passed over."""
@@ -88,15 +88,15 @@ class FileStore:
 
     def publish(self, publication: Publication, *, deadline: Deadline) -> None:
         """Publish by the steps of this module; see ``Store.publish``."""
-        with self._writing(self._directory, deadline):
+        with self._writing(deadline) as directory:
             current = FileView(self._directory, deadline).read(TIMESTAMP, 1 << 20)
             if current != publication.base_timestamp:
                 raise ConflictError(f"another publisher was first: {self.url} has moved on")
             for name, data in publication.files.items():
-                if not create(self._directory / checked_name(name), data):
+                if not create(directory, checked_name(name), data):
                     raise ConflictError(f"a version never has two contents: {name} exists in {self.url}")
-            sync(self._directory)
-            replace(self._directory / TIMESTAMP, publication.timestamp)
+            os.fsync(directory)
+            replace(directory, TIMESTAMP, publication.timestamp)
 
     def pending(self, *, deadline: Deadline) -> Mapping[str, bytes]:
         """Return what waits in ``DIR/pending``; see ``Store.pending``."""
@@ -115,18 +115,18 @@ class FileStore:
 
     def set_pending(self, name: str, data: bytes | None, *, replaces: bytes | None, deadline: Deadline) -> None:
         """Replace or remove ``DIR/pending/NAME.json`` under the lock; see ``Store.set_pending``."""
-        directory = self._directory / _PENDING
-        path = directory / f"{checked_pending(name, data)}{_SUFFIX}"
-        with self._writing(directory, deadline):
-            if _content(path, PENDING_MAX_BYTES) != replaces:
+        file = f"{checked_pending(name, data)}{_SUFFIX}"
+        with self._writing(deadline) as directory:
+            if _content(self._directory / _PENDING / file, PENDING_MAX_BYTES) != replaces:
                 raise ConflictError(f"the change of {name} that waits in {self.url} is another one by now")
-            directory.mkdir(exist_ok=True)
-            if data is None:
-                path.unlink(missing_ok=True)
-                sync(directory)
-            else:
-                replace(path, data)
-            sync(self._directory)
+            with below(directory, _PENDING) as pending:
+                remove_temporaries(pending)
+                if data is None:
+                    remove(pending, file)
+                    os.fsync(pending)
+                else:
+                    replace(pending, file, data)
+            os.fsync(directory)
 
     def names(self, *, deadline: Deadline) -> frozenset[str]:
         """Return the versioned files of the directory."""
@@ -142,18 +142,18 @@ class FileStore:
     def remove(self, names: Collection[str], *, deadline: Deadline) -> None:
         """Remove the files ``names`` under the lock; see ``Store.remove``."""
         require_removable(names)
-        with self._writing(self._directory, deadline):
+        with self._writing(deadline) as directory:
             for name in names:
-                (self._directory / name).unlink(missing_ok=True)
-            sync(self._directory)
+                remove(directory, name)
+            os.fsync(directory)
 
     @contextmanager
-    def _writing(self, directory: Path, deadline: Deadline) -> Iterator[None]:
-        """Hold the lock, ``directory`` rid of what killed writers left; what the disk says is our error."""
+    def _writing(self, deadline: Deadline) -> Iterator[int]:
+        """Give the directory, locked and rid of what killed writers left; what the disk says is our error."""
         try:
-            with locked(self._directory, deadline):
+            with locked(self._directory, deadline) as directory:
                 remove_temporaries(directory)
-                yield
+                yield directory
         except OSError as err:
             raise StateError(
                 f"metadata cannot be written: {self._directory}: {err.strerror}",
@@ -188,7 +188,8 @@ def _stems(directory: Path) -> list[str]:
 def _content(path: Path, max_bytes: int) -> bytes | None:
     """Return the bytes of a regular file, None where there is none."""
     try:
-        # A pipe in the place of a file would hold whoever opens it, for ever.
+        # A pipe in the place of a file would hold whoever opens it, for ever. A link is followed: mounts of
+        # Kubernetes consist of them, and what is read is metadata only if it is signed.
         with os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
             if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
                 raise UnreachableError(f"metadata is not a regular file: {path}")
