@@ -141,7 +141,7 @@ def publish_replica(move: Move, store: Store, *, deadline: Deadline) -> bool:
         files={name: data for name, data in move.replica.files.items() if name not in kept},
         kept=kept,
         timestamp=move.replica.timestamp,
-        settles=False,  # a change that was passed over there is its publisher's to merge
+        settles=not base.strays(),  # a change that was passed over there is its publisher's to merge
     )
     store.publish(publication, deadline=deadline)
     return True

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -23,12 +24,14 @@ from trust.manifest import OCI_MANIFEST
 from trust.oci.credentials import Credentials
 from trust.oci.registry import FetchedManifest, Registry
 from trust.rebuild import rebuild
+from trust.replica import plan_move, publish_replica, read_replica
 from trust.repository import load
 from trust.revoke import Revocation, revoke
 from trust.roles import Signature, sign_image
 from trust.sign import sign
 from trust.stores.artifact import GENERATION_MAX, Artifact, File, artifact_bytes
-from trust.stores.registry_view import RegistryView, claim_tag
+from trust.stores.registry import RegistryStore
+from trust.stores.registry_view import Place, RegistryView, claim_tag
 from trust.verdict import Reason
 
 
@@ -228,6 +231,22 @@ def test_online_key_alone_renews_beside_an_open_claim(world: World) -> None:
     world.signers = everybody
     sign(world.publisher("one"), [order("2")])
     assert world.tags_seen("consumer") == {"acme/web:1", "acme/web:2", "acme/web:left"}
+
+
+def test_copies_leave_no_claims_of_theirs_open_behind_them(world: World) -> None:
+    """On a registry that deletes no tag they would be one more each time, until nobody reads so many."""
+    place = Place(path="mirror/trust-metadata", tag=TAG)
+    for number in range(4):
+        sign(world.publisher("one"), [order(str(number))])
+        source = world.store().view(known=None, deadline=deadline())
+        there = RegistryStore("registry:", world.door(), place, time.sleep)
+        assert source is not None
+        move = plan_move(world.rules(), read_replica(world.rules(), source), there, deadline=deadline())
+        assert publish_replica(move, there, deadline=deadline())
+        copied = there.view(known=None, deadline=deadline())
+        assert isinstance(copied, RegistryView)
+        assert copied.claims() == {}
+        assert copied.strays() == ()
 
 
 @pytest.mark.parametrize("number", [GENERATION_MAX, 2], ids=["its own tag", "an honest tag"])
