@@ -146,9 +146,8 @@ def walk(path: str, roles: Roles) -> Route:
         LimitError: more than ``VISITED_MAX`` roles would have to be searched: "absent" would be a guess.
         TrustError: a role on the way is not verified.
     """
-    top: tuple[str, str, tuple[str, ...]] = (TARGETS, "root", ())
-    pending, visited = [top], dict[str, str]()
-    line = top[2]
+    line: tuple[str, ...] = ()
+    pending, visited = [(TARGETS, "root", line)], dict[str, str]()
     while pending:
         role, delegator, line_here = pending.pop()
         if role in visited:

@@ -24,7 +24,7 @@ from tests.values.judgement import (
     reason,
     target,
 )
-from trust.decision import decide_pinned
+from trust.decision import decide_pinned, denied_as_typed
 from trust.policy import Policy
 from trust.reference import Reference, parse_reference
 from trust.targets import Attests, Tombstone
@@ -168,3 +168,12 @@ def test_attestation_needs_none_that_speaks_of_it() -> None:
     said = replace(SIGNED, target=target(attests=Attests(subject=OTHER, type="spdx")))
     allowed(judge(said, BY_DIGEST, attestations=("spdx",)))
     assert reason(judge(SIGNED, BY_DIGEST, attestations=("spdx",))) is Reason.ATTESTATION_MISSING
+
+
+def test_digest_that_is_typed_and_denied_needs_no_evidence() -> None:
+    policy = Policy(denied_digests=frozenset({DIGEST}))
+    denied = denied_as_typed(policy, parse_reference(BY_DIGEST))
+    assert denied is not None
+    assert (denied.reason, denied.detail) == (Reason.REVOKED, f"digest {DIGEST} is on the local deny list")
+    assert denied_as_typed(policy, parse_reference(WEB)) is None
+    assert denied_as_typed(Policy(denied_digests=frozenset({OTHER})), parse_reference(BY_DIGEST)) is None

@@ -102,6 +102,15 @@ def test_chain_of_more_roles_than_are_searched_is_not_decided() -> None:
         route(roles, names[VISITED_MAX])
 
 
+def test_route_names_the_delegators_of_the_role_that_answers_and_none_that_was_passed_by() -> None:
+    roles = {"targets": to("early", "acme"), "acme": to("acme.web"), "acme.web": to("web.ci")}
+    found = route(roles, "web.ci")
+    assert found.line == ("acme", "acme.web", "web.ci")
+    assert found.owner == "web.ci"
+    assert (route(roles, "targets").line, route(roles, "targets").owner) == ((), "targets")
+    assert route(roles, "early").line == ("early",)
+
+
 def test_bin_answers_by_the_name_of_the_role_that_it_belongs_to() -> None:
     bins = Bins(prefix="acme.web.g1", count=16, keyids=("k",), threshold=1)
     found = route({"targets": to("acme.web"), "acme.web": Delegations(bins=bins)})

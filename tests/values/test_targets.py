@@ -23,6 +23,7 @@ from trust.targets import (
     parse_tombstones,
     repository_of,
     tag_path,
+    taken_back,
     target_custom,
     tombstone_json,
 )
@@ -186,3 +187,34 @@ def test_usual_signer_of_a_role_is_left_out_and_every_other_is_numbered() -> Non
         custom = target_custom(one, {"a": 0, "b": 1})
         assert custom.get("by") == spelled
         assert parse_target(hashes={"sha256": "0" * 64}, size_bytes=1, custom=custom, signers=["a", "b"]) == one
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "gone"),
+    [
+        ({}, {}, None),
+        ({}, {"a": "1"}, None),
+        ({"a": "1 2"}, {"a": "2 1"}, None),
+        ({"a": "1"}, {"a": "0 1 2"}, None),
+        ({"a": ""}, {"a": "1"}, None),
+        ({"a": ""}, {"a": ""}, None),
+        ({"a": ""}, {}, "a"),
+        ({"a": "1", "b": "1"}, {"a": "1"}, "b"),
+        ({"b": "1", "a": "1"}, {}, "a"),
+        ({"a": "1 2"}, {"a": "1"}, "a"),
+        ({"a": "1 2"}, {"a": "2 3"}, "a"),
+        ({"a": "1"}, {"a": "0"}, "a"),
+        ({"a": "1", "b": "1 2"}, {"a": "1 2", "b": "1"}, "b"),
+    ],
+)
+def test_revocation_is_taken_back_by_each_path_that_goes(
+    before: dict[str, str], after: dict[str, str], gone: str | None
+) -> None:
+    def stones(paths: dict[str, str]) -> dict[str, Tombstone]:
+        at = datetime(2031, 5, 1, tzinfo=timezone.utc)
+        return {
+            text: Tombstone(revoked_at=at, revoked_by=(), paths=tuple(each.split()))
+            for text, each in paths.items()
+        }
+
+    assert taken_back(stones(before), stones(after)) == gone
