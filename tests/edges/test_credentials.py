@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.simulators.accounts import credential_of
 from trust.errors import InputError, UnavailableError
 from trust.oci.credential_helper import erase_with_helper, get_from_helper, store_with_helper
 from trust.oci.credentials import Credential, Credentials, IdentityToken, Login, RegistryToken
@@ -29,7 +30,7 @@ LOGIN = Login(user="me", secret=SECRET)
 def find(tmp_path: Path, config: dict[str, Any], host: str, path: str = "", **environ: str) -> Credential | None:
     (tmp_path / ".docker").mkdir(exist_ok=True)
     (tmp_path / ".docker" / "config.json").write_text(json.dumps(config))
-    return Credentials(environ=environ, home=tmp_path).find(host, path)
+    return credential_of(Credentials(environ=environ, home=tmp_path), host, path)
 
 
 def program(directory: Path, name: str, script: str) -> str:
@@ -42,7 +43,7 @@ def program(directory: Path, name: str, script: str) -> str:
 
 
 def test_no_file_is_anonymous(tmp_path: Path) -> None:
-    assert Credentials(environ={}, home=tmp_path).find("registry.example.com") is None
+    assert credential_of(Credentials(environ={}, home=tmp_path), "registry.example.com") is None
 
 
 def test_login_of_the_host_is_found(tmp_path: Path) -> None:
@@ -112,10 +113,10 @@ def test_docker_config_and_registry_auth_file_say_where(tmp_path: Path) -> None:
         place.mkdir(parents=True)
         (place / "config.json").write_text(json.dumps({"auths": {"registry.example.com": packed(name, "x")}}))
     environ = {"DOCKER_CONFIG": str(tmp_path / "docker")}
-    found = Credentials(environ=environ, home=tmp_path / "home").find("registry.example.com")
+    found = credential_of(Credentials(environ=environ, home=tmp_path / "home"), "registry.example.com")
     assert found == Login(user="docker", secret="x")
     environ["REGISTRY_AUTH_FILE"] = str(tmp_path / "podman" / "config.json")
-    found = Credentials(environ=environ, home=tmp_path / "home").find("registry.example.com")
+    found = credential_of(Credentials(environ=environ, home=tmp_path / "home"), "registry.example.com")
     assert found == Login(user="podman", secret="x")
 
 
@@ -130,7 +131,7 @@ def test_malformed_file_is_bad_input_and_is_not_quoted(tmp_path: Path, text: str
     (tmp_path / ".docker").mkdir()
     (tmp_path / ".docker" / "config.json").write_text(text)
     with pytest.raises(InputError, match="credentials file") as caught:
-        Credentials(environ={}, home=tmp_path).find("registry.example.com")
+        credential_of(Credentials(environ={}, home=tmp_path), "registry.example.com")
     assert "no base64!" not in str(caught.value)
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.simulators.accounts import credential_of
 from trust.errors import InputError, StateError, UnavailableError
 from trust.oci.credentials import Credentials, Login
 from trust.oci.login import erase_login, store_login
@@ -21,9 +22,9 @@ def test_stored_login_is_found_and_erased(tmp_path: Path) -> None:
     path = tmp_path / ".docker" / "config.json"
     assert where == str(path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert Credentials(environ={}, home=tmp_path).find(HOST) == LOGIN
+    assert credential_of(Credentials(environ={}, home=tmp_path), HOST) == LOGIN
     assert erase_login(HOST, environ={}, home=tmp_path) is True
-    assert Credentials(environ={}, home=tmp_path).find(HOST) is None
+    assert credential_of(Credentials(environ={}, home=tmp_path), HOST) is None
     assert erase_login(HOST, environ={}, home=tmp_path) is False
 
 
@@ -57,7 +58,7 @@ def test_docker_hub_is_stored_where_docker_looks(tmp_path: Path) -> None:
     assert list(json.loads((tmp_path / ".docker" / "config.json").read_text())["auths"]) == [
         "https://index.docker.io/v1/"
     ]
-    assert Credentials(environ={}, home=tmp_path).find("docker.io") == LOGIN
+    assert credential_of(Credentials(environ={}, home=tmp_path), "docker.io") == LOGIN
     assert erase_login("docker.io", environ={}, home=tmp_path)
 
 
@@ -65,7 +66,7 @@ def test_docker_hub_is_stored_where_podman_looks(tmp_path: Path) -> None:
     environ = {"REGISTRY_AUTH_FILE": str(tmp_path / "auth.json")}
     store_login("docker.io", LOGIN, environ=environ, home=tmp_path)
     assert list(json.loads((tmp_path / "auth.json").read_text())["auths"]) == ["docker.io"]
-    assert Credentials(environ=environ, home=tmp_path).find("docker.io") == LOGIN
+    assert credential_of(Credentials(environ=environ, home=tmp_path), "docker.io") == LOGIN
 
 
 def helper(tmp_path: Path, script: str) -> dict[str, str]:

@@ -15,6 +15,7 @@ from registry_shim.config import Config
 from registry_shim.config_document import parse_config
 from registry_shim.log_check import LogReport, check_log
 from tests.fuzz.target import Target, file_text, require
+from tests.simulators.accounts import credential_of
 from trust.cli.delegation_file import Entry, read_delegation_file
 from trust.cli.signing import read_digest_file
 from trust.errors import InputError
@@ -96,7 +97,9 @@ def _credentials(path: Path) -> Any:
     config = path.read_bytes()
     if b"credHelpers" in config or b"credsStore" in config:
         raise InputError("no program is started here")
-    return found.find("docker.io", "library/web"), found.find("registry.example.com", "acme/web")
+    return credential_of(found, "docker.io", "library/web"), credential_of(
+        found, "registry.example.com", "acme/web"
+    )
 
 
 def _gate_record(path: Path) -> Any:

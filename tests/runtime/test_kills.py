@@ -26,7 +26,7 @@ CALLS_MAX = 40
 WORLD = """
 import sys
 from pathlib import Path
-from tests.runtime.images import NOW, allowed, busybox_layer, deadline, file, host, image_bytes, layer
+from tests.runtime.images import NOW, allowed, busybox_layer, deadline, file, host, image_bytes, layer, vetted
 from trust.oci.layout import Layout
 from trust.run import run
 from trust.runtime.host import open_containers, open_engine
@@ -41,7 +41,7 @@ RUN = (
 run(allowed(image_bytes(source, busybox_layer(), layer(file("marker")))), identity=identity, host=here, now=NOW,
     options=RunOptions(command=("sleep", "300"), name="web", is_detached=sys.argv[5] == "detached",
                        is_removed_after=sys.argv[5] == "removed"),
-    engine=open_engine(engine, here), source=LayoutSource(layout=source), deadline=deadline())
+    engine=open_engine(engine, here), source=LayoutSource(layout=source), deadline=deadline(), vet=vetted)
 """
 )
 REMOVE = (

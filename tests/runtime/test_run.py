@@ -344,7 +344,7 @@ def test_container_outlives_us_and_is_found_stopped_and_removed(runner: Runner) 
 RUN = """
 import secrets, sys
 from pathlib import Path
-from tests.runtime.images import NOW, allowed, deadline, host, image_bytes, busybox_layer
+from tests.runtime.images import NOW, allowed, deadline, host, image_bytes, busybox_layer, vetted
 from trust.oci.layout import Layout
 from trust.run import run
 from trust.runtime.host import open_engine
@@ -357,7 +357,7 @@ here = host(home)
 ended = run(
     allowed(image_bytes(source, busybox_layer())), identity=secrets.token_hex(16), host=here, now=NOW,
     options=RunOptions(command=("/bin/sh", "-c", script)), engine=open_engine(engine, here),
-    source=LayoutSource(layout=source), deadline=deadline(),
+    source=LayoutSource(layout=source), deadline=deadline(), vet=vetted,
 )
 sys.exit(ended.exit_status)
 """

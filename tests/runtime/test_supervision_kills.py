@@ -73,7 +73,7 @@ def test_supervisor_that_is_dying_yet_is_replaced_all_the_same(runner: Runner) -
 START = """
 import secrets, sys
 from pathlib import Path
-from tests.runtime.images import NOW, allowed, deadline, host, image_bytes, busybox_layer
+from tests.runtime.images import NOW, allowed, deadline, host, image_bytes, busybox_layer, vetted
 from trust.oci.layout import Layout
 from trust.run import run
 from trust.runtime.host import open_engine, open_containers
@@ -86,7 +86,7 @@ image = allowed(image_bytes(source, busybox_layer()))
 for number in range(100):
     run(image, identity=secrets.token_hex(16), host=here, now=NOW, engine=open_engine(sys.argv[3], here),
         options=RunOptions(command=("sleep", "300"), is_detached=True, restart=parse_restart("always")),
-        source=LayoutSource(layout=source), deadline=deadline())
+        source=LayoutSource(layout=source), deadline=deadline(), vet=vetted)
     for one in open_containers(here).all():
         if one.container.name != "kept":
             open_containers(here).remove(one.container, force=True)

@@ -62,11 +62,6 @@ class Credentials:
         self._environ = environ
         self._home = home
 
-    def find(self, host: str, path: str = "") -> Credential | None:
-        """Return the credential for ``host``; see ``account``."""
-        account = self.account(host, path)
-        return account.credential if account is not None else None
-
     def account(self, host: str, path: str = "") -> Account | None:
         """Return the account at ``host`` (``docker.io``, ``registry.example.com:5000``); None is anonymous.
 

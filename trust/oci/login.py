@@ -13,7 +13,7 @@ from typing import Any
 from trust.deadline import Deadline
 from trust.errors import InputError, StateError
 from trust.oci.credential_helper import erase_with_helper, store_with_helper
-from trust.oci.credentials import Credentials, Login, config_path, helper_for, read_config, server_key
+from trust.oci.credentials import Account, Credentials, Login, config_path, helper_for, read_config, server_key
 from trust.oci.errors import LoginWantedError
 from trust.oci.http import Http
 from trust.oci.session import Ask, Session
@@ -28,9 +28,9 @@ class _OneLogin(Credentials):
         super().__init__(environ={}, home=Path("/nonexistent"))
         self._login = login
 
-    def find(self, host: str, path: str = "") -> Login:  # noqa: ARG002 - it is for one host, which sees no other
+    def account(self, host: str, path: str = "") -> Account:  # noqa: ARG002 - it is for one host, which sees no other
         """Return the login."""
-        return self._login
+        return Account(key=host, credential=self._login)
 
 
 def try_login(host: str, login: Login, *, http: Http, plain_http: bool, deadline: Deadline) -> bool:
