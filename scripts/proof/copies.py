@@ -64,12 +64,13 @@ class Copy:
     def _end_leftovers(self) -> None:
         """End what a broken program left running, a shim or a restore that should not have started.
 
-        Each names a path of this copy's, for its interpreter or for what it works on.
+        Each names a path of this copy's, for its interpreter or for what it works on, or works in one.
         """
         ours = os.fsencode(f"{self.directory}/")
         for process in Path("/proc").glob("[0-9]*"):
-            with suppress(OSError):  # it has ended by itself
-                if ours in (process / "cmdline").read_bytes():
+            with suppress(OSError):  # it has ended by itself, or is another user's
+                words, place = (process / "cmdline").read_bytes(), os.fsencode((process / "cwd").readlink())
+                if ours in words or place.startswith(ours):
                     os.kill(int(process.name), signal.SIGKILL)
 
 
