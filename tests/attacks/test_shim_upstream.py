@@ -244,6 +244,7 @@ def test_private_image_is_served_from_the_cache_to_nobody_else(plot: Plot) -> No
             (plot.picture.layer, "blobs"), ("list", "tags"), (plot.picture.digest, "referrers"),
         ):  # fmt: skip
             for method in ("GET", "HEAD"):
+                assert plot.through("1", Authorization=ALICE).status == 200  # what is at hand is hers, and warm
                 reply = plot.through(last, kind, method, **headers)
                 assert reply.status == 401, (last, kind)
                 assert reply.headers["www-authenticate"] == 'Basic realm="tests"'

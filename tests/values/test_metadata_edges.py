@@ -104,7 +104,14 @@ def test_metadata_is_read_as_it_was_written_and_signed_over_the_same_bytes() -> 
 
 
 @pytest.mark.parametrize(
-    "fields", [{SIGNERS_FIELD: {}}, {SIGNERS_FIELD: "ab"}, {REVOKED_FIELD: {"x": {}}}, {REVOKED_FIELD: 5}]
+    "fields",
+    [
+        {SIGNERS_FIELD: {}},
+        {SIGNERS_FIELD: "ab"},
+        {REVOKED_FIELD: {"x": {}}},
+        {REVOKED_FIELD: 5},
+        {REVOKED_FIELD: {f"sha256:{'a' * 64}": {}}},
+    ],
 )
 def test_signed_field_that_is_malformed_is_refused(fields: dict[str, object]) -> None:
     assert table_of(Targets()).targets == {}
