@@ -13,7 +13,7 @@ from tests.delegation.test_delegate import delegate
 from tests.simulators.world import Consumer, World, index_bytes, manifest_bytes
 from trust.bins import rebin
 from trust.delegations import Bins, matches
-from trust.errors import InputError
+from trust.errors import InputError, RefusedError
 from trust.published import Published
 from trust.verdict import Reason
 
@@ -176,6 +176,17 @@ def test_attestation_in_bins_is_found_wherever_its_bin_is(world: World) -> None:
     said = world.attest("spdx", index)
     assert [strict.allowed(image).attestations for image in images] == [{"spdx": (said,)}] * 3
     assert world.consumer("fresh", attestations=("spdx",)).allowed(images[0]).attestations == {"spdx": (said,)}
+    assert world.consumer("careless").allowed(images[1]).attestations == {"spdx": (said,)}  # its bin is not asked
+
+
+def test_child_of_an_index_is_judged_though_its_bin_was_not_asked_for(world: World) -> None:
+    child, stranger = manifest_bytes("child"), manifest_bytes("nobody signed it")
+    world.sign("multi", manifest=world.images[world.push(child, index_bytes(child))])
+    bins(world, 64)
+    runner = world.consumer("runner")
+    runner.vet("registry.test/acme/web:multi", world.push(child))
+    with pytest.raises(RefusedError, match="does not sign"):
+        runner.vet("registry.test/acme/web:multi", world.push(stranger))
 
 
 def test_attestation_of_a_delegated_image_is_signed_by_its_role(world: World) -> None:

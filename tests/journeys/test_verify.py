@@ -11,7 +11,7 @@ import pytest
 from tests.simulators.relay import Relay, Wire
 from tests.simulators.world import WEB, Consumer, World, index_bytes, manifest_bytes
 from trust.digest import sha256
-from trust.errors import InputError
+from trust.errors import InputError, RefusedError
 from trust.policy import Pinned, Policy
 from trust.reference import parse_reference
 from trust.stores.interface import View
@@ -184,6 +184,18 @@ def test_pinned_digest_that_is_denied_here_is_denied(world: World, consumer: Con
     consumer.policy = Policy(pinned=(pin,), denied_digests=frozenset({digest}))
     denied = consumer.refusal(image)
     assert (denied.reason, denied.detail) == (Reason.REVOKED, f"digest {digest} is on the local deny list")
+
+
+def test_child_of_a_pinned_index_is_held_against_the_deny_list_alone(world: World, consumer: Consumer) -> None:
+    """Of what the policy pins there is no metadata that could say more."""
+    pinned = parse_reference(f"registry.k8s.test/pause:3@{sha256(b'pause')}")
+    pin, child = Pinned(reference=pinned, until=world.now + timedelta(days=1)), sha256(b"child")
+    consumer.policy = Policy(pinned=(pin,))
+    consumer.vet("registry.k8s.test/pause:3", child)
+    consumer.policy = Policy(pinned=(pin,), denied_digests=frozenset({child}))
+    with pytest.raises(RefusedError, match=f"digest {child} is on the local deny list") as caught:
+        consumer.vet("registry.k8s.test/pause:3", child)
+    assert caught.value.reason == "revoked"
 
 
 def test_registry_whose_tag_is_elsewhere_has_moved_it(consumer: Consumer) -> None:
