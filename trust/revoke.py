@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import partial
 
 from trust.digest import Digest, parse_digest
+from trust.division import overlapping
 from trust.editing import Edit, editing
 from trust.loaded import Loaded
 from trust.loaded_role import LoadedRole
@@ -38,7 +39,7 @@ def revoke(publisher: Publisher, revocations: Sequence[Revocation]) -> Published
         for each in revocations:
             if each.digest is not None:
                 yield from _of_digest(publisher, loaded, each.digest)
-                yield from _of_unread(publisher, loaded, digest_path(each.path, each.digest), each.digest)
+                yield from _of_unread(publisher, loaded, each.path, each.digest)
             elif each.tag is not None:
                 role = loaded.owner(tag_path(each.path, each.tag))
                 yield Edit(role=role, paths=None, apply=partial(_revoke_tag, path=each.path, tag=each.tag))
@@ -54,13 +55,17 @@ def _of_digest(publisher: Publisher, loaded: Loaded, digest: Digest) -> Iterator
 
 
 def _of_unread(publisher: Publisher, loaded: Loaded, path: str, digest: Digest) -> Iterator[Edit]:
-    """Yield the edits that revoke ``path`` above a role that cannot be read: it may sign that, and be mended."""
+    """Yield the edits that revoke ``digest`` of the repository ``path`` above roles that cannot be read.
+
+    Such a role may sign it, by the digest or under a tag of the repository alone, and be mended.
+    """
     for each in list(loaded.untrusted.values()):
         above = loaded.find(each.delegator)
         delegation = above.content.delegations.named(each.name)
-        if delegation is not None and delegation.covers(path):
+        if delegation is not None and any(overlapping(delegation.patterns, (f"{path}@*", f"{path}:*"))):
             signing = _signing(publisher, loaded, above)
-            yield Edit(role=signing, paths=frozenset(), apply=partial(_revoke_path, path=path, digest=digest))
+            apply = partial(_revoke_path, path=digest_path(path, digest), digest=digest)
+            yield Edit(role=signing, paths=frozenset(), apply=apply)
 
 
 def edit_of_digests(
