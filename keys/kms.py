@@ -125,7 +125,7 @@ def _signer_class(service: _Service) -> Any:  # noqa: ANN401 - one of four class
     return getattr(module, service.signer)
 
 
-def _import(uri: str, signer_class: Any) -> SSlibKey:  # noqa: ANN401
+def _import(uri: str, signer_class: Any) -> SSlibKey:  # noqa: ANN401 - as above
     scheme, _, rest = uri.partition(":")
     if scheme == "azurekms":
         _, _, host, _, name, _ = rest.split("/")
