@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import time
 from base64 import b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
 from tests.simulators.authority import Authority
 from tests.simulators.network import ELSEWHERE, SimulatedNetwork
 from tests.simulators.proxy import ForwardingProxy
-from tests.simulators.wire import Exchange, WireServer
+from tests.simulators.wire import Exchange, Script, WireServer
 from trust.deadline import Deadline, deadline_in
 from trust.errors import InputError, UnreachableError
 from trust.oci.http import Http
@@ -27,6 +29,19 @@ def soon() -> Deadline:
 
 def hello(exchange: Exchange) -> None:
     exchange.answer(200, b"hello")
+
+
+@contextmanager
+def tunnel(
+    authority: Authority, script: Script, host: str = HOST
+) -> Iterator[tuple[Http, WireServer, WireServer]]:
+    """Give a client that comes to ``host`` through a proxy alone, the server there, and the proxy."""
+    with (
+        WireServer(script=script, tls=authority.server_context(HOST)) as server,
+        WireServer(script=ForwardingProxy({host: server.port}).script) as proxy,
+        Http(environ={"HTTPS_PROXY": proxy.url, "SSL_CERT_FILE": str(authority.certificate)}) as http,
+    ):
+        yield http, server, proxy
 
 
 @pytest.fixture(scope="module")
@@ -71,9 +86,7 @@ def test_plain_http_goes_through_the_proxy_in_absolute_form() -> None:
 @pytest.mark.parametrize("host", ["a..b", "a" * 70 + ".example", ".example.com"])
 def test_host_that_can_be_no_name_ends_behind_a_tunnel_too(authority: Authority, host: str) -> None:
     with (
-        WireServer(script=hello, tls=authority.server_context(HOST)) as server,
-        WireServer(script=ForwardingProxy({host: server.port}).script) as proxy,
-        Http(environ={"HTTPS_PROXY": proxy.url, "SSL_CERT_FILE": str(authority.certificate)}) as http,
+        tunnel(authority, hello, host) as (http, server, _),
         pytest.raises(UnreachableError, match="no name of a host"),
     ):
         http.request("GET", f"https://{host}/", max_bytes=9, deadline=soon())
@@ -100,12 +113,7 @@ def test_redirect_through_a_proxy_to_a_local_address_is_refused(authority: Autho
     def script(exchange: Exchange) -> None:
         exchange.answer(302, Location=f"https://{address}/latest")
 
-    with (
-        WireServer(script=script, tls=authority.server_context(HOST)) as server,
-        WireServer(script=ForwardingProxy({HOST: server.port}).script) as proxy,
-        Http(environ={"HTTPS_PROXY": proxy.url, "SSL_CERT_FILE": str(authority.certificate)}) as http,
-        pytest.raises(UnreachableError, match="local address"),
-    ):
+    with tunnel(authority, script) as (http, _, proxy), pytest.raises(UnreachableError, match="local address"):
         http.request("GET", f"https://{HOST}/", max_bytes=9, deadline=soon())
     assert proxy.targets == [f"CONNECT {HOST}:443"]
 

@@ -14,7 +14,7 @@ from tests.simulators.pushing import PATH
 from tests.simulators.wire import Exchange, WireServer
 from trust.deadline import Deadline, deadline_in
 from trust.digest import Digest, parse_digest, sha256
-from trust.errors import InputError, LimitError
+from trust.errors import InputError, LimitError, TrustError
 from trust.manifest import OCI_INDEX, OCI_MANIFEST, Descriptor
 from trust.oci.layout import Layout
 from trust.reference import parse_reference
@@ -67,20 +67,18 @@ def test_layout_whose_indexes_name_one_image_a_thousand_times_is_pushed_once(tmp
     assert asked[-1] == ("PUT", f"/v2/{PATH}/manifests/1")
 
 
-def test_layout_that_is_nested_too_deeply_is_refused_before_anything_is_pushed(tmp_path: Path) -> None:
-    layout = nested(tmp_path, depth=5, width=1)
+@pytest.mark.parametrize(
+    ("depth", "empty_bytes", "error", "words"),
+    [(5, len(EMPTY), LimitError, "nested too deeply"), (0, 3, InputError, "is not of 3 bytes")],
+    ids=["nested too deeply", "blob of another size than its manifest says"],
+)
+def test_layout_that_cannot_be_sound_is_refused_before_anything_is_pushed(
+    tmp_path: Path, depth: int, empty_bytes: int, error: type[TrustError], words: str
+) -> None:
+    layout = nested(tmp_path, depth=depth, width=1, empty_bytes=empty_bytes)
     with WireServer(script=takes_all) as server, door(server.host) as registry:
         reference = parse_reference(f"{server.host}/{PATH}:1")
-        with pytest.raises(LimitError, match="nested too deeply"):
-            push_layout(layout, "1", registry=registry, reference=reference, soon=soon)
-        assert not server.requests
-
-
-def test_blob_of_another_size_than_its_manifest_says_is_not_pushed(tmp_path: Path) -> None:
-    layout = nested(tmp_path, depth=0, width=0, empty_bytes=3)
-    with WireServer(script=takes_all) as server, door(server.host) as registry:
-        reference = parse_reference(f"{server.host}/{PATH}:1")
-        with pytest.raises(InputError, match="is not of 3 bytes"):
+        with pytest.raises(error, match=words):
             push_layout(layout, "1", registry=registry, reference=reference, soon=soon)
         assert not server.requests
 

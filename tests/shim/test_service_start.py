@@ -31,6 +31,15 @@ def failed(shim: Shim) -> tuple[int, str]:
     return code, shim.said
 
 
+def check(own: Yard) -> tuple[int, str]:
+    """Return the exit code and the words of ``trust-shim check`` of a yard's shim."""
+    own.shim.write_config()
+    program = Path(sys.executable).with_name("trust-shim")
+    command: list[Any] = [program, "check", "--config", own.shim.config_file]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
 @pytest.mark.parametrize("broken", ["missing", "empty", "other key", "encrypted"])
 def test_tls_that_was_asked_for_and_cannot_be_had_is_no_start(tmp_path: Path, broken: str) -> None:
     """Notary audit 15-9: it served without."""
@@ -127,34 +136,23 @@ def test_policy_that_is_wrong_is_no_start(tmp_path: Path, policy: str, match: st
 
 def test_check_proves_a_set_up_and_serves_nothing(tmp_path: Path) -> None:
     with yard(tmp_path, starts=False) as own:
-        own.shim.write_config()
-        program = Path(sys.executable).with_name("trust-shim")
-        command: list[Any] = [program, "check", "--config", own.shim.config_file]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "collection registry.test/acme/: verified" in done.stdout
+        code, said = check(own)
+        assert code == 0, said
+        assert "collection registry.test/acme/: verified" in said
         own.world.attacker.put("timestamp.json", b"{}")
-        assert subprocess.run(command, capture_output=True, timeout=60, check=False).returncode == 1
+        assert check(own)[0] == 1
 
 
 def test_check_finds_a_decision_log_that_cannot_be_written(tmp_path: Path) -> None:
     log = tmp_path / "log/decisions.jsonl"
     with yard(tmp_path, starts=False, decisions=str(log)) as own:
-        own.shim.write_config()
-        program = Path(sys.executable).with_name("trust-shim")
-
-        def check() -> tuple[int, str]:
-            command: list[Any] = [program, "check", "--config", own.shim.config_file]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-            return done.returncode, done.stdout
-
-        code, said = check()
+        code, said = check(own)
         assert (code, f"error decisions: {log.parent} cannot be written" in said) == (1, True), said
         log.parent.mkdir()
-        code, said = check()
+        code, said = check(own)
         assert (code, f"ok decisions: {log}" in said, log.exists()) == (0, True, False), said
         log.symlink_to(tmp_path / "elsewhere")
-        code, said = check()
+        code, said = check(own)
         assert (code, f"error decisions: {log}: expected a regular file" in said) == (1, True), said
 
 
@@ -173,13 +171,10 @@ def test_check_warns_of_an_address_that_cannot_be_had_here(tmp_path: Path) -> No
     with socket.create_server(("127.0.0.1", 0)) as holder:
         held = f"127.0.0.1:{holder.getsockname()[1]}"
         with yard(tmp_path, starts=False, listen="192.0.2.1:5443", operations=held) as own:
-            own.shim.write_config()
-            program = Path(sys.executable).with_name("trust-shim")
-            command: list[Any] = [program, "check", "--config", own.shim.config_file]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "warning listen: cannot listen on 192.0.2.1:5443: Cannot assign requested address" in done.stdout
-    assert f"warning operations: cannot listen on {held}: Address already in use" in done.stdout
+            code, said = check(own)
+    assert code == 0, said
+    assert "warning listen: cannot listen on 192.0.2.1:5443: Cannot assign requested address" in said
+    assert f"warning operations: cannot listen on {held}: Address already in use" in said
 
 
 def test_worker_whose_keeper_is_gone_before_it_spoke_ends_in_silence() -> None:
