@@ -16,11 +16,11 @@ from datetime import datetime, timezone
 
 from registry_shim.snapshot import Metadata, Snapshot
 from trust.digest import Digest
+from trust.judge import match_or_verdict
 from trust.policy import Match, Policy, Stanza
 from trust.reference import Reference, Repository
 from trust.stores import metadata_place
 from trust.verdict import UNDECIDED, Allowed, Denied, Reason, Verdict
-from trust.verify import match_or_verdict
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

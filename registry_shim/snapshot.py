@@ -1,6 +1,6 @@
 """Owns what a worker knows of one collection at one moment: immutable, in memory, read from the trusted state.
 
-A snapshot is judged by the very function that judges on disk (``trust.verify.judge``). A verdict holds until the
+A snapshot is judged by the very function that judges on disk (``trust.judge.judge``). A verdict holds until the
 earliest expiry of the chain and is kept that long; after it every request is judged anew, against the clock.
 """
 
@@ -15,6 +15,7 @@ from trust.chain import RoleRefusal, TrustedChain
 from trust.delegations import Delegations
 from trust.digest import Digest, sha256
 from trust.errors import RefusedError, StateError, TrustError, UnreachableError
+from trust.judge import judge
 from trust.policy import Match, Policy, Stanza
 from trust.reference import Reference
 from trust.state import TrustedState
@@ -22,7 +23,6 @@ from trust.stores.artifact import Artifact, File, artifact_bytes
 from trust.stores.interface import TIMESTAMP
 from trust.targets import Content, Table, Target, Tombstone
 from trust.verdict import Denied, Verdict, reason_of
-from trust.verify import judge
 
 KEPT_VERDICTS_MAX = 100_000
 _NO_CONTENT = frozenset({"root", "timestamp", "snapshot"})
@@ -39,7 +39,7 @@ class Metadata:
 
 
 class Snapshot:
-    """One collection as it was verified; a ``trust.verify.Lookup``."""
+    """One collection as it was verified; a ``trust.judge.Lookup``."""
 
     def __init__(
         self,

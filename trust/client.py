@@ -24,7 +24,7 @@ from trust.chain import TrustedChain
 from trust.deadline import Deadline
 from trust.delegations import Delegations, walk
 from trust.digest import Digest
-from trust.errors import RefusedError, StateError, UnreachableError
+from trust.errors import RefusedError, StateError, UnreachableError, UnverifiedRoleError
 from trust.instant import format_span, format_utc
 from trust.policy import Stanza
 from trust.state import TrustedState
@@ -54,7 +54,7 @@ class Current:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredRoles:
-    """The roles of a trusted chain as they are stored; a ``trust.verify.Lookup``."""
+    """The roles of a trusted chain as they are stored; a ``trust.judge.Lookup``."""
 
     state: TrustedState
     pin: Digest
@@ -88,12 +88,6 @@ class StoredRoles:
         except UnverifiedRoleError:
             return False
         return paths is not None
-
-
-class UnverifiedRoleError(UnreachableError):
-    """A delegated role was not asked for before, or not since it changed; ``path`` is what would ask for it."""
-
-    path: str | None = None
 
 
 def trusted_offline(stanza: Stanza, state: TrustedState, *, now: datetime) -> Current:

@@ -57,6 +57,12 @@ class UnreachableError(UnavailableError):
     reason = "unreachable"
 
 
+class UnverifiedRoleError(UnreachableError):
+    """A delegated role was not asked for before, or not since it changed; ``path`` is what would ask for it."""
+
+    path: str | None = None
+
+
 class LimitError(UnavailableError):
     """A cap on bytes, time, rotations or delegations was reached before an answer was found."""
 

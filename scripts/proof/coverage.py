@@ -34,8 +34,8 @@ PARTS: Mapping[str, Sequence[str]] = {
     ),
     "verifier": (
         "trust/canonical.py", "trust/client.py", "trust/database.py", "trust/descent.py", "trust/floors.py",
-        "trust/metadata.py", "trust/refresh.py", "trust/role_keys.py", "trust/row_writing.py", "trust/rows.py",
-        "trust/state.py", "trust/verify.py", "trust/view_fetcher.py",
+        "trust/judge.py", "trust/metadata.py", "trust/refresh.py", "trust/role_keys.py", "trust/row_writing.py",
+        "trust/rows.py", "trust/state.py", "trust/verify.py", "trust/view_fetcher.py",
     ),
     "gate": (
         "registry_shim/answers.py", "registry_shim/cache.py", "registry_shim/closure.py",

@@ -16,6 +16,7 @@ from trust.delegate import remove
 from trust.digest import sha256
 from trust.errors import InputError
 from trust.incident import Gone, Suspect, prune, revoke_signed
+from trust.judge import match_or_verdict
 from trust.policy import Match, Policy
 from trust.publish import Publisher
 from trust.published import Published
@@ -23,7 +24,6 @@ from trust.reference import parse_reference
 from trust.state import TrustedState
 from trust.value import replace
 from trust.verdict import Allowed, Denied, Reason, Verdict
-from trust.verify import match_or_verdict
 
 WEB = "registry.test/acme/web"
 OTHER = "registry.test/acme/other"

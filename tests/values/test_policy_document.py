@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 
 from trust.digest import Digest, sha256
 from trust.errors import InputError
+from trust.judge import match_or_verdict
 from trust.policy import Policy, Rewrite
 from trust.policy_document import POLICY_MAX_BYTES, join_policies, parse_policy
 from trust.reference import Collection, parse_reference
 from trust.verdict import Denied, Reason
-from trust.verify import match_or_verdict
 
 PIN = str(sha256(b"root"))
 KEYID = "ab" * 32

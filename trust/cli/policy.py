@@ -17,11 +17,11 @@ from trust.decision import denied_as_typed
 from trust.digest import parse_digest
 from trust.errors import InputError
 from trust.instant import format_utc
+from trust.judge import match_or_verdict
 from trust.policy import Match, Stanza
 from trust.policy_document import parse_policy
 from trust.reference import Collection, Reference, parse_collection, parse_reference
 from trust.verdict import Denied
-from trust.verify import match_or_verdict
 
 policy = Group("policy", help="Make, check and explain the rules that decide here.")
 
