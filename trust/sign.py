@@ -24,9 +24,7 @@ from trust.value import dataclass
 
 INDEX_DEPTH_MAX = 4  # an index of indexes is legal; an endless one is not
 CHILDREN_MAX = 1000
-IMAGES_MAX = (
-    4096  # in all, as often as they are named: a few kilobytes of indexes can name one another 10^12 times
-)
+IMAGES_MAX = 4096  # in all, as often as named: a few kilobytes of indexes can name one another 10^12 times
 
 FetchManifest = Callable[[Digest], bytes]
 

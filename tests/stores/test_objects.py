@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +22,7 @@ from tests.stores.editions import edition, now, publish
 from trust.errors import ConflictError, InputError, LimitError, UnreachableError
 from trust.oci.http import Http
 from trust.stores.interface import TIMESTAMP, MissingPlaceError, Store
-from trust.stores.object_place import own_hosts, parse_place
+from trust.stores.object_place import CREDENTIALS, SCHEMES, own_hosts, parse_place
 
 URL = "s3://bucket/acme"
 KEY = "/bucket/acme/"
@@ -305,6 +308,17 @@ def test_denied_credentials_are_told_and_nothing_is_written(
             assert who[1] not in str(caught.value)
     with environment(object_server.environ()):
         assert opened(url, http).names(deadline=soon()) == frozenset()
+
+
+@pytest.mark.parametrize("scheme", SCHEMES)
+def test_variables_that_a_hint_names_are_those_that_the_library_reads(scheme: str) -> None:
+    from obstore.exceptions import GenericError  # noqa: PLC0415 - dear, as where it is used
+    from obstore.store import from_url  # noqa: PLC0415 - as above
+
+    for variable in re.findall(r"[A-Z]+_[A-Z_]+", CREDENTIALS[scheme]):
+        config: Any = {variable.lower(): "x"}
+        with suppress(GenericError):  # some of them are asked for together; an unknown one is another error
+            from_url(f"{scheme}://bucket", config=config)
 
 
 def test_reader_without_the_right_to_write_verifies(object_server: ObjectServer, http: Http, place: str) -> None:

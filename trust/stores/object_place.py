@@ -32,7 +32,7 @@ _ENDPOINTS = {
 }
 CREDENTIALS = {
     "s3": "AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY, AWS_REGION and, elsewhere than at AWS, AWS_ENDPOINT_URL",
-    "gs": "GOOGLE_APPLICATIONCREDENTIALS",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS",
     "az": "AZURE_STORAGE_ACCOUNT_NAME and AZURE_STORAGE_ACCOUNT_KEY",
 }
 # The hosts that S3 and its credentials need where no endpoint is set; with one, it and these of the credentials.
