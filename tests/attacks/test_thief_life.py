@@ -56,6 +56,7 @@ class Life(Counted):
         self.tags: dict[tuple[str, str], Digest] = {}  # what is signed of the others'
         self.name = ""  # of the thief's role: it has been removed where the world has no key of that name
         self.names: set[str] = set()  # of all roles that ever were his
+        self.unwritten: set[str] = set()  # delegated to, and never written
         self.stolen: Keys = []
         self.ended: set[tuple[str, Digest]] = set()  # by repository
         delegate(self.world, "acme.api", "acme/api")
@@ -176,6 +177,8 @@ class Life(Counted):
         if is_there and whose == "new":
             below = dict.fromkeys([f"{path}:{tag}", digest_path(path, digest)], target_of(LOOT[digest]))
             self.world.attacker.name_delegate(name, 1, new_role(self.world, name, keys, targets=below))
+        elif whose == "new":
+            self.unwritten.add(name)
         self.write(edit)
 
     # what the owner does
@@ -223,7 +226,8 @@ class Life(Counted):
     @precondition(lambda self: self.is_delegated)
     @rule(keep_images=st.booleans())
     def remove(self, *, keep_images: bool) -> None:
-        before, has_expired = self.told(), self.refused(LOST[0]) is Reason.EXPIRED
+        before, denied = self.told(), self.refusal(LOST[0])
+        has_expired = denied is not None and denied.reason is Reason.EXPIRED
         try:
             self.world.publish(lambda publisher: remove(publisher, self.name, keep_images=keep_images))
         except TrustError:
@@ -286,12 +290,18 @@ class Life(Counted):
         return by_tag or isinstance(self.ask(f"{path}@{digest}"), Allowed)
 
     def is_spoilt(self, path: str) -> bool:
-        """Tell whether nobody can read what is said of ``path``; what has expired can be read by its owner."""
-        return self.refused(path) not in {*NOT_SIGNED, Reason.EXPIRED, None}
+        """Tell whether nobody can read what is said of ``path``; what has expired can be read by its owner.
 
-    def refused(self, path: str) -> Reason | None:
+        A role that was never written says nothing, and so nothing that could be revoked.
+        """
+        denied = self.refusal(path)
+        if denied is None or denied.reason in {*NOT_SIGNED, Reason.EXPIRED}:
+            return False
+        return not any(f"Role {name} was delegated but is not part" in denied.detail for name in self.unwritten)
+
+    def refusal(self, path: str) -> Denied | None:
         verdict = self.ask(f"{path}:{TAGS[0]}")
-        return verdict.reason if isinstance(verdict, Denied) else None
+        return verdict if isinstance(verdict, Denied) else None
 
 
 def test_no_thief_of_a_teams_key_touches_others_or_brings_back_what_was_ended(
