@@ -19,6 +19,26 @@ from trust.manifest import OCI_INDEX, OCI_MANIFEST, Platform
 from trust.oci.layout import REF_NAME, Layout
 from trust.oci.layout_repository import LayoutRepository
 
+_opened: list[list[str]] = []  # an audit hook stays for good: there is one
+
+
+def _audit(event: str, arguments: tuple[object, ...]) -> None:
+    if event == "open" and _opened:
+        _opened[-1].append(str(arguments[0]))
+
+
+sys.addaudithook(_audit)
+
+
+@contextmanager
+def opened() -> Iterator[list[str]]:
+    """Give the names of all files that are opened meanwhile."""
+    _opened.append([])
+    try:
+        yield _opened[-1]
+    finally:
+        _opened.pop()
+
 
 def test_layout_is_opened_as_it_was_left(layout: Layout) -> None:
     layout.add_blob([MANIFEST], sha256(MANIFEST), len(MANIFEST))
@@ -106,27 +126,6 @@ def test_referrers_of_many_are_found_by_reading_each_once(layout: Layout) -> Non
     assert found == [(sha256(data),) for data in manifests]
     assert names.count("index.json") < 10
     assert len([name for name in names if len(name) == 64]) == len(manifests)
-
-
-_opened: list[list[str]] = []  # an audit hook stays for good: there is one
-
-
-def _audit(event: str, arguments: tuple[object, ...]) -> None:
-    if event == "open" and _opened:
-        _opened[-1].append(str(arguments[0]))
-
-
-sys.addaudithook(_audit)
-
-
-@contextmanager
-def opened() -> Iterator[list[str]]:
-    """Give the names of all files that are opened meanwhile."""
-    _opened.append([])
-    try:
-        yield _opened[-1]
-    finally:
-        _opened.pop()
 
 
 def test_two_manifests_under_one_tag_are_refused(layout: Layout) -> None:
