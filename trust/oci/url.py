@@ -63,6 +63,8 @@ def parse_url(text: str) -> Url:
     if match is None:
         raise InputError(f"address is malformed: expected http(s)://HOST[:PORT]/PATH, got {text[:120]!r}")
     scheme, host, target = match[1].lower(), match[2].lower(), match[4]
+    if not host.strip("."):  # the name of a directory, where a host's authorities are looked for by its name
+        raise InputError(f"address has no such host: got {host}")
     if host.startswith("[") and not _is_ipv6(host[1:-1]):
         raise InputError(f"address has no such host: expected an IPv6 address in brackets, got {host}")
     port = int(match[3]) if match[3] else DEFAULT_PORTS[scheme]
