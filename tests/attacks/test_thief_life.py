@@ -292,12 +292,15 @@ class Life(Counted):
     def is_spoilt(self, path: str) -> bool:
         """Tell whether nobody can read what is said of ``path``; what has expired can be read by its owner.
 
-        A role that was never written says nothing, and so nothing that could be revoked.
+        A role that was never written says nothing, and so nothing that could be revoked. Another team's
+        role, to which the thief delegates under a key of his own, hides nothing: by its team's key it can be read.
         """
         denied = self.refusal(path)
         if denied is None or denied.reason in {*NOT_SIGNED, Reason.EXPIRED}:
             return False
-        return not any(f"Role {name} was delegated but is not part" in denied.detail for name in self.unwritten)
+        unwritten = (f"Role {name} was delegated but is not part" for name in self.unwritten)
+        of_others = (f"{role} was signed by" for role in OTHERS.values())
+        return not any(words in denied.detail for words in (*unwritten, *of_others))
 
     def refusal(self, path: str) -> Denied | None:
         verdict = self.ask(f"{path}:{TAGS[0]}")
