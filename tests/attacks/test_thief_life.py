@@ -56,7 +56,7 @@ class Life(Counted):
         self.tags: dict[tuple[str, str], Digest] = {}  # what is signed of the others'
         self.name = ""  # of the thief's role: it has been removed where the world has no key of that name
         self.names: set[str] = set()  # of all roles that ever were his
-        self.unwritten: set[str] = set()  # delegated to, and never written
+        self.is_spoilt = False  # nobody can read the thief's role as it was written last
         self.stolen: Keys = []
         self.ended: set[tuple[str, Digest]] = set()  # by repository
         delegate(self.world, "acme.api", "acme/api")
@@ -69,6 +69,7 @@ class Life(Counted):
         self.number += 1
         self.name = f"lost{self.number}"
         self.names.add(self.name)
+        self.is_spoilt = False
         delegate(self.world, self.name, "acme/lost/**")
         self.stolen = self.world.keys[self.name]
 
@@ -83,14 +84,15 @@ class Life(Counted):
 
     # what the thief does
 
-    def write(self, edit: Callable[[Targets], object], *, keys: Keys | None = None) -> None:
-        """Publish the thief's role after ``edit``."""
-        self.publish(signed(self.said(edit), self.stolen if keys is None else keys))
+    def write(self, edit: Callable[[Targets], object]) -> None:
+        """Publish the thief's role after ``edit``, as one that is read if his key counts."""
+        self.publish(signed(self.said(edit), self.stolen), spoils=False)
 
-    def publish(self, data: bytes) -> None:
+    def publish(self, data: bytes, *, spoils: bool) -> None:
         """Publish the thief's role; where his key is the role's no more, nobody gets anything else by it."""
         before = None if self.has_power else self.told()
         self.world.attacker.name_delegate(self.name, self.next_version(), data)
+        self.is_spoilt = self.is_delegated and (spoils or not self.has_power)
         if before is not None:
             assert all(digest in {None, before[place]} for place, digest in self.told().items())
 
@@ -144,13 +146,14 @@ class Life(Counted):
 
     @rule(how=st.sampled_from(("rubbish", "stranger", "name", "expired")))
     def spoil(self, how: str) -> None:
-        """Have the role be one that no consumer takes."""
+        """Have the role be one that no consumer takes; what has expired can be read by its owner."""
         if how == "rubbish":
-            self.publish(b"rubbish")
+            self.publish(b"rubbish", spoils=True)
         elif how == "stranger":
-            self.write(lambda said: said.targets.clear(), keys=strangers())
+            self.publish(signed(self.said(lambda said: said.targets.clear()), strangers()), spoils=True)
         elif how == "name":
-            self.write(lambda said: said.unrecognized_fields.update({ROLE_FIELD: "acme.api"}))
+            renamed = self.said(lambda said: said.unrecognized_fields.update({ROLE_FIELD: "acme.api"}))
+            self.publish(signed(renamed, self.stolen), spoils=True)
         else:
             self.write(lambda said: setattr(said, "expires", self.world.now - timedelta(days=1)))
 
@@ -177,8 +180,6 @@ class Life(Counted):
         if is_there and whose == "new":
             below = dict.fromkeys([f"{path}:{tag}", digest_path(path, digest)], target_of(LOOT[digest]))
             self.world.attacker.name_delegate(name, 1, new_role(self.world, name, keys, targets=below))
-        elif whose == "new":
-            self.unwritten.add(name)
         self.write(edit)
 
     # what the owner does
@@ -199,7 +200,7 @@ class Life(Counted):
     def end_from_above(self, data: st.DataObject, path: str) -> None:
         """Without a key of the team's, end one of the thief's images wherever somebody would get it."""
         digest = data.draw(st.sampled_from(sorted({each for each in self.told().values() if each} or LOOT)))
-        found = {each for each in LOST if self.is_told(each, digest)} | ({path} if self.is_spoilt(path) else set())
+        found = {each for each in LOST if self.is_told(each, digest)} | ({path} if self.is_spoilt else set())
         keys = self.world.keys.pop(self.name, None)
         self.world.revoke(digest=digest, path=path)
         self.world.keys |= {self.name: keys} if keys is not None else {}
@@ -213,12 +214,12 @@ class Life(Counted):
         stolen = tuple(key.public_key.keyid for key in self.stolen)
         rotation = Rotation(role=self.name, add=(new[0].public_key,), stolen=stolen)
         self.world.keys["new"] = new
-        is_spoilt = self.is_spoilt(LOST[0])
         try:
             self.world.publish(lambda publisher: rotate(publisher, rotation))
             self.world.keys[self.name] = new
+            assert not self.is_spoilt
         except TrustError:
-            if not is_spoilt:  # what cannot be read is not signed anew, only removed
+            if not self.is_spoilt:  # what cannot be read is not signed anew, only removed
                 raise
         finally:
             del self.world.keys["new"]
@@ -226,8 +227,8 @@ class Life(Counted):
     @precondition(lambda self: self.is_delegated)
     @rule(keep_images=st.booleans())
     def remove(self, *, keep_images: bool) -> None:
-        before, denied = self.told(), self.refusal(LOST[0])
-        has_expired = denied is not None and denied.reason is Reason.EXPIRED
+        before, verdict = self.told(), self.ask(f"{LOST[0]}:{TAGS[0]}")
+        has_expired = isinstance(verdict, Denied) and verdict.reason is Reason.EXPIRED
         try:
             self.world.publish(lambda publisher: remove(publisher, self.name, keep_images=keep_images))
         except TrustError:
@@ -235,6 +236,7 @@ class Life(Counted):
                 raise
             return
         del self.world.keys[self.name]
+        self.is_spoilt = False
         if not (keep_images and has_expired):  # else the owner vouches for what nobody got any more
             assert self.told() == (before if keep_images else dict.fromkeys(PLACES))
 
@@ -288,23 +290,6 @@ class Life(Counted):
     def is_told(self, path: str, digest: Digest) -> bool:
         by_tag = any(place[0] == path and each == digest for place, each in self.told().items())
         return by_tag or isinstance(self.ask(f"{path}@{digest}"), Allowed)
-
-    def is_spoilt(self, path: str) -> bool:
-        """Tell whether nobody can read what is said of ``path``; what has expired can be read by its owner.
-
-        A role that was never written says nothing, and so nothing that could be revoked. Another team's
-        role, to which the thief delegates under a key of his own, hides nothing: by its team's key it can be read.
-        """
-        denied = self.refusal(path)
-        if denied is None or denied.reason in {*NOT_SIGNED, Reason.EXPIRED}:
-            return False
-        unwritten = (f"Role {name} was delegated but is not part" for name in self.unwritten)
-        of_others = (f"{role} was signed by" for role in OTHERS.values())
-        return not any(words in denied.detail for words in (*unwritten, *of_others))
-
-    def refusal(self, path: str) -> Denied | None:
-        verdict = self.ask(f"{path}:{TAGS[0]}")
-        return verdict if isinstance(verdict, Denied) else None
 
 
 def test_no_thief_of_a_teams_key_touches_others_or_brings_back_what_was_ended(
