@@ -13,8 +13,9 @@ from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 
 from scripts.bench.measure import Command, fixed, run
-from scripts.bench.server import free_port, serving
+from scripts.bench.server import serving
 from scripts.bench.setting import CHECKOUT, BenchError, Setting, component
+from scripts.ports import free_port
 
 _LIBRARIES = CHECKOUT / ".lab/root"
 _START_SECONDS = 60.0

@@ -16,8 +16,9 @@ from pathlib import Path
 from typing import Literal
 
 from scripts.bench.collection import BuiltCollection
-from scripts.bench.server import Server, free_port, serving
+from scripts.bench.server import Server, serving
 from scripts.bench.setting import BenchError, Setting, launcher
+from scripts.ports import free_port
 
 WORKERS = 2
 AUTHS: tuple[Literal["own", "forward"], ...] = ("own", "forward")

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.bench.measure import run
-from scripts.bench.server import free_port, serving
+from scripts.bench.server import serving
 from scripts.bench.setting import PASSPHRASE, Setting, component
+from scripts.ports import free_port
 
 _ROLES = ("ROOT", "TARGETS", "SNAPSHOT", "DELEGATION")
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from scripts.bench.setting import BenchError, Setting, component
+from scripts.ports import free_port
 
 _START_SECONDS = 20.0
 _STOP_SECONDS = 10.0
@@ -93,14 +94,6 @@ def serving(*argv: str, port: int, log: Path, environ: Mapping[str, str]) -> Ite
         yield server.pid
     finally:
         _stop(server)
-
-
-def free_port() -> int:
-    """Return a port of the loopback device on which nobody listens now."""
-    with socket.socket() as listener:
-        listener.bind(("127.0.0.1", 0))
-        port: int = listener.getsockname()[1]
-        return port
 
 
 def _wait_until_answering(server: subprocess.Popen[bytes], program: str, port: int, log: Path) -> None:

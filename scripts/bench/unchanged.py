@@ -16,8 +16,9 @@ from obstore.store import from_url
 from scripts.bench.counting_proxy import CountingProxy, counting_proxy
 from scripts.bench.publisher import store_of
 from scripts.bench.result import Row
-from scripts.bench.server import free_port, serving
+from scripts.bench.server import serving
 from scripts.bench.setting import BenchError, Setting, component
+from scripts.ports import free_port
 from tests.simulators.object_store import BUCKET, environment, seaweedfs
 from tests.simulators.relay import Wire
 from tests.simulators.world import World

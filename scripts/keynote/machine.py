@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from scripts.keynote.command import Person
 from scripts.keynote.door import Door
 from scripts.keynote.lab import CHECKOUT
-from scripts.keynote.process import answers, free_port, wait_until
+from scripts.keynote.process import answers, wait_until
 from scripts.keynote.story import Ran
+from scripts.ports import free_port
 
 TILL_KEY = "brass-kettle-7"  # the secret that a back door would give away
 

@@ -12,14 +12,6 @@ _ENOUGH_SECONDS = 20.0
 _STEP_SECONDS = 0.05
 
 
-def free_port() -> int:
-    """A loopback port that nobody held a moment ago."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        port: int = found.getsockname()[1]
-        return port
-
-
 def wait_until(true: Callable[[], bool], *, seconds: float = _ENOUGH_SECONDS) -> bool:
     """Return whether ``true()`` came true within ``seconds``."""
     end = time.monotonic() + seconds

@@ -10,7 +10,8 @@ import requests
 
 from scripts.keynote.lab import Lab, NotReadyError
 from scripts.keynote.password import htpasswd
-from scripts.keynote.process import Server, answers, free_port, wait_until
+from scripts.keynote.process import Server, answers, wait_until
+from scripts.ports import free_port
 
 _ATTEMPTS = 3  # a port that was free may be taken a moment later
 _LOG_SECONDS = 10.0

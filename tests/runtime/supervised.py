@@ -72,12 +72,6 @@ def kill_supervisor(runner: Runner) -> None:
         time.sleep(0.01)
 
 
-def free_port() -> int:
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        return int(door.getsockname()[1])
-
-
 def answer(port: int, said: bytes = b"hello\n") -> bytes:
     """Return what comes back of ``said``; a server in a container that has just started is waited for."""
     ends = time.monotonic() + WAIT_SECONDS

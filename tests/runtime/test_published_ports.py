@@ -10,8 +10,9 @@ import time
 
 import pytest
 
+from scripts.ports import free_port
 from tests.runtime.conftest import Runner
-from tests.runtime.supervised import answer, free_port, start
+from tests.runtime.supervised import answer, start
 from tests.runtime.test_containers import WAIT_SECONDS, read_until
 from trust.errors import UnavailableError
 from trust.runtime.ports import Port, parse_port

@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from scripts.ports import free_port
 from tests.runtime.conftest import Runner
 from tests.runtime.supervised import (
     ALWAYS,
     answer,
     command_lines,
-    free_port,
     kill_supervisor,
     of_ours,
     start,

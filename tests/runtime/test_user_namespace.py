@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from scripts.ports import free_port
 from tests.runtime.conftest import Runner, Workshop
 from tests.runtime.images import directory, file
-from tests.runtime.supervised import ALWAYS, COUNT, answer, free_port, start, until
+from tests.runtime.supervised import ALWAYS, COUNT, answer, start, until
 from tests.runtime.test_containers import read_until
 from tests.runtime.test_exec import said
 from trust.checkpoint import frozen, open_machine

@@ -14,6 +14,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from scripts.ports import free_port
 from tests.migration.harbour import CHECKOUT, Machine, tagged
 from tests.runtime.images import busybox_layer, file, host, image_bytes, layer
 from tests.simulators.registry import DockerRegistry
@@ -139,9 +140,3 @@ class Host:
 
     def close(self) -> None:
         self.machine.close()
-
-
-def free_port() -> int:
-    with socket.socket() as door:
-        door.bind(("127.0.0.1", 0))
-        return int(door.getsockname()[1])
