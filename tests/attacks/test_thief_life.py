@@ -41,6 +41,7 @@ LOOT = {sha256(manifest): manifest for manifest in (manifest_bytes(f"loot {numbe
 IMAGES = st.sampled_from(sorted(LOOT))
 REACHES = ("acme/lost/*:*", "acme/lost/a:*", "acme/lost/a@*", "acme/lost/*@*", "acme/api:*", "acme/*@*", "*:*")
 NOT_SIGNED = {Reason.UNSIGNED, Reason.REVOKED}
+ROLE_REFUSED = {Reason.EXPIRED, Reason.ROLLED_BACK}  # by consumers, with all it says; its owner can read it
 
 
 class Life(Counted):
@@ -228,7 +229,7 @@ class Life(Counted):
     @rule(keep_images=st.booleans())
     def remove(self, *, keep_images: bool) -> None:
         before, verdict = self.told(), self.ask(f"{LOST[0]}:{TAGS[0]}")
-        has_expired = isinstance(verdict, Denied) and verdict.reason is Reason.EXPIRED
+        is_refused = isinstance(verdict, Denied) and verdict.reason in ROLE_REFUSED
         try:
             self.world.publish(lambda publisher: remove(publisher, self.name, keep_images=keep_images))
         except TrustError:
@@ -237,7 +238,7 @@ class Life(Counted):
             return
         del self.world.keys[self.name]
         self.is_spoilt = False
-        if not (keep_images and has_expired):  # else the owner vouches for what nobody got any more
+        if not (keep_images and is_refused):  # else the owner vouches for what nobody got any more
             assert self.told() == (before if keep_images else dict.fromkeys(PLACES))
 
     @precondition(lambda self: not self.is_delegated)
